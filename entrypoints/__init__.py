@@ -1,0 +1,1 @@
+"""The commands that users run: each parses its options, calls proxyflow and sets the exit status."""

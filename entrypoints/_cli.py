@@ -1,0 +1,261 @@
+"""What all entry points share: options made from the settings' own declarations, and the exit status."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from proxyflow.data.catalog import datasets
+from proxyflow.errors import InvalidValue, ProxyflowError, Terminated, UserError, one_line
+from proxyflow.settings import Choice, Number, OptionalValue, Rule, settings_of
+from proxyflow.strategies import spelling, strategies
+from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+
+if TYPE_CHECKING:
+    from proxyflow.report.run import MadeReport
+    from proxyflow.studies.lab import Lab
+    from proxyflow.studies.plan import StudySpec
+
+F = TypeVar("F", bound=Callable[..., Any])
+NONE = "none"
+
+
+class Ruled(click.ParamType[Any]):
+    """A value that a settings rule parses; the rule's own message is what the user reads."""
+
+    def __init__(self, rule: Rule, metavar: str) -> None:
+        self.rule, self.name = rule, metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name = param.name if param is not None and param.name else self.name
+        return self.rule.parse(name, value)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
+
+def ruled_option(name: str, default: Any, rule: Rule, help: str) -> Callable[[F], F]:
+    """An option `--name` whose values a rule checks; help shows what is accepted."""
+    metavar = "|".join(rule.values) if isinstance(rule, Choice) else _metavar(rule)
+    accepted = "" if isinstance(rule, Choice) else f" Takes {rule.accepted}."
+    return click.option(
+        f"--{name.replace('_', '-')}",
+        type=Ruled(rule, metavar),
+        default=str(default),
+        show_default=True,
+        help=f"{help[0].upper()}{help[1:]}.{accepted}",
+    )
+
+
+def _metavar(rule: Rule) -> str:
+    inner = rule.rule if isinstance(rule, OptionalValue) else rule
+    kind = "INTEGER" if isinstance(inner, Number) and inner.whole else "NUMBER" if isinstance(inner, Number) else "TEXT"
+    return f"{kind}|{rule.word}" if isinstance(rule, OptionalValue) else kind
+
+
+def settings_options(*owners: type, only: tuple[str, ...] = (), **defaults: Any) -> Callable[[F], F]:
+    """One option per declared setting of the dataclasses, in their order.
+
+    Args:
+        only: leave out all settings but these.
+        defaults: other defaults than the dataclass's own.
+    """
+
+    def decorate(function: F) -> F:
+        fields = [field for owner in owners for field in settings_of(owner)]
+        for field in reversed(fields):
+            if only and field.name not in only:
+                continue
+            default = defaults.get(field.name, field.default)
+            word = field.metadata.get("word")
+            function = ruled_option(
+                field.name, word if default is None else default, field.metadata["rule"], field.metadata["help"]
+            )(function)
+        return function
+
+    return decorate
+
+
+def take(owner: type, options: dict[str, Any]) -> dict[str, Any]:
+    """Moves the settings of `owner` out of the parsed options."""
+    return {field.name: options.pop(field.name) for field in settings_of(owner) if field.name in options}
+
+
+STUDY = click.option(
+    "--study",
+    default="auto",
+    show_default=True,
+    help="The study, which is the MLflow experiment of that name. auto is the experiment that MLflow has active "
+    "(mlflow run --experiment-name, or MLFLOW_EXPERIMENT_NAME; else Default).",
+)
+DATASET = click.option(
+    "--dataset", default="digits", show_default=True, help=f"Data set, one of {', '.join(datasets)}."
+)
+STRATEGY_HELP = "Which examples to train on: " + "; ".join(
+    f"{spelling(cls)} ({cls.summary})" for cls in strategies.values()
+)
+SCORES = click.option(
+    "--scores",
+    default="latest",
+    show_default=True,
+    help="For easiest and hardest: a score run's id, or latest, the newest of this data set on the tracking "
+    "server, made first where there is none.",
+)
+SEED = ruled_option(
+    "seed", 0, Number(low=0, high=2**31, whole=True, example="0"), "every random choice derives from it by name"
+)
+PRICE = ruled_option(
+    "price_per_hour",
+    NONE,
+    OptionalValue(Number(low=0, example="2.50"), NONE),
+    "price of this machine in US dollars per hour; gives the metric cost_usd",
+)
+
+
+def engine_option() -> Callable[[F], F]:
+    from proxyflow.training.engine import ENGINE_NAMES
+
+    return ruled_option("engine", ENGINE_NAMES[0], Choice(ENGINE_NAMES), "code that trains")
+
+
+def parse_list(name: str, text: str) -> tuple[str, ...]:
+    """A comma- or space-separated list, each item once.
+
+    Raises:
+        InvalidValue: it is empty.
+    """
+    items = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    if not items:
+        raise InvalidValue(name, text, "give at least one, separated by commas")
+    return items
+
+
+def parse_dataset(name: str) -> str:
+    """A data set's name, checked against the catalog before anything else happens."""
+    datasets[name]
+    return name
+
+
+def open_lab(study: str, price_per_hour: float | None = None) -> Lab:
+    """Connects to the tracking server and picks the device; imports torch and mlflow."""
+    from proxyflow.studies.lab import Lab
+    from proxyflow.tracking.connection import connect, resolve_study
+    from proxyflow.tracking.runs import RunWriter
+    from proxyflow.training.devices import pick_device
+
+    client = connect()
+    writer = RunWriter(client, resolve_study(client, study))
+    return Lab(client, writer, pick_device(), price_per_hour)
+
+
+def command(name: str, help: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A click command in the project's manner: help on any line width, options with - or _ alike."""
+    settings = {
+        "max_content_width": 110,
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda token: token.replace("_", "-") if token.startswith("--") else token,
+    }
+    epilog = f"\b\nExample:\n  python -m entrypoints.{name} {example}\n  mlflow run . -e {name} {_as_mlflow(example)}"
+    return click.command(name, help=help, epilog=epilog, context_settings=settings)
+
+
+def _as_mlflow(example: str) -> str:
+    words = example.split()
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return " ".join(f"-P {key.removeprefix('--').replace('-', '_')}={value}" for key, value in pairs)
+
+
+def run(entrypoint: click.Command) -> NoReturn:
+    """Runs an entry point as a process: its errors become one line on stderr and the contract's exit status."""
+
+    def terminate(number: int, frame: object) -> NoReturn:
+        raise Terminated()
+
+    signal.signal(signal.SIGTERM, terminate)
+    sys.exit(_status_of(entrypoint))
+
+
+def _status_of(entrypoint: click.Command) -> int:
+    try:
+        entrypoint.main(standalone_mode=False)
+    except BaseException as raised:
+        error = UserError(raised.format_message()) if isinstance(raised, click.ClickException) else raised
+        if isinstance(error, click.exceptions.Abort):
+            error = KeyboardInterrupt()
+        if os.environ.get("MLFLOW_RUN_ID"):
+            from proxyflow.tracking.runs import close_adopted
+
+            close_adopted(error=error)
+        return _say(error)
+    return 0
+
+
+def _say(error: BaseException) -> int:
+    """Tells the user what went wrong, and returns the exit status for it."""
+    if isinstance(error, KeyboardInterrupt):
+        print("interrupted; the same command again resumes", file=sys.stderr)
+        return 130
+    if isinstance(error, Terminated):
+        print("stopped by SIGTERM; the same command again resumes", file=sys.stderr)
+        return 143
+    if isinstance(error, ProxyflowError):
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return error.exit_status
+    if isinstance(error, Exception) and _is_outage(error):
+        print(f"error: the tracking server failed: {one_line(error)}", file=sys.stderr)
+    else:
+        # Nothing a user did: the trace is for whoever mends it.
+        traceback.print_exception(error)
+    return 1
+
+
+def _is_outage(error: Exception) -> bool:
+    if "mlflow" not in sys.modules:
+        return False
+    from proxyflow.tracking.connection import OUTAGES
+
+    return isinstance(error, OUTAGES)
+
+
+def hyperparameters_of(options: dict[str, Any]) -> Hyperparameters:
+    return Hyperparameters(**take(Hyperparameters, options))
+
+
+def training_settings_of(options: dict[str, Any]) -> TrainingSettings:
+    return TrainingSettings(**take(TrainingSettings, options))
+
+
+def run_or_forecast(
+    lab: Lab, spec: StudySpec, executor: str, dry_run: bool, max_hours: float | None, max_cost_usd: float | None
+) -> None:
+    """Runs a study, or prints what it would do."""
+    from proxyflow.studies.executors import executors
+    from proxyflow.studies.study import Limits, forecast, forecast_lines, run_study
+    from proxyflow.tracking.runs import close_adopted
+
+    spec = dataclasses.replace(spec, name=lab.writer.study)
+    if dry_run:
+        for line in forecast_lines(forecast(lab, spec), lab.price_per_hour):
+            print(line)
+        close_adopted("A dry run: it printed the plan of a study and ran nothing.")
+        return
+    outcome = run_study(lab, spec, executors[executor], Limits(max_hours, max_cost_usd))
+    print(
+        f"study {spec.name}: {outcome.planned} trainings planned, {outcome.found + outcome.made} finished "
+        f"({outcome.made} now)" + (f"; {outcome.stopped}" if outcome.stopped else "")
+    )
+    print(f"report: -e report -P study={spec.name}")
+
+
+def show_report(made: MadeReport) -> None:
+    """Prints the table of strategies, and where the page is."""
+    print(made.table)
+    print(f"\npage: {made.page.absolute().as_uri()}")
+    print(f"report run {made.run_id} in experiment {made.study}")

@@ -1,0 +1,55 @@
+"""`main`: a whole small study, from scoring to report."""
+
+from __future__ import annotations
+
+import click
+
+from entrypoints import _cli
+from proxyflow.studies.executors import executors
+from proxyflow.studies.plan import StudySpec, common_configuration
+from proxyflow.studies.presets import load_strategies, presets
+from proxyflow.training.engine import ENGINE_NAMES
+from proxyflow.training.grids import load_grid
+
+
+@_cli.command(
+    "main",
+    "Runs a whole small study, from scoring to report: scores the examples, makes the proxies, trains every "
+    "configuration on the target and on each proxy, and reports how well each proxy predicted the target.",
+    "--dataset digits --preset demo",
+)
+@_cli.DATASET
+@click.option(
+    "--preset",
+    default="demo",
+    show_default=True,
+    help="Size of the study: " + "; ".join(f"{name}: {preset.description}" for name, preset in presets.items()) + ".",
+)
+@click.option("--study", default="demo", show_default=True, help="The study, an MLflow experiment of that name.")
+@click.option(
+    "--out", default="report", show_default=True, help="Folder for the page, figures and tables; a folder per study."
+)
+def main(dataset: str, preset: str, study: str, out: str) -> None:
+    chosen = presets[preset]
+    configurations = load_grid(chosen.grid)
+    spec = StudySpec(
+        name=study,
+        datasets=(_cli.parse_dataset(dataset),),
+        strategies=load_strategies(chosen.strategies),
+        grid=configurations,
+        settings=chosen.settings,
+        seeds=(0,),
+        engine=ENGINE_NAMES[0],
+        scoring_configuration=common_configuration(configurations),
+        scoring=chosen.settings,
+    )
+    lab = _cli.open_lab(study)
+    from proxyflow.report.run import ReportOptions, make_report
+    from proxyflow.studies.study import Limits, run_study
+
+    run_study(lab, spec, executors["local"], Limits())
+    _cli.show_report(make_report(lab.client, lab.writer, ReportOptions(out=out)))
+
+
+if __name__ == "__main__":
+    _cli.run(main)

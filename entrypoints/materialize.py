@@ -1,0 +1,37 @@
+"""`materialize`: a subset as a self-contained artifact."""
+
+from __future__ import annotations
+
+import click
+
+from entrypoints import _cli
+from proxyflow.strategies import parse_strategy
+
+
+@_cli.command(
+    "materialize",
+    "Selects a subset of a data set by a strategy and logs it as a self-contained artifact (parquet with encoded "
+    "images, a manifest with checksums, the validation set with it).",
+    "--dataset digits --strategy random:0.1",
+)
+@_cli.DATASET
+@click.option("--strategy", default="random:0.1", show_default=True, help=_cli.STRATEGY_HELP)
+@_cli.SCORES
+@_cli.SEED
+@_cli.STUDY
+def materialize(dataset: str, strategy: str, scores: str, seed: int, study: str) -> None:
+    parsed = parse_strategy(strategy)
+    _cli.parse_dataset(dataset)
+    lab = _cli.open_lab(study)
+    from proxyflow.studies.scores import chosen_scores
+    from proxyflow.studies.subsets import make_subset
+
+    data = lab.dataset(dataset)
+    table = chosen_scores(lab, data, scores) if parsed.needs_scores else None
+    subset, run_id = make_subset(lab, data, parsed, seed, table, main=True)
+    print(f"subset run {run_id}: {len(subset.train):,} examples of {dataset} by {subset.strategy}")
+    print(f"use it: -e train -P subset={run_id}")
+
+
+if __name__ == "__main__":
+    _cli.run(materialize)

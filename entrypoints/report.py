@@ -1,0 +1,64 @@
+"""`report`: proxy quality of a study, as a page, figures and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from entrypoints import _cli
+from proxyflow.settings import Choice, Number, OptionalValue
+
+
+@_cli.command(
+    "report",
+    "Queries the tracking server for a study's trainings and computes how well each proxy predicts the target: r2 "
+    "and Spearman with bootstrap intervals, relative and adjusted cost, regret. Writes a page, figures and tables.",
+    "--study demo",
+)
+@click.option(
+    "--out", default="report", show_default=True, help="Folder for the page, figures and tables; a folder per study."
+)
+@_cli.ruled_option(
+    "cost_basis",
+    "train_seconds",
+    Choice(("train_seconds", "examples_seen", "train_flops")),
+    "what relative cost counts",
+)
+@_cli.ruled_option(
+    "cost_curve",
+    "fitted",
+    Choice(("fitted", "published")),
+    "curve that cost-adjusted r2 is the distance to: fitted to this study, or that of the published table",
+)
+@_cli.ruled_option(
+    "good_fraction",
+    0.5,
+    Number(low=0, high=1, above=True, example="0.5"),
+    "Spearman looks at this share of the configurations, the best by proxy accuracy",
+)
+@_cli.ruled_option(
+    "min_accuracy",
+    _cli.NONE,
+    OptionalValue(Number(low=0, high=1, example="0.6"), _cli.NONE),
+    "instead of good_fraction: configurations of at least this proxy accuracy",
+)
+@_cli.ruled_option(
+    "bootstrap",
+    1000,
+    Number(low=0, high=100000, whole=True, example="1000"),
+    "bootstrap samples for the intervals; 0 leaves them out",
+)
+@_cli.STUDY
+def report(study: str, **options: Any) -> None:
+    from proxyflow.report.run import ReportOptions, make_report
+    from proxyflow.tracking.connection import connect, resolve_study
+    from proxyflow.tracking.runs import RunWriter
+
+    client = connect()
+    writer = RunWriter(client, resolve_study(client, study))
+    _cli.show_report(make_report(client, writer, ReportOptions(**options)))
+
+
+if __name__ == "__main__":
+    _cli.run(report)

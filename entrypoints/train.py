@@ -1,0 +1,119 @@
+"""`train`: one model on one subset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from entrypoints import _cli
+from proxyflow.errors import InvalidValue
+from proxyflow.strategies import Full, Strategy, parse_strategy
+from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+
+if TYPE_CHECKING:
+    from proxyflow.studies.lab import Lab
+    from proxyflow.subsets import Subset
+
+
+@_cli.command(
+    "train",
+    "Trains one model on one subset and logs accuracies and cost. The subset is a subset run's, or it is chosen from "
+    "a data set by a strategy; what that needs (scores, the subset) is found on the tracking server or made.",
+    "--dataset digits --strategy easiest:0.1 --learning-rate 0.01",
+)
+@click.option(
+    "--subset",
+    default=_cli.NONE,
+    show_default=True,
+    help="Id of a subset run to train on; it decides data set and strategy. none: choose by --dataset and --strategy.",
+)
+@_cli.DATASET
+@click.option("--strategy", default="full", show_default=True, help=_cli.STRATEGY_HELP)
+@_cli.SCORES
+@_cli.settings_options(Hyperparameters, TrainingSettings)
+@_cli.engine_option()
+@_cli.SEED
+@_cli.PRICE
+@click.option(
+    "--save-model",
+    type=click.BOOL,
+    default="false",
+    show_default=True,
+    help="true: log the best epoch's weights as safetensors with a JSON description.",
+)
+@click.option(
+    "--log-model",
+    type=click.BOOL,
+    default="false",
+    show_default=True,
+    help="true: log the best epoch's model as an MLflow model that mlflow.pyfunc loads.",
+)
+@_cli.STUDY
+def train(
+    subset: str, dataset: str, strategy: str, scores: str, save_model: bool, log_model: bool, study: str, **options: Any
+) -> None:
+    parsed = parse_strategy(strategy)
+    _cli.parse_dataset(dataset)
+    hyperparameters = _cli.hyperparameters_of(options)
+    settings = _cli.training_settings_of(options)
+    settings = settings.replace(epochs=parsed.epochs(settings.epochs))
+    lab = _cli.open_lab(study, options["price_per_hour"])
+    from proxyflow.studies.plan import PlannedTraining
+    from proxyflow.studies.trainings import train as train_run
+    from proxyflow.training.devices import resolve_precision
+
+    resolve_precision(settings.precision, lab.device)
+    if subset != _cli.NONE:
+        data, subset_run, parsed = _named_subset(lab, subset, parsed)
+    else:
+        data, subset_run = _chosen_subset(lab, dataset, parsed, scores, options["seed"])
+    planned = PlannedTraining(
+        data.dataset, parsed, hyperparameters, settings, options["seed"], options["engine"]
+    )
+    result, run_id = train_run(
+        lab,
+        planned,
+        data,
+        subset_run,
+        main=True,
+        show_progress=True,
+        save_model=save_model,
+        register_model=log_model,
+    )
+    ended = " (diverged)" if result.diverged else ""
+    print(
+        f"training run {run_id}: {planned.title}: best accuracy {result.best_valid_accuracy:.4f} in epoch "
+        f"{result.best_epoch}{ended}, {result.train_seconds:.1f} s in {result.precision} on {result.device}"
+    )
+
+
+def _named_subset(lab: Lab, run_id: str, strategy: Strategy) -> tuple[Subset, str, Strategy]:
+    """The subset of a run, and the strategy that the training then is of."""
+    from proxyflow.studies.subsets import load_subset
+
+    data = load_subset(lab, run_id)
+    own = parse_strategy(data.strategy)
+    if strategy.data_strategy == own:
+        return data, run_id, strategy
+    if not isinstance(strategy, Full):
+        raise InvalidValue(
+            "strategy", strategy.canonical, f"subset={run_id} was chosen by {own.canonical}; leave strategy out"
+        )
+    return data, run_id, own
+
+
+def _chosen_subset(
+    lab: Lab, name: str, strategy: Strategy, scores: str, seed: int
+) -> tuple[Subset, str]:
+    """The subset that the strategy gives, found or made, with its run."""
+    from proxyflow.studies.scores import chosen_scores
+    from proxyflow.studies.subsets import ensure_subset
+
+    data = lab.dataset(name)
+    table = chosen_scores(lab, data, scores) if strategy.needs_scores else None
+    return ensure_subset(lab, data, strategy, seed, table)
+
+
+if __name__ == "__main__":
+    _cli.run(train)

@@ -1,0 +1,70 @@
+"""One hierarchy of errors, because the exit status that a user sees is decided by the kind alone.
+
+`UserError` (exit 2) means that the request or the input is wrong; its message is one line that names
+the value, the rule and what would be accepted. `TrainingFailed` (exit 1) means that the work failed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ProxyflowError(Exception):
+    """Anything proxyflow raises on purpose; `exit_status` is what the process ends with."""
+
+    exit_status = 1
+
+
+class UserError(ProxyflowError):
+    """The request or the input is wrong; nothing was begun that has to be undone."""
+
+    exit_status = 2
+
+
+class InvalidValue(UserError):
+    """A value that breaks a rule.
+
+    Args:
+        name: what the value is for, as the user knows it (`learning_rate`, `strategy`).
+        value: the offending value as given.
+        rule: what holds for every accepted value, and how to get one.
+    """
+
+    def __init__(self, name: str, value: object, rule: str) -> None:
+        super().__init__(f"{name}={value!s} is not accepted: {rule}")
+        self.name = name
+        self.value = value
+        self.rule = rule
+
+
+class UnknownName(InvalidValue):
+    """A name that no plug-in of that kind carries; the message lists those that exist."""
+
+    def __init__(self, kind: str, value: object, known: Iterable[str]) -> None:
+        names = list(known)
+        close = difflib.get_close_matches(str(value), names, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        super().__init__(kind, value, f"{hint}known are {', '.join(names)}")
+
+
+class NotFound(UserError):
+    """Something that was asked for by name or id does not exist, or is of another kind."""
+
+
+class TrackingUnavailable(UserError):
+    """The tracking server could not be reached in the stated time."""
+
+
+class TrainingFailed(ProxyflowError):
+    """A training, scoring or study could not be completed."""
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; like KeyboardInterrupt it must pass every `except Exception`."""
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message on one line, or its type's name where it has none."""
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

@@ -1,0 +1,99 @@
+"""Progress of long work: a bar on a terminal, plain lines now and then where stderr is none."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class Progress:
+    """Shows how far work has come, at what rate, and how long the rest will take.
+
+    Args:
+        label: what is being done.
+        items: how many items there are in all.
+        work: how much work they are in all; an item may be worth more than another, and time left is by work.
+        unit: what an item is, in the plural.
+
+    Example:
+        >>> with Progress("training", items=3, unit="epochs") as progress:
+        ...     progress.advance()
+    """
+
+    def __init__(self, label: str, items: int, unit: str, work: float | None = None) -> None:
+        self.label, self.items, self.unit = label, items, unit
+        self.work = float(items) if work is None else work
+        self.done_items = 0
+        self.done_work = 0.0
+        self.started = time.monotonic()
+        self._last_line = self.started
+        self._bar = (
+            tqdm(
+                total=max(self.work, 1e-9),
+                desc=label,
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {postfix}[{elapsed}<{remaining}]",
+                file=sys.stderr,
+                leave=False,
+                dynamic_ncols=True,
+            )
+            if sys.stderr.isatty()
+            else None
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif kind is None:
+            self._line("")
+
+    def advance(self, work: float = 1.0, note: str = "") -> None:
+        """One more item is done, worth `work`; `note` says something about it."""
+        self.done_items += 1
+        self.done_work += work
+        if self._bar is not None:
+            rate = self.done_items / max(time.monotonic() - self.started, 1e-9)
+            text = f"{self.done_items}/{self.items} {self.unit}, {format_rate(rate, self.unit)}"
+            self._bar.set_postfix_str(f"{text} · {note} " if note else f"{text} ", refresh=False)
+            self._bar.update(work)
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._line(note)
+
+    def say(self, text: str) -> None:
+        """Prints a line without breaking the bar."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def _line(self, note: str) -> None:
+        elapsed = time.monotonic() - self.started
+        share = self.done_work / self.work if self.work else 1.0
+        left = elapsed / share * (1 - share) if share > 0 else 0.0
+        rate = format_rate(self.done_items / max(elapsed, 1e-9), self.unit)
+        ending = f", {format_seconds(left)} left" if share < 1 else f", took {format_seconds(elapsed)}"
+        text = f"{self.label}: {self.done_items}/{self.items} {self.unit} ({share:.0%}), {rate}{ending}"
+        print(f"{text} · {note}" if note else text, file=sys.stderr, flush=True)
+        self._last_line = time.monotonic()
+
+
+def format_rate(per_second: float, unit: str) -> str:
+    """`2.5 epochs/s`, or per minute or hour where that reads better."""
+    for scale, name in ((1, "s"), (60, "min"), (3600, "h")):
+        if per_second * scale >= 1 or name == "h":
+            break
+    return f"{per_second * scale:.1f} {unit}/{name}"
+
+
+def format_seconds(seconds: float) -> str:
+    """`00:07`, `12:30` or `1:02:03`."""
+    return str(tqdm.format_interval(seconds))

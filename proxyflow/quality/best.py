@@ -1,0 +1,67 @@
+"""Does a proxy find the best configuration, and what is lost where it does not?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from proxyflow.quality.pairs import Pairs
+
+PERCENT = 100.0
+
+
+def best_rows(pairs: Pairs, strategy: str) -> pd.DataFrame:
+    """Per data set and seed: the configuration that the proxy ranks first, and what the target says of it.
+
+    Returns:
+        `dataset`, `seed`, `strategy`, `best_config` (all that tie, joined by " | "), `proxy_accuracy`,
+        `target_accuracy` (nan where configurations that tie differ in it), `target_best_config`,
+        `target_best_accuracy`, `target_default_accuracy` (nan where the default was not run),
+        `recovered` (1, 0, or nan where a tie decides), `regret` in points of accuracy (nan where a tie decides).
+    """
+    rows = []
+    for (dataset, seed), group in pairs.frame.groupby(["dataset", "seed"], sort=True):
+        first = group[group["accuracy_proxy"] == group["accuracy_proxy"].max()]
+        best = group["accuracy_target"].max()
+        target_best = group.loc[group["accuracy_target"] == best, "config"]
+        decided = first["accuracy_target"].nunique() == 1
+        reached = float(first["accuracy_target"].iloc[0]) if decided else np.nan
+        default = group.loc[group["config"] == "default", "accuracy_target"]
+        rows.append(
+            {
+                "dataset": dataset,
+                "seed": seed,
+                "strategy": strategy,
+                "best_config": " | ".join(first["config"]),
+                "proxy_accuracy": float(first["accuracy_proxy"].iloc[0]),
+                "target_accuracy": reached,
+                "target_best_config": " | ".join(target_best),
+                "target_best_accuracy": float(best),
+                "target_default_accuracy": float(default.iloc[0]) if len(default) else np.nan,
+                "recovered": float(reached == best) if decided else np.nan,
+                "regret": PERCENT * (float(best) - reached),
+            }
+        )
+    return pd.DataFrame(rows, columns=BEST_COLUMNS)
+
+
+BEST_COLUMNS = [
+    "dataset",
+    "seed",
+    "strategy",
+    "best_config",
+    "proxy_accuracy",
+    "target_accuracy",
+    "target_best_config",
+    "target_best_accuracy",
+    "target_default_accuracy",
+    "recovered",
+    "regret",
+]
+
+
+def averaged(best: pd.DataFrame, column: str) -> float:
+    """Mean over data sets of the mean over seeds; nan where any of them is undecided."""
+    if best.empty:
+        return float("nan")
+    return float(best.groupby("dataset")[column].agg(lambda values: values.mean(skipna=False)).mean(skipna=False))

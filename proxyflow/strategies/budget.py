@@ -1,0 +1,43 @@
+"""Exact budgets: how many examples a fraction is, and how they are shared out over the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+
+def count(fraction: float, n: int) -> int:
+    """`fraction` of `n` rounded half up, in exact arithmetic on the number as it is written."""
+    return int(Fraction(repr(fraction)) * n + Fraction(1, 2))
+
+
+def apportion(total: int, sizes: Sequence[int]) -> list[int]:
+    """Shares `total` out in proportion to `sizes` by the method of largest remainders (Hamilton's).
+
+    Each share is the exact quota rounded down or up, so the shares add up to `total`; then, where `total`
+    allows at least one for every non-empty part, an empty share takes one from the largest.
+
+    Args:
+        total: how many to share out, 0 to `sum(sizes)`.
+        sizes: how many each part has; no share exceeds its part.
+
+    Returns:
+        One share per part. Equal remainders go to the earlier part.
+    """
+    everything = sum(sizes)
+    if not 0 <= total <= everything:
+        raise ValueError(f"cannot choose {total} of {everything}")
+    if not everything:
+        return [0] * len(sizes)
+    shares = [total * size // everything for size in sizes]
+    remainders = [total * size % everything for size in sizes]
+    by_remainder = sorted(range(len(sizes)), key=lambda part: (-remainders[part], part))
+    for part in by_remainder[: total - sum(shares)]:
+        shares[part] += 1
+    wanting = [part for part, size in enumerate(sizes) if size and not shares[part]]
+    if total >= sum(1 for size in sizes if size):
+        for part in wanting:
+            richest = max(range(len(sizes)), key=lambda other: (shares[other], -other))
+            shares[richest] -= 1
+            shares[part] += 1
+    return shares

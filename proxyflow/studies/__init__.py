@@ -1,0 +1,2 @@
+"""Studies: what has to run (`plan`), how one run is made and logged (`scores`, `subsets`, `trainings`), and the
+whole of it with resuming (`study`)."""

@@ -1,0 +1,63 @@
+"""What all steps of a study share: the server, the device, and what has been loaded already."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proxyflow.data.catalog import Dataset, load_dataset
+from proxyflow.scoring.table import ExampleScores
+from proxyflow.subsets import Subset
+from proxyflow.tracking.connection import Client
+from proxyflow.tracking.runs import RunWriter
+
+if TYPE_CHECKING:
+    import torch
+
+
+def say_on_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@dataclass(eq=False)
+class Lab:
+    """The bench at which runs are made, one process long.
+
+    Attributes:
+        client: a connected tracking client.
+        writer: opens runs in the study's experiment.
+        device: what trainings run on.
+        price_per_hour: US dollars per hour of this machine, None where unknown.
+        say: tells the user what is found or made.
+    """
+
+    client: Client
+    writer: RunWriter
+    device: torch.device
+    price_per_hour: float | None = None
+    say: Callable[[str], None] = say_on_stderr
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    subsets: dict[str, Subset] = field(default_factory=dict)
+    scores: dict[str, ExampleScores] = field(default_factory=dict)
+
+    def dataset(self, name: str) -> Dataset:
+        """The data set of that name, loaded once."""
+        if name not in self.datasets:
+            self.datasets[name] = load_dataset(name)
+        return self.datasets[name]
+
+    def cost_usd(self, seconds: float) -> float | None:
+        """What that time costs on this machine, None where the price is unknown."""
+        return None if self.price_per_hour is None else seconds / 3600 * self.price_per_hour
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder for files on their way to or from the server."""
+    with tempfile.TemporaryDirectory(prefix="proxyflow-") as folder:
+        yield Path(folder)

@@ -1,0 +1,158 @@
+"""What a study consists of, as values: which trainings, in which order, and the key of each. No torch, no server."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from proxyflow.data.catalog import Dataset
+from proxyflow.errors import InvalidValue
+from proxyflow.files import digest
+from proxyflow.strategies import Epochs, Full, Pool, Strategy
+from proxyflow.training.grids import Grid
+from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+
+# Part of every key: raised where a change of code changes what equal settings give.
+KEY_VERSION = 1
+
+# A validation example costs a forward pass, a training example about three times that.
+VALIDATION_WORK = 1 / 3
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A study: every strategy on every data set under every configuration and seed.
+
+    Attributes:
+        settings: what all trainings share; `settings.epochs` is the target's epoch count.
+        scoring: settings of the scoring model's training, whose configuration is `scoring_configuration`.
+    """
+
+    name: str
+    datasets: tuple[str, ...]
+    strategies: tuple[Strategy, ...]
+    grid: Grid
+    settings: TrainingSettings
+    seeds: tuple[int, ...]
+    engine: str
+    scoring_configuration: Hyperparameters
+    scoring: TrainingSettings
+
+    def __post_init__(self) -> None:
+        for strategy in self.strategies:
+            if isinstance(strategy, Epochs) and strategy.count >= self.settings.epochs:
+                raise InvalidValue(
+                    "strategy",
+                    strategy.canonical,
+                    f"a proxy trains for fewer than the study's epochs={self.settings.epochs}",
+                )
+
+
+def common_configuration(grid: Grid) -> Hyperparameters:
+    """The configuration that a study's scoring model has: the default, with the network of the grid.
+
+    A grid that has one network throughout is scored with it, so that scoring costs no more than a training does.
+    """
+    archs = {configuration.arch for configuration in grid}
+    return Hyperparameters(arch=archs.pop()) if len(archs) == 1 else Hyperparameters()
+
+
+@dataclass(frozen=True)
+class PlannedTraining:
+    """One training of a study."""
+
+    dataset: str
+    strategy: Strategy
+    hyperparameters: Hyperparameters
+    settings: TrainingSettings
+    seed: int
+    engine: str
+
+    @property
+    def title(self) -> str:
+        """The run's name in the MLflow UI."""
+        return f"{self.dataset} · {self.strategy.canonical} · {self.hyperparameters.name}"
+
+
+def plan_trainings(spec: StudySpec) -> Iterator[PlannedTraining]:
+    """The study's trainings, target and proxies of one configuration together.
+
+    So a study that is cut short has whole pairs for the configurations that it got to.
+    """
+    target_first = sorted(spec.strategies, key=lambda strategy: not isinstance(strategy, Full))
+    for seed in spec.seeds:
+        for configuration in spec.grid:
+            for dataset in spec.datasets:
+                for strategy in target_first:
+                    settings = spec.settings.replace(epochs=strategy.epochs(spec.settings.epochs))
+                    yield PlannedTraining(dataset, strategy, configuration, settings, seed, spec.engine)
+
+
+def training_key(
+    planned: PlannedTraining, subset_fingerprint: str, image_size: int, precision: str
+) -> str:
+    """SHA-256 of all that determines a training's result.
+
+    Args:
+        subset_fingerprint: content of what is trained on and judged by.
+        image_size, precision: what `auto` stands for in this training.
+    """
+    settings = dataclasses.asdict(planned.settings) | {"image_size": image_size, "precision": precision}
+    return digest(
+        {
+            "kind": "training",
+            "version": KEY_VERSION,
+            "subset": subset_fingerprint,
+            "strategy": planned.strategy.canonical,
+            "hyperparameters": dataclasses.asdict(planned.hyperparameters),
+            "settings": settings,
+            "seed": planned.seed,
+            "engine": planned.engine,
+        }
+    )
+
+
+def subset_key(dataset_fingerprint: str, strategy: Strategy, seed: int, score_run: str) -> str:
+    """SHA-256 of all that determines a subset; the seed counts only where it can change the choice."""
+    return digest(
+        {
+            "kind": "subset",
+            "version": KEY_VERSION,
+            "dataset": dataset_fingerprint,
+            "strategy": strategy.canonical,
+            "seed": seed if strategy.depends_on_seed else None,
+            "score_run": score_run,
+        }
+    )
+
+
+def score_key(dataset_fingerprint: str, scoring: Any, image_size: int, precision: str) -> str:
+    """SHA-256 of all that determines a score table (`scoring` is a `ScoringSpec`)."""
+    described = dataclasses.asdict(scoring)
+    described["training"]["settings"] |= {"image_size": image_size, "precision": precision}
+    return digest(
+        {"kind": "score", "version": KEY_VERSION, "dataset": dataset_fingerprint, "scoring": described}
+    )
+
+
+def example_counts(dataset: Dataset, strategy: Strategy) -> tuple[int, int, int]:
+    """Training examples, validation examples and classes of a subset, without needing its scores."""
+    train = dataset.train
+    # How many are chosen does not depend on what the scores are.
+    by = {getattr(strategy, "by", "loss"), "margin"} if strategy.needs_scores else set()
+    scores = {name: np.zeros(len(train)) for name in by}
+    pool = Pool(train.example_ids, train.labels, train.content_hashes, scores)
+    classes = strategy.classes(np.arange(len(dataset.class_names)))
+    n_valid = int(np.isin(dataset.valid.labels, classes).sum())
+    return len(strategy.select(pool, 0)), n_valid, len(classes)
+
+
+def training_work(flops_per_example: float, n_train: int, n_valid: int, settings: TrainingSettings) -> float:
+    """Floating-point operations of a training with its validation, the measure that time is estimated by."""
+    batch = min(settings.batch_size, n_train)
+    pushed = n_train // batch * batch
+    return flops_per_example * settings.epochs * (pushed + VALIDATION_WORK * n_valid)

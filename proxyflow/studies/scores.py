@@ -1,0 +1,163 @@
+"""Score runs: found on the tracking server by key or as the latest, or made."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from proxyflow.data.catalog import Dataset
+from proxyflow.errors import UserError
+from proxyflow.files import write_json
+from proxyflow.progress import Progress
+from proxyflow.scoring.scorer import ScoringSpec, score_examples
+from proxyflow.scoring.table import ExampleScores
+from proxyflow.studies.lab import Lab, scratch
+from proxyflow.studies.plan import score_key
+from proxyflow.tracking import names
+from proxyflow.tracking.reader import FoundRun, download, get_run, search
+from proxyflow.tracking.runs import Run
+from proxyflow.training.devices import resolve_precision
+from proxyflow.training.engine import EpochRecord, TrainingSpec
+from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+
+LATEST = "latest"
+
+
+def default_scoring() -> ScoringSpec:
+    """The published way: a model with the default hyperparameters, trained on everything."""
+    return ScoringSpec(TrainingSpec(Hyperparameters(), TrainingSettings(), seed=0))
+
+
+def key_of(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> str:
+    """The key of the score run that `spec` asks for on this lab's device."""
+    settings = spec.training.settings
+    precision = resolve_precision(settings.precision, lab.device).name
+    return score_key(dataset.fingerprint, spec, settings.image_size or dataset.image_size, precision)
+
+
+def ensure_scores(lab: Lab, dataset: Dataset, spec: ScoringSpec, parent: Run | None = None) -> ExampleScores:
+    """The scores that `spec` asks for: from a finished run with the same key, or made now."""
+    key = key_of(lab, dataset, spec)
+    found = next((run for run in search(lab.client, KIND="score", RUN_KEY=key) if run.finished), None)
+    if found is not None:
+        lab.say(f"scores of {dataset.name}: found in run {found.id}")
+        return load_scores(lab, found)
+    lab.say(
+        f"scores of {dataset.name}: none on the server, so training {spec.trainings} scoring model(s) "
+        f"({spec.training.hyperparameters.name}, {spec.training.settings.epochs} epochs) on the full training set"
+    )
+    return make_scores(lab, dataset, spec, parent)
+
+
+def chosen_scores(lab: Lab, dataset: Dataset, scores: str, parent: Run | None = None) -> ExampleScores:
+    """The scores that a user named: a score run's id, or `latest` for the newest of this data set.
+
+    With `latest` and nothing on the server they are made in the default way.
+
+    Raises:
+        NotFound, UserError: the named run is none, is not finished, or scored another data set.
+    """
+    if scores != LATEST:
+        found = get_run(lab.client, scores, "score", "scores")
+        if found.tags.get(names.DATASET_FINGERPRINT) != dataset.fingerprint:
+            raise UserError(
+                f"scores={scores} are of {found.tags.get(names.DATASET)} with another content than {dataset.name} here: "
+                "name a score run of this data set, or latest"
+            )
+        return load_scores(lab, found)
+    candidates = search(lab.client, KIND="score", DATASET_FINGERPRINT=dataset.fingerprint)
+    newest = next((run for run in candidates if run.finished), None)
+    if newest is None:
+        return ensure_scores(lab, dataset, default_scoring(), parent)
+    lab.say(f"scores of {dataset.name}: latest are of run {newest.id} ({newest.name})")
+    return load_scores(lab, newest)
+
+
+def load_scores(lab: Lab, run: FoundRun) -> ExampleScores:
+    """Downloads a score run's table, once per process."""
+    if run.id not in lab.scores:
+        with scratch() as folder:
+            path = download(lab.client, run.id, f"{names.SCORES}/{names.SCORES_TABLE}", folder)
+            lab.scores[run.id] = ExampleScores.load(path, run.id)
+    return lab.scores[run.id]
+
+
+def make_scores(
+    lab: Lab, dataset: Dataset, spec: ScoringSpec, parent: Run | None = None, main: bool = False
+) -> ExampleScores:
+    """Trains the scoring models and logs a score run."""
+    training = spec.training
+    tags = {
+        names.DATASET: dataset.name,
+        names.DATASET_FINGERPRINT: dataset.fingerprint,
+        names.CONFIG: training.hyperparameters.name,
+        names.SEED: training.seed,
+        names.EPOCHS: training.settings.epochs,
+        names.RUN_KEY: key_of(lab, dataset, spec),
+    }
+    note = (
+        f"Difficulty scores of the {len(dataset.train):,} training examples of {dataset.name}, by "
+        f"{spec.trainings} model(s) {training.hyperparameters.name} trained for {training.settings.epochs} epochs."
+    )
+    begun = time.perf_counter()
+    title = f"{dataset.name} · scores · {training.hyperparameters.name}"
+    with lab.writer.open("score", title, note, tags, parent, main) as run:
+        run.log_params(
+            {
+                "dataset": dataset.name,
+                **dataclasses.asdict(training.hyperparameters),
+                **{key: value for key, value in dataclasses.asdict(training.settings).items() if value},
+                "seed": training.seed,
+                "engine": training.engine,
+                "repeats": spec.repeats,
+                "holdout_folds": spec.holdout_folds,
+            }
+        )
+        run.log_data(dataset.name, dataset.fingerprint, "training", dataset.name, len(dataset.train))
+        epochs = spec.trainings * training.settings.epochs
+        with Progress(f"scoring {dataset.name}", epochs, "epochs") as progress:
+
+            def on_epoch(model: int, record: EpochRecord) -> None:
+                progress.advance(note=f"model {model + 1}, accuracy {record.valid_accuracy:.3f}")
+                if model == 0:
+                    run.log_metrics(
+                        {name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch
+                    )
+
+            scoring = score_examples(dataset, spec, lab.device, on_epoch)
+        with scratch() as folder:
+            scoring.scores.save(folder / names.SCORES_TABLE)
+            summary = scoring.summary() | {
+                "dataset": dataset.name,
+                "dataset_fingerprint": dataset.fingerprint,
+                "training": dataclasses.asdict(training),
+                "repeats": spec.repeats,
+                "holdout_folds": spec.holdout_folds,
+                "train_seconds": scoring.train_seconds,
+                "scoring_seconds": scoring.scoring_seconds,
+                "precision": scoring.results[0].precision,
+                "device": scoring.results[0].device,
+            }
+            write_json(folder / names.SCORES_SUMMARY, summary)
+            run.log_folder(folder, names.SCORES)
+        wall_seconds = time.perf_counter() - begun
+        best = scoring.results[0]
+        run.log_params({"precision_used": best.precision, "device": best.device})
+        run.log_metrics(
+            {
+                "best_valid_accuracy": best.best_valid_accuracy,
+                "final_valid_accuracy": best.final_valid_accuracy,
+                "train_seconds": scoring.train_seconds,
+                "scoring_seconds": scoring.scoring_seconds,
+                "wall_seconds": wall_seconds,
+                "examples_seen": float(sum(result.examples_seen for result in scoring.results)),
+                "train_flops": sum(result.train_flops for result in scoring.results),
+                "cost_usd": lab.cost_usd(wall_seconds),
+            }
+        )
+        scores = ExampleScores(scoring.scores.frame, run.id)
+    lab.scores[run.id] = scores
+    lab.say(f"scores of {dataset.name}: made in run {run.id}, {scoring.train_seconds:.1f} s of training")
+    return scores
+
+

@@ -1,0 +1,302 @@
+"""A whole study: plan, execute what is not finished yet, and say what was done.
+
+Resuming needs no state of its own: a training is finished if the server has a finished run with its key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from proxyflow.errors import TrainingFailed
+from proxyflow.progress import Progress, format_seconds
+from proxyflow.scoring.scorer import ScoringSpec
+from proxyflow.scoring.table import ExampleScores
+from proxyflow.strategies import Full
+from proxyflow.studies import scores as score_runs
+from proxyflow.studies import subsets as subset_runs
+from proxyflow.studies import trainings as training_runs
+from proxyflow.studies.estimate import Size, Sizes, calibrate, measured_speed
+from proxyflow.studies.executors import Executor
+from proxyflow.studies.lab import Lab
+from proxyflow.studies.plan import PlannedTraining, StudySpec, plan_trainings, subset_key
+from proxyflow.subsets import Subset
+from proxyflow.tracking import names
+from proxyflow.tracking.connection import known_experiments
+from proxyflow.tracking.reader import FoundRun, search, trainings
+from proxyflow.tracking.runs import Run, describe
+from proxyflow.training.devices import device_name
+from proxyflow.training.engine import TrainingSpec
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop cleanly between two trainings; None is never."""
+
+    max_hours: float | None = None
+    max_cost_usd: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a study ended.
+
+    Attributes:
+        planned: trainings in the plan.
+        found: of these, finished before.
+        made: finished now.
+        failed: title and error of those that failed.
+        stopped: which limit ended it early, or empty.
+    """
+
+    planned: int
+    found: int
+    made: int
+    failed: tuple[tuple[str, str], ...]
+    stopped: str = ""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One planned training with what is known of it before it runs.
+
+    Attributes:
+        finished: the server has its result.
+        seconds: estimated training time, 0 where finished.
+    """
+
+    planned: PlannedTraining
+    size: Size
+    finished: bool
+    seconds: float
+
+
+def scoring_spec(spec: StudySpec) -> ScoringSpec:
+    """How a study scores its examples: once, with the seed 0, whatever the seeds of its trainings."""
+    return ScoringSpec(TrainingSpec(spec.scoring_configuration, spec.scoring, 0, spec.engine))
+
+
+def finished_keys(lab: Lab) -> dict[str, str]:
+    """Run key to run id of the study's finished trainings."""
+    experiments = known_experiments(lab.client, lab.writer.study)
+    runs = search(lab.client, experiments, KIND="training", STATUS="finished")
+    return {run.tags[names.RUN_KEY]: run.id for run in runs if names.RUN_KEY in run.tags}
+
+
+def forecast(lab: Lab, spec: StudySpec) -> list[Forecast]:
+    """What a study has to do and how long it will take; makes no run.
+
+    A training is known to be finished only where the subset that it needs exists on the server, as its key
+    is over the subset's content.
+    """
+    done = finished_keys(lab)
+    sizes = Sizes(lab)
+    fingerprints = _known_fingerprints(lab, spec)
+    planned = list(plan_trainings(spec))
+    experiments = known_experiments(lab.client, lab.writer.study)
+    speed = measured_speed(trainings(lab.client, experiments), device_name(lab.device))
+    if not speed > 0:
+        lab.say("no training of this study is finished yet: calibrating with a few steps of the first one")
+        speed = calibrate(lab, lab.dataset(planned[0].dataset), planned[0])
+    result = []
+    for training in planned:
+        size = sizes.of(training)
+        fingerprint = fingerprints.get(_subset_of(training))
+        finished = False
+        if fingerprint is not None:
+            image_size = lab.dataset(training.dataset).image_size
+            finished = training_runs.key_for(lab, training, fingerprint, image_size) in done
+        result.append(Forecast(training, size, finished, 0.0 if finished else size.work / speed))
+    return result
+
+
+def _subset_of(training: PlannedTraining) -> tuple[str, str, int]:
+    """Which subset a training needs; the seed counts only where it can change the choice."""
+    strategy = training.strategy.data_strategy
+    return training.dataset, strategy.canonical, training.seed if strategy.depends_on_seed else 0
+
+
+def _known_fingerprints(lab: Lab, spec: StudySpec) -> dict[tuple[str, str, int], str]:
+    """Fingerprints of the subsets that the server already has."""
+    subsets = {
+        run.tags[names.RUN_KEY]: run
+        for run in search(lab.client, KIND="subset", STATUS="finished")
+        if names.RUN_KEY in run.tags
+    }
+    scored: dict[str, FoundRun | None] = {}
+    found: dict[tuple[str, str, int], str] = {}
+    for training in plan_trainings(spec):
+        dataset = lab.dataset(training.dataset)
+        strategy = training.strategy.data_strategy
+        score_run = ""
+        if strategy.needs_scores:
+            if dataset.name not in scored:
+                key = score_runs.key_of(lab, dataset, scoring_spec(spec))
+                runs = search(lab.client, KIND="score", RUN_KEY=key)
+                scored[dataset.name] = next((run for run in runs if run.finished), None)
+            run = scored[dataset.name]
+            if run is None:
+                continue
+            score_run = run.id
+        key = subset_key(dataset.fingerprint, strategy, training.seed, score_run)
+        if key in subsets:
+            found[_subset_of(training)] = subsets[key].tags[names.SUBSET_FINGERPRINT]
+    return found
+
+
+def run_study(lab: Lab, spec: StudySpec, executor: Executor, limits: Limits) -> Outcome:
+    """Executes a study as one parent run with nested runs.
+
+    Raises:
+        TrainingFailed: at least one training failed; the others were done all the same.
+    """
+    reaped = lab.writer.reap()
+    if reaped:
+        lab.say(f"marked {reaped} run(s) as failed whose process had died")
+    if not any(isinstance(strategy, Full) for strategy in spec.strategies):
+        lab.say("note: the strategies have no target; add full, or the report has nothing to compare with")
+    planned = list(plan_trainings(spec))
+    note = (
+        f"Study {spec.name}: {len(spec.strategies)} strategies x {len(spec.grid)} configurations x "
+        f"{len(spec.datasets)} data set(s) x {len(spec.seeds)} seed(s) = {len(planned)} trainings, "
+        f"{spec.settings.epochs} epochs on the target."
+    )
+    tags = {names.EPOCHS: spec.settings.epochs}
+    with lab.writer.open("study", f"study {spec.name}", note, tags, main=True) as run:
+        run.log_params(
+            {
+                "datasets": ",".join(spec.datasets),
+                "strategies": " ".join(strategy.canonical for strategy in spec.strategies),
+                "configurations": len(spec.grid),
+                "seeds": ",".join(map(str, spec.seeds)),
+                **{key: value for key, value in dataclasses.asdict(spec.settings).items() if value is not None},
+            }
+        )
+        subsets = dict(_prepare(lab, spec, run))
+        outcome = _execute(lab, planned, subsets, executor, limits, run)
+        run.log_metrics(
+            {
+                "runs_planned": float(outcome.planned),
+                "runs_finished": float(outcome.found + outcome.made),
+                "runs_failed": float(len(outcome.failed)),
+            }
+        )
+        if outcome.failed:
+            listed = "; ".join(f"{title}: {error}" for title, error in outcome.failed[:5])
+            raise TrainingFailed(
+                f"{len(outcome.failed)} of {outcome.planned} trainings failed ({listed}); the same command tries "
+                "them again"
+            )
+    return outcome
+
+
+def _prepare(
+    lab: Lab, spec: StudySpec, parent: Run
+) -> Iterator[tuple[tuple[str, str, int], tuple[Subset, str]]]:
+    """Finds or makes every subset that the study needs, and the scores that those need."""
+    scores: dict[str, ExampleScores] = {}
+    seen: set[tuple[str, str, int]] = set()
+    for training in plan_trainings(spec):
+        key = _subset_of(training)
+        if key in seen:
+            continue
+        seen.add(key)
+        dataset, strategy = lab.dataset(training.dataset), training.strategy.data_strategy
+        if strategy.needs_scores and dataset.name not in scores:
+            scores[dataset.name] = score_runs.ensure_scores(lab, dataset, scoring_spec(spec), parent)
+        yield (
+            key,
+            subset_runs.ensure_subset(
+                lab, dataset, strategy, training.seed, scores.get(dataset.name), parent
+            ),
+        )
+
+
+def _execute(
+    lab: Lab,
+    planned: list[PlannedTraining],
+    subsets: dict[tuple[str, str, int], tuple[Subset, str]],
+    executor: Executor,
+    limits: Limits,
+    parent: Run,
+) -> Outcome:
+    done = finished_keys(lab)
+    left = [t for t in planned if training_runs.key_of(lab, t, subsets[_subset_of(t)][0]) not in done]
+    found = len(planned) - len(left)
+    if found:
+        lab.say(f"{found} of {len(planned)} trainings are finished already; {len(left)} to do")
+    sizes = Sizes(lab)
+    failed: list[tuple[str, str]] = []
+    made = 0
+    begun = time.monotonic()
+    stopped = ""
+
+    def within_limits() -> Iterator[PlannedTraining]:
+        nonlocal stopped
+        for training in left:
+            hours = (time.monotonic() - begun) / 3600
+            cost = lab.cost_usd(hours * 3600)
+            if limits.max_hours is not None and hours >= limits.max_hours:
+                stopped = f"max_hours={limits.max_hours:g} is reached"
+            elif limits.max_cost_usd is not None and cost is not None and cost >= limits.max_cost_usd:
+                stopped = f"max_cost_usd={limits.max_cost_usd:g} is reached"
+            if stopped:
+                return
+            yield training
+
+    def work(training: PlannedTraining) -> tuple[PlannedTraining, str, str]:
+        subset, subset_run = subsets[_subset_of(training)]
+        try:
+            result, _ = training_runs.train(lab, training, subset, subset_run, parent)
+        except Exception as error:
+            # One failed training fails alone: its run says why, the study goes on and reports it at the end.
+            return training, "", describe(error)
+        note = "diverged" if result.diverged else f"accuracy {result.best_valid_accuracy:.3f}"
+        return training, f"{training.strategy.canonical} {training.hyperparameters.name}: {note}", ""
+
+    total = sum(sizes.of(training).work for training in left)
+    with Progress("trainings", len(left), "runs", work=total) as progress:
+        for training, note, error in executor.map(work, within_limits()):
+            if error:
+                failed.append((training.title, error))
+                progress.say(f"failed: {training.title}: {error}")
+            else:
+                made += 1
+            progress.advance(sizes.of(training).work, note)
+    if stopped:
+        lab.say(f"stopped: {stopped}, {len(left) - made - len(failed)} trainings are left; the same command resumes")
+    elif left:
+        lab.say(f"{made} trainings took {format_seconds(time.monotonic() - begun)}")
+    return Outcome(len(planned), found, made, tuple(failed), stopped)
+
+
+def forecast_lines(forecasts: list[Forecast], price_per_hour: float | None) -> Iterator[str]:
+    """The plan as a table, one line per training, then totals per strategy and in all."""
+    yield f"{'data set':<14} {'strategy':<28} {'configuration':<28} {'seed':>4} {'epochs':>6} {'examples':>8} {'estimate':>9}  state"
+    for item in forecasts:
+        training = item.planned
+        yield (
+            f"{training.dataset:<14} {training.strategy.canonical:<28} {training.hyperparameters.name:<28} "
+            f"{training.seed:>4} {training.settings.epochs:>6} {item.size.n_train:>8} "
+            f"{item.seconds:>8.1f}s  {'finished' if item.finished else 'to do'}"
+        )
+    yield ""
+    yield f"{'strategy':<28} {'runs':>6} {'to do':>6} {'estimate':>10} {'relative work':>14}"
+    target = sum(item.size.work for item in forecasts if isinstance(item.planned.strategy, Full))
+    for name in dict.fromkeys(item.planned.strategy.canonical for item in forecasts):
+        rows = [item for item in forecasts if item.planned.strategy.canonical == name]
+        work = sum(item.size.work for item in rows)
+        relative = f"{work / target:.3f}" if target else ""
+        to_do = sum(not item.finished for item in rows)
+        yield (
+            f"{name:<28} {len(rows):>6} {to_do:>6} {format_seconds(sum(i.seconds for i in rows)):>10} {relative:>14}"
+        )
+    seconds = sum(item.seconds for item in forecasts)
+    to_do = sum(not item.finished for item in forecasts)
+    cost = "" if price_per_hour is None else f", {seconds / 3600 * price_per_hour:.2f} US dollars"
+    yield ""
+    yield f"{len(forecasts)} runs, {to_do} to do: about {format_seconds(seconds)} of training{cost} (scoring not counted)"
+
+

@@ -1,0 +1,114 @@
+"""Subset runs: found on the tracking server by key or by id, or made."""
+
+from __future__ import annotations
+
+from proxyflow.data.catalog import Dataset
+from proxyflow.errors import UserError
+from proxyflow.scoring.table import ExampleScores
+from proxyflow.strategies import Strategy
+from proxyflow.studies.lab import Lab, scratch
+from proxyflow.studies.plan import subset_key
+from proxyflow.subsets import Subset, choose_subset
+from proxyflow.subsets.artifact import read_subset, write_subset
+from proxyflow.tracking import names
+from proxyflow.tracking.reader import FoundRun, download, get_run, search
+from proxyflow.tracking.runs import Run
+
+
+def find_subset(
+    lab: Lab, dataset: Dataset, strategy: Strategy, seed: int, scores: ExampleScores | None
+) -> FoundRun | None:
+    """The finished subset run that these inputs would give again, if there is one."""
+    key = subset_key(dataset.fingerprint, strategy, seed, _score_run(strategy, scores))
+    return next((run for run in search(lab.client, KIND="subset", RUN_KEY=key) if run.finished), None)
+
+
+def ensure_subset(
+    lab: Lab,
+    dataset: Dataset,
+    strategy: Strategy,
+    seed: int,
+    scores: ExampleScores | None,
+    parent: Run | None = None,
+) -> tuple[Subset, str]:
+    """The subset and its run's id: found on the server, or made now."""
+    strategy = strategy.data_strategy
+    found = find_subset(lab, dataset, strategy, seed, scores)
+    if found is None:
+        return make_subset(lab, dataset, strategy, seed, scores, parent)
+    lab.say(f"subset {strategy.canonical} of {dataset.name}: found in run {found.id}")
+    return load_subset(lab, found.id), found.id
+
+
+def load_subset(lab: Lab, run_id: str) -> Subset:
+    """Downloads a subset run's artifact, once per process.
+
+    Raises:
+        UserError: the run's artifact is missing or altered, or its tag states another fingerprint.
+    """
+    if run_id not in lab.subsets:
+        stated = get_run(lab.client, run_id, "subset", "subset").tags.get(names.SUBSET_FINGERPRINT)
+        with scratch() as folder:
+            subset = read_subset(download(lab.client, run_id, names.SUBSET, folder))
+        if stated and subset.fingerprint != stated:
+            raise UserError(
+                f"subset={run_id}: its files are not those that the run was tagged with ({stated}); materialize it again"
+            )
+        lab.subsets[run_id] = subset
+    return lab.subsets[run_id]
+
+
+def make_subset(
+    lab: Lab,
+    dataset: Dataset,
+    strategy: Strategy,
+    seed: int,
+    scores: ExampleScores | None,
+    parent: Run | None = None,
+    main: bool = False,
+) -> tuple[Subset, str]:
+    """Selects a subset and logs it as a self-contained artifact."""
+    subset = choose_subset(dataset, strategy, seed, scores)
+    tags = {
+        names.DATASET: dataset.name,
+        names.DATASET_FINGERPRINT: dataset.fingerprint,
+        names.STRATEGY: strategy.canonical,
+        names.SEED: seed,
+        names.SUBSET_FINGERPRINT: subset.fingerprint,
+        names.SCORE_RUN: subset.score_run or None,
+        names.RUN_KEY: subset_key(dataset.fingerprint, strategy, seed, _score_run(strategy, scores)),
+    }
+    note = (
+        f"{len(subset.train):,} of the {len(dataset.train):,} training examples of {dataset.name}, chosen by "
+        f"{strategy.canonical}: {strategy.summary}."
+    )
+    with lab.writer.open("subset", f"{dataset.name} · {strategy.canonical}", note, tags, parent, main) as run:
+        run.log_params(
+            {
+                "dataset": dataset.name,
+                "strategy": strategy.canonical,
+                "seed": seed,
+                "n_train": len(subset.train),
+                "n_valid": len(subset.valid),
+                "n_classes": len(subset.classes),
+            }
+        )
+        run.log_data(dataset.name, dataset.fingerprint, "source", dataset.name, len(dataset.train))
+        with scratch() as folder:
+            write_subset(subset, folder / names.SUBSET)
+            run.log_folder(folder / names.SUBSET, names.SUBSET)
+        run.log_metrics(
+            {
+                "n_train": float(len(subset.train)),
+                "fraction": len(subset.train) / len(dataset.train),
+                "smallest_class": float(min(subset.class_counts.values())),
+                "largest_class": float(max(subset.class_counts.values())),
+            }
+        )
+    lab.subsets[run.id] = subset
+    lab.say(f"subset {strategy.canonical} of {dataset.name}: {len(subset.train):,} examples, made in run {run.id}")
+    return subset, run.id
+
+
+def _score_run(strategy: Strategy, scores: ExampleScores | None) -> str:
+    return scores.run_id if strategy.needs_scores and scores is not None else ""

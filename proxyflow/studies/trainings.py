@@ -1,0 +1,160 @@
+"""Training runs: one model on one subset, trained and logged."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+from proxyflow.files import write_json
+from proxyflow.progress import Progress
+from proxyflow.studies.lab import Lab, scratch
+from proxyflow.studies.plan import PlannedTraining, training_key
+from proxyflow.subsets import Subset
+from proxyflow.tracking import names
+from proxyflow.tracking.models import log_model
+from proxyflow.tracking.runs import Run
+from proxyflow.training.devices import resolve_precision
+from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, get_engine
+
+
+def key_of(lab: Lab, planned: PlannedTraining, subset: Subset) -> str:
+    """The key of a training on this lab's device."""
+    return key_for(lab, planned, subset.fingerprint, subset.image_size)
+
+
+def key_for(lab: Lab, planned: PlannedTraining, subset_fingerprint: str, image_size: int) -> str:
+    """The key of a training whose subset is known by its fingerprint alone."""
+    precision = resolve_precision(planned.settings.precision, lab.device).name
+    return training_key(planned, subset_fingerprint, planned.settings.image_size or image_size, precision)
+
+
+def train(
+    lab: Lab,
+    planned: PlannedTraining,
+    subset: Subset,
+    subset_run: str,
+    parent: Run | None = None,
+    main: bool = False,
+    show_progress: bool = False,
+    save_model: bool = False,
+    register_model: bool = False,
+) -> tuple[TrainingResult, str]:
+    """Trains one model and logs the run.
+
+    Args:
+        subset_run: the run that the subset came from.
+        show_progress: show the epochs as they finish; a study shows its runs instead.
+        save_model: log the weights of the best epoch as safetensors with a JSON description.
+        register_model: log the model of the best epoch as an MLflow model.
+
+    Returns:
+        The result and the run's id.
+    """
+    begun = time.perf_counter()
+    hyperparameters, settings = planned.hyperparameters, planned.settings
+    spec = TrainingSpec(hyperparameters, settings, planned.seed, planned.engine)
+    engine = get_engine(planned.engine)
+    tags = {
+        names.DATASET: subset.dataset,
+        names.DATASET_FINGERPRINT: subset.dataset_fingerprint,
+        names.STRATEGY: planned.strategy.canonical,
+        names.CONFIG: hyperparameters.name,
+        names.CONFIG_GROUP: hyperparameters.group,
+        names.SEED: planned.seed,
+        names.EPOCHS: settings.epochs,
+        names.SUBSET_FINGERPRINT: subset.fingerprint,
+        names.SUBSET_RUN: subset_run,
+        names.SCORE_RUN: subset.score_run or None,
+        names.RUN_KEY: key_of(lab, planned, subset),
+    }
+    note = (
+        f"{hyperparameters.arch} trained for {settings.epochs} epochs on {len(subset.train):,} examples of "
+        f"{subset.dataset} ({planned.strategy.canonical}) with configuration {hyperparameters.name}."
+    )
+    with lab.writer.open("training", planned.title, note, tags, parent, main) as run:
+        run.log_params(
+            {
+                **dataclasses.asdict(hyperparameters),
+                **dataclasses.asdict(settings),
+                "image_size": settings.image_size or subset.image_size,
+                "precision": resolve_precision(settings.precision, lab.device).name,
+                "dataset": subset.dataset,
+                "strategy": planned.strategy.canonical,
+                "seed": planned.seed,
+                "engine": planned.engine,
+                "n_train": len(subset.train),
+                "n_valid": len(subset.valid),
+                "n_classes": len(subset.classes),
+            }
+        )
+        run.log_data(
+            f"{subset.dataset} {subset.strategy}", subset.fingerprint, "training", subset_run, len(subset.train)
+        )
+        progress = Progress(planned.title, settings.epochs, "epochs") if show_progress else None
+
+        def on_epoch(record: EpochRecord) -> None:
+            run.log_metrics({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
+            if progress is not None:
+                progress.advance(note=f"accuracy {record.valid_accuracy:.3f}")
+
+        keep_best = save_model or register_model
+        if progress is not None:
+            with progress:
+                trained = engine.train(subset, spec, lab.device, on_epoch, keep_best=keep_best)
+        else:
+            trained = engine.train(subset, spec, lab.device, on_epoch, keep_best=keep_best)
+        result = trained.result
+        run.log_params({"device": result.device, "precision_used": result.precision})
+        if keep_best and trained.best_weights is not None:
+            _log_weights(run, trained, planned, subset, save_model, register_model)
+        wall_seconds = time.perf_counter() - begun
+        run.log_metrics(
+            {
+                "best_valid_accuracy": result.best_valid_accuracy,
+                "final_valid_accuracy": result.final_valid_accuracy,
+                "best_epoch": float(result.best_epoch),
+                "train_seconds": result.train_seconds,
+                "setup_seconds": result.setup_seconds,
+                "wall_seconds": wall_seconds,
+                "examples_seen": float(result.examples_seen),
+                "train_flops": result.train_flops,
+                "examples_per_second": result.examples_per_second,
+                "peak_memory_mb": result.peak_memory_mb,
+                "cost_usd": lab.cost_usd(wall_seconds),
+            }
+        )
+        run.set_tags({names.DIVERGED: str(result.diverged).lower()})
+    return result, run.id
+
+
+def _log_weights(
+    run: Run, trained: Trained, planned: PlannedTraining, subset: Subset, save: bool, register: bool
+) -> None:
+    assert trained.best_weights is not None
+    trained.model.load_state_dict(trained.best_weights)
+    description = {
+        "hyperparameters": dataclasses.asdict(planned.hyperparameters),
+        "epoch": trained.result.best_epoch,
+        "valid_accuracy": trained.result.best_valid_accuracy,
+        "class_names": [subset.class_names[label] for label in subset.classes],
+        "image_size": planned.settings.image_size or subset.image_size,
+        "input": "(n, 3, size, size) float32, pixels in 0..1 less mean, divided by std; grey repeated to 3 channels",
+        "mean": list(subset.mean),
+        "std": list(subset.std),
+    }
+    if save:
+        with scratch() as folder:
+            _write_weights(folder, trained, description)
+            run.log_folder(folder, names.MODEL)
+    if register:
+        log_model(run, trained.model, int(str(description["image_size"])), description)
+
+
+def _write_weights(folder: Path, trained: Trained, description: dict[str, object]) -> None:
+    from safetensors.torch import save_file
+
+    assert trained.best_weights is not None
+    weights = {name: value.cpu().contiguous() for name, value in trained.best_weights.items()}
+    save_file(weights, str(folder / "model.safetensors"))
+    write_json(folder / "model.json", description)

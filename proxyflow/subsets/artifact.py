@@ -1,0 +1,166 @@
+"""A subset as files: parquet that common loaders read, and a manifest with checksums.
+
+The files are data only and self-contained: a machine without the data set trains on them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from proxyflow.data.images import ImageSet, decode_image, encode_png
+from proxyflow.errors import UserError
+from proxyflow.files import replacing, sha256_of, write_json
+from proxyflow.subsets.subset import Subset
+
+SCHEMA_VERSION = 1
+ROWS_PER_FILE = 20_000
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+# Only plain names in the artifact's own folder: a manifest is somebody else's input.
+FILE_NAME = re.compile(r"(train|valid)-[0-9]{5}\.parquet")
+
+
+def write_subset(subset: Subset, folder: Path, extra: dict[str, Any] | None = None) -> Path:
+    """Writes `manifest.json`, `train-*.parquet` and `valid-*.parquet` into `folder`.
+
+    Args:
+        extra: more entries for the manifest (the cost of the scores, say).
+
+    Returns:
+        The manifest's path; it is written last, so that a folder with a manifest is whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = _write_part(folder, "train", subset, subset.train, subset.scores)
+    files += _write_part(folder, "valid", subset, subset.valid, None)
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "dataset": subset.dataset,
+        "dataset_fingerprint": subset.dataset_fingerprint,
+        "subset_fingerprint": subset.fingerprint,
+        "strategy": subset.strategy,
+        "seed": subset.seed,
+        "score_run": subset.score_run,
+        "class_names": list(subset.class_names),
+        "classes": list(subset.classes),
+        "class_counts": subset.class_counts,
+        "n_train": len(subset.train),
+        "n_valid": len(subset.valid),
+        "channels": int(subset.train.images.shape[3]),
+        "image_size": subset.image_size,
+        "mean": list(subset.mean),
+        "std": list(subset.std),
+        "sha256": {path.name: sha256_of(path) for path in files},
+        **(extra or {}),
+    }
+    path = folder / "manifest.json"
+    write_json(path, manifest)
+    return path
+
+
+def _write_part(
+    folder: Path, part: str, subset: Subset, images: ImageSet, scores: np.ndarray | None
+) -> list[Path]:
+    paths = []
+    for number, start in enumerate(range(0, max(1, len(images)), ROWS_PER_FILE)):
+        rows = slice(start, start + ROWS_PER_FILE)
+        ids = images.example_ids[rows]
+        encoded = [
+            {"bytes": encode_png(image), "path": f"{part}-{example_id}.png"}
+            for image, example_id in zip(images.images[rows], ids, strict=True)
+        ]
+        table = pa.table(
+            {
+                "image": pa.array(encoded, type=IMAGE),
+                "label": pa.array(images.labels[rows], type=pa.int64()),
+                "example_id": pa.array(ids, type=pa.int64()),
+                "score": pa.array(
+                    scores[rows] if scores is not None else [None] * len(ids), type=pa.float64()
+                ),
+            }
+        )
+        path = folder / f"{part}-{number:05d}.parquet"
+        with replacing(path) as beside:
+            pq.write_table(table, beside)
+        paths.append(path)
+    return paths
+
+
+def read_subset(folder: Path) -> Subset:
+    """Reads what `write_subset` wrote, checking every checksum.
+
+    Raises:
+        UserError: a file is missing, altered or not of the stated form; the message names it.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read as a subset's manifest ({error}); materialize it again"
+        ) from None
+    try:
+        if manifest["schema_version"] != SCHEMA_VERSION:
+            raise UserError(
+                f"{path}: schema version {manifest['schema_version']} is not {SCHEMA_VERSION}; materialize it again"
+            )
+        parts = _read_parts(folder, manifest["sha256"], int(manifest["channels"]))
+        train, scores = parts["train"]
+        valid, _ = parts["valid"]
+        subset = Subset(
+            dataset=str(manifest["dataset"]),
+            dataset_fingerprint=str(manifest["dataset_fingerprint"]),
+            strategy=str(manifest["strategy"]),
+            seed=int(manifest["seed"]),
+            class_names=tuple(str(name) for name in manifest["class_names"]),
+            classes=tuple(int(c) for c in manifest["classes"]),
+            train=train,
+            valid=valid,
+            scores=scores,
+            score_run=str(manifest["score_run"]),
+            image_size=int(manifest["image_size"]),
+            mean=tuple(float(value) for value in manifest["mean"]),
+            std=tuple(float(value) for value in manifest["std"]),
+        )
+        stated = manifest["subset_fingerprint"]
+    except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
+        raise UserError(
+            f"{path} is not a whole subset manifest ({type(error).__name__}: {error}); materialize it again"
+        ) from None
+    if subset.fingerprint != stated:
+        raise UserError(
+            f"{path}: the images do not have the stated subset_fingerprint {stated}; materialize it again"
+        )
+    return subset
+
+
+def _read_parts(
+    folder: Path, checksums: dict[str, str], channels: int
+) -> dict[str, tuple[ImageSet, np.ndarray | None]]:
+    tables: dict[str, list[pa.Table]] = {"train": [], "valid": []}
+    for name, checksum in sorted(checksums.items()):
+        match = FILE_NAME.fullmatch(name)
+        if not match:
+            raise UserError(
+                f"{folder / 'manifest.json'}: {name!r} is not a file name of a subset (train-00000.parquet, say)"
+            )
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"{path} is missing from the subset; materialize it again")
+        if sha256_of(path) != checksum:
+            raise UserError(f"{path} does not have the checksum of its manifest; materialize it again")
+        tables[match[1]].append(pq.read_table(path))
+    return {part: _images_of(pa.concat_tables(found), channels) for part, found in tables.items()}
+
+
+def _images_of(table: pa.Table, channels: int) -> tuple[ImageSet, np.ndarray | None]:
+    images = np.stack([decode_image(row["bytes"], channels) for row in table["image"].to_pylist()])
+    labels = table["label"].to_numpy().astype(np.int64)
+    ids = table["example_id"].to_numpy().astype(np.int64)
+    scores = table["score"].to_numpy().astype(np.float64)
+    return ImageSet(images, labels, ids), None if np.isnan(scores).all() else scores

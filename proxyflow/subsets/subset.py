@@ -1,0 +1,123 @@
+"""A subset: which examples of which data set, chosen how, with the validation examples to judge it by."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxyflow.data.catalog import Dataset
+from proxyflow.data.images import ImageSet
+from proxyflow.errors import UserError
+from proxyflow.scoring.table import ExampleScores
+from proxyflow.strategies import Pool, Strategy
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """All that a training needs; it does not refer back to the full data set.
+
+    Attributes:
+        dataset, dataset_fingerprint: what it was chosen from.
+        strategy: canonical spelling.
+        seed: the run's seed that the choice was made with.
+        class_names: names of all classes of the data set, by label.
+        classes: the labels that are trained on and validated on, sorted.
+        train, valid: the examples, with the data set's own labels and ids.
+        scores: `(len(train),) float64`, the score that the choice was made by, or None.
+        score_run: the run that the scores came from, or empty.
+        image_size: side in pixels at which it is trained on by default.
+        mean, std: per-channel statistics of the full training set in 0..1.
+    """
+
+    dataset: str
+    dataset_fingerprint: str
+    strategy: str
+    seed: int
+    class_names: tuple[str, ...]
+    classes: tuple[int, ...]
+    train: ImageSet
+    valid: ImageSet
+    scores: NDArray[np.float64] | None
+    score_run: str
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of what is trained on and judged by: equal content is an equal subset, however chosen."""
+        parts = (self.train.fingerprint, self.valid.fingerprint, ",".join(map(str, self.classes)))
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Training examples per class name, classes without any included."""
+        return {self.class_names[c]: int((self.train.labels == c).sum()) for c in self.classes}
+
+
+def align_scores(scores: ExampleScores, train: ImageSet) -> ExampleScores:
+    """Puts a score table into the order of a training set, matching examples by content.
+
+    Raises:
+        UserError: the table is of other examples.
+    """
+    table = scores.frame.sort_values(["content_hash", "label", "example_id"], kind="stable")
+    order = np.lexsort((train.example_ids, train.labels, train.content_hashes))
+    same = (
+        len(table) == len(train)
+        and np.array_equal(table["content_hash"].to_numpy(str), train.content_hashes[order])
+        and np.array_equal(table["label"].to_numpy(), train.labels[order])
+    )
+    if not same:
+        raise UserError(
+            f"the scores of run {scores.run_id or '(unlogged)'} are of other examples than this training set; "
+            "score this data set, or name a score run of it"
+        )
+    inverse = np.empty(len(order), dtype=np.int64)
+    inverse[order] = np.arange(len(order))
+    return ExampleScores(table.iloc[inverse].reset_index(drop=True), scores.run_id)
+
+
+def choose_subset(
+    dataset: Dataset, strategy: Strategy, seed: int, scores: ExampleScores | None = None
+) -> Subset:
+    """Applies a strategy to a data set.
+
+    Args:
+        scores: needed where `strategy.needs_scores`; ignored otherwise.
+
+    Raises:
+        UserError: scores are missing, of other examples or not finite, or the request is impossible.
+    """
+    by = getattr(strategy, "by", "loss")
+    columns: dict[str, NDArray[np.float64]] = {}
+    if strategy.needs_scores:
+        if scores is None:
+            raise UserError(f"strategy {strategy.canonical} needs scores: run the entry point score first")
+        scores = align_scores(scores, dataset.train)
+        for name in dict.fromkeys((by, "margin")):
+            scores.check_ranks(name)
+            columns[name] = scores.frame[name].to_numpy(dtype=np.float64)
+    train = dataset.train
+    pool = Pool(train.example_ids, train.labels, train.content_hashes, columns)
+    chosen = np.flatnonzero(np.isin(train.example_ids, strategy.select(pool, seed)))
+    classes = strategy.classes(np.arange(len(dataset.class_names)))
+    return Subset(
+        dataset=dataset.name,
+        dataset_fingerprint=dataset.fingerprint,
+        strategy=strategy.canonical,
+        seed=seed,
+        class_names=dataset.class_names,
+        classes=tuple(int(c) for c in classes),
+        train=train.take(chosen),
+        valid=dataset.valid.take(np.isin(dataset.valid.labels, classes)),
+        scores=columns[by][chosen] if columns else None,
+        score_run=scores.run_id if scores is not None and strategy.needs_scores else "",
+        image_size=dataset.image_size,
+        mean=dataset.mean,
+        std=dataset.std,
+    )

@@ -1,0 +1,154 @@
+"""Reaching the tracking server: a quick, clear refusal instead of minutes of silent retries."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from urllib.parse import urlsplit
+
+# What MLflow reads at import: nothing of a study leaves for anywhere but the tracking server.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+
+import mlflow
+import requests
+import sqlalchemy
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from proxyflow.errors import NotFound, TrackingUnavailable, UserError, one_line
+
+REACH_SECONDS = 5
+Client = MlflowClient
+# What a server or store that goes away in mid-work raises.
+OUTAGES = (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError)
+
+
+def connect() -> MlflowClient:
+    """A client of the server that MLflow's own variables name, after one short try to reach it.
+
+    Returns:
+        A client for `MLFLOW_TRACKING_URI`, or for MLflow's default store in the working folder.
+
+    Raises:
+        TrackingUnavailable: no answer within `REACH_SECONDS` seconds, or the store cannot be opened.
+    """
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
+    uri = mlflow.get_tracking_uri()
+    scheme = urlsplit(uri).scheme
+    if scheme in ("http", "https"):
+        _reach_http(uri)
+    elif scheme.split("+")[0] in ("postgresql", "mysql", "mssql", "sqlite"):
+        _reach_database(uri)
+    try:
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    except MlflowException as error:
+        raise TrackingUnavailable(
+            f"the tracking server {hide_password(uri)} refused: {one_line(error)}"
+        ) from None
+    return client
+
+
+def hide_password(uri: str) -> str:
+    """The address without the credentials that it may carry."""
+    parts = urlsplit(uri)
+    return uri.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1) if "@" in parts.netloc else uri
+
+
+def _reach_http(uri: str) -> None:
+    verify = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() not in ("true", "1")
+    try:
+        # Any answer will do, also a refusal: whether we may use it is for MLflow to say.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            requests.get(uri, timeout=REACH_SECONDS, verify=verify, allow_redirects=False, stream=True).close()
+    except (requests.RequestException, UnicodeError) as error:
+        reason = type(error).__name__
+        raise TrackingUnavailable(
+            f"the tracking server {hide_password(uri)} did not answer within {REACH_SECONDS} s ({reason}): start it, "
+            "or set MLFLOW_TRACKING_URI to one that runs"
+        ) from None
+
+
+def _reach_database(uri: str) -> None:
+    try:
+        url = sqlalchemy.make_url(uri)
+        local = url.drivername.startswith("sqlite")
+        if local and url.database:
+            Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
+        limit = {} if local or "mssql" in url.drivername else {"connect_timeout": REACH_SECONDS}
+        engine = sqlalchemy.create_engine(url, connect_args=limit)
+        try:
+            sqlalchemy.inspect(engine).get_table_names()
+        finally:
+            engine.dispose()
+    except ModuleNotFoundError as error:
+        raise TrackingUnavailable(
+            f"the tracking store {hide_password(uri)} needs the Python package {error.name}: install it"
+        ) from None
+    except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise TrackingUnavailable(
+            f"the tracking store {hide_password(uri)} cannot be opened within {REACH_SECONDS} s ({first_line}): "
+            "start it, or set MLFLOW_TRACKING_URI to one that works"
+        ) from None
+
+
+def adopted_run_id() -> str | None:
+    """The run that `mlflow run` made for this process, where it was started that way."""
+    return os.environ.get("MLFLOW_RUN_ID") or None
+
+
+def resolve_study(client: MlflowClient, name: str) -> str:
+    """The study's name: `auto` is the MLflow experiment that is active for this process."""
+    if name != "auto":
+        return name
+    run_id = adopted_run_id()
+    experiment_id = (
+        client.get_run(run_id).info.experiment_id if run_id else os.environ.get("MLFLOW_EXPERIMENT_ID")
+    )
+    if experiment_id:
+        return str(client.get_experiment(experiment_id).name)
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
+
+
+def known_experiments(client: MlflowClient, study: str) -> list[str]:
+    """The study's experiment id in a list, empty where there is no such experiment yet."""
+    found = client.get_experiment_by_name(study)
+    return [found.experiment_id] if found is not None and found.lifecycle_stage == "active" else []
+
+
+def study_experiment(client: MlflowClient, study: str, create: bool) -> str:
+    """The id of the study's experiment.
+
+    Raises:
+        NotFound: there is none, and `create` is false.
+        UserError: it was deleted, or MLflow refuses the name.
+    """
+    try:
+        found = client.get_experiment_by_name(study)
+        if found is None and create:
+            try:
+                return str(client.create_experiment(study))
+            except MlflowException:
+                # Somebody else may have made it in this moment.
+                found = client.get_experiment_by_name(study)
+                if found is None:
+                    raise
+    except MlflowException as error:
+        raise UserError(f"study={study}: MLflow refuses this experiment name: {one_line(error)}") from None
+    if found is None:
+        known = [experiment.name for experiment in client.search_experiments(max_results=20)]
+        raise NotFound(
+            f"study={study} does not exist on {hide_password(mlflow.get_tracking_uri())}: known are {', '.join(known)}"
+        )
+    if found.lifecycle_stage != "active":
+        raise UserError(
+            f"study={study} was deleted on the tracking server: restore it (mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}) or choose another name"
+        )
+    return str(found.experiment_id)

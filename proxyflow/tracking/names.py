@@ -1,0 +1,60 @@
+"""The tracking schema: every tag, metric and artifact path that users and other programs rely on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+SCHEMA_VERSION = "1"
+
+Kind = Literal["study", "score", "subset", "distillation", "training", "report"]
+Status = Literal["running", "finished", "failed", "interrupted"]
+
+# tags
+KIND = "proxyflow.kind"
+VERSION = "proxyflow.schema_version"
+STATUS = "proxyflow.status"
+ERROR = "proxyflow.error"
+STUDY = "proxyflow.study"
+DATASET = "proxyflow.dataset"
+DATASET_FINGERPRINT = "proxyflow.dataset_fingerprint"
+STRATEGY = "proxyflow.strategy"
+CONFIG = "proxyflow.config"
+CONFIG_GROUP = "proxyflow.config_group"
+SEED = "proxyflow.seed"
+EPOCHS = "proxyflow.epochs"
+SUBSET_FINGERPRINT = "proxyflow.subset_fingerprint"
+SUBSET_RUN = "proxyflow.subset_run"
+SCORE_RUN = "proxyflow.score_run"
+RUN_KEY = "proxyflow.run_key"
+DIVERGED = "proxyflow.diverged"
+OWNER = "proxyflow.owner"
+LAUNCHED = "proxyflow.launched"
+DIRTY = "proxyflow.git_dirty"
+
+NOTE = "mlflow.note.content"
+PARENT = "mlflow.parentRunId"
+RUN_NAME = "mlflow.runName"
+
+# metrics of a training: once per epoch, and once per run
+EPOCH_METRICS = ("train_loss", "valid_loss", "valid_accuracy", "epoch_seconds")
+RUN_METRICS = (
+    "best_valid_accuracy",
+    "final_valid_accuracy",
+    "best_epoch",
+    "train_seconds",
+    "setup_seconds",
+    "wall_seconds",
+    "examples_seen",
+    "train_flops",
+    "examples_per_second",
+    "peak_memory_mb",
+    "cost_usd",
+)
+
+# artifact folders and files
+SCORES = "scores"
+SCORES_TABLE = "scores.parquet"
+SCORES_SUMMARY = "summary.json"
+SUBSET = "subset"
+REPORT = "report"
+MODEL = "model"

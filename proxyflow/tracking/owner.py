@@ -1,0 +1,36 @@
+"""Who is working on a run, so that the run of a dead process can be told from that of a live one."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import lru_cache
+
+import psutil
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    # Containers share a host name and count processes anew, so the namespace belongs to the address.
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        namespace = 0
+    return f"{socket.gethostname()}/{namespace}"
+
+
+def this_process() -> str:
+    """`host/namespace pid start`, unique over process ids that are used again."""
+    return f"{_host()} {os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def is_dead(owner: str) -> bool:
+    """Whether the owner ran on this host and is gone; owners on other hosts are given the benefit of the doubt."""
+    host, _, rest = owner.partition(" ")
+    if host != _host():
+        return False
+    pid, _, started = rest.partition(" ")
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - float(started)) > 1
+    except (psutil.NoSuchProcess, ValueError):
+        return True

@@ -1,0 +1,194 @@
+"""Finding runs on the tracking server, and making frames of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from proxyflow.errors import NotFound, UserError, one_line
+from proxyflow.tracking import names
+
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A run as the server has it.
+
+    Attributes:
+        status: the truth about it, see `status_of`.
+    """
+
+    id: str
+    name: str
+    status: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    start_time: int
+    end_time: int | None
+
+    @property
+    def finished(self) -> bool:
+        return self.status == "finished"
+
+    @property
+    def kind(self) -> str:
+        return self.tags.get(names.KIND, "")
+
+
+def status_of(tags: Mapping[str, str], mlflow_status: str) -> str:
+    """A run's status: the tag's, as `mlflow run` rewrites MLflow's own; without a tag, what MLflow says."""
+    told = {"FINISHED": "finished", "RUNNING": "running", "SCHEDULED": "running", "KILLED": "interrupted"}
+    return tags.get(names.STATUS) or told.get(mlflow_status, "failed")
+
+
+def _found(run: MlflowRun) -> FoundRun:
+    tags = dict(run.data.tags)
+    return FoundRun(
+        id=run.info.run_id,
+        name=run.info.run_name or "",
+        status=status_of(tags, run.info.status),
+        tags=tags,
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        start_time=run.info.start_time or 0,
+        end_time=run.info.end_time,
+    )
+
+
+def search(
+    client: MlflowClient, experiments: Sequence[str] | None = None, **tags: str
+) -> Iterator[FoundRun]:
+    """Runs with the given tags, newest first.
+
+    Args:
+        experiments: experiment ids; None searches all, an empty list none.
+        tags: constant's name in `names` to value (`KIND="training"`).
+    """
+    if experiments is not None and not experiments:
+        return
+    if experiments is None:
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    parts = [f"tags.`{getattr(names, key)}` = '{_quoted(value)}'" for key, value in tags.items()]
+    page = None
+    while True:
+        runs = client.search_runs(
+            list(experiments),
+            " and ".join(parts),
+            max_results=PAGE,
+            order_by=["attributes.start_time DESC"],
+            page_token=page,
+        )
+        yield from map(_found, runs)
+        page = runs.token
+        if not page:
+            return
+
+
+def _quoted(value: str) -> str:
+    if "'" in value:
+        raise UserError(f"{value!r} has a single quote, which MLflow's search cannot take; use another name")
+    return value
+
+
+def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> FoundRun:
+    """A finished run of one kind by its id.
+
+    Args:
+        what: the option that named it, for the message.
+
+    Raises:
+        NotFound: no such run, another kind of run, or one that did not finish.
+    """
+    try:
+        found = _found(client.get_run(run_id))
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise NotFound(
+                f"{what}={run_id} does not exist on the tracking server: give the id of a finished {kind} run"
+            ) from None
+        if error.error_code == "INVALID_PARAMETER_VALUE":
+            raise NotFound(
+                f"{what}={run_id} is not a run id: give the 32 characters of a finished {kind} run"
+            ) from None
+        raise
+    if found.kind != kind:
+        raise NotFound(
+            f"{what}={run_id} is a {found.kind or 'foreign'} run, not a {kind} run: give the id of a finished {kind} run"
+        )
+    if not found.finished:
+        raise NotFound(f"{what}={run_id} is {found.status}, not finished: give the id of a finished {kind} run")
+    return found
+
+
+def download(client: MlflowClient, run_id: str, artifact_path: str, folder: Path) -> Path:
+    """Downloads an artifact file or folder of a run into `folder` and returns its local path."""
+    try:
+        return Path(client.download_artifacts(run_id, artifact_path, str(folder)))
+    except (MlflowException, OSError) as error:
+        raise UserError(
+            f"the artifact {artifact_path} of run {run_id} cannot be downloaded: {one_line(error)}"
+        ) from None
+
+
+TRAINING_TAGS = {
+    "dataset": names.DATASET,
+    "dataset_fingerprint": names.DATASET_FINGERPRINT,
+    "strategy": names.STRATEGY,
+    "config": names.CONFIG,
+    "config_group": names.CONFIG_GROUP,
+    "seed": names.SEED,
+    "subset_fingerprint": names.SUBSET_FINGERPRINT,
+    "run_key": names.RUN_KEY,
+    "error": names.ERROR,
+}
+
+
+def trainings(client: MlflowClient, experiments: Sequence[str]) -> pd.DataFrame:
+    """All trainings of a study, one row each, newest first.
+
+    Returns:
+        Columns `run_id`, `name`, `status`, those of `TRAINING_TAGS` (str, missing is empty), `seed` int,
+        `epochs` (Int64, missing where unknown), `diverged` bool, `device` str, `precision` str,
+        `start_time`, `end_time` (ms) and one float column per metric of the contract (nan where missing).
+    """
+    rows: list[dict[str, Any]] = []
+    for run in search(client, experiments, KIND="training"):
+        row: dict[str, Any] = {"run_id": run.id, "name": run.name, "status": run.status}
+        row |= {column: run.tags.get(tag, "") for column, tag in TRAINING_TAGS.items()}
+        # Params are for people, but an older or foreign run may have its epochs nowhere else.
+        row["epochs"] = _whole(run.tags.get(names.EPOCHS) or run.params.get("epochs"))
+        row["seed"] = _whole(row["seed"]) or 0
+        row["diverged"] = run.tags.get(names.DIVERGED) == "true"
+        row["device"] = run.params.get("device", "")
+        row["precision"] = run.params.get("precision_used") or run.params.get("precision", "")
+        row |= {"start_time": run.start_time, "end_time": run.end_time}
+        row |= {metric: run.metrics.get(metric, float("nan")) for metric in names.RUN_METRICS}
+        rows.append(row)
+    columns = ["run_id", "name", "status", *TRAINING_TAGS, "epochs", "diverged", "device", "precision"]
+    frame = pd.DataFrame(rows, columns=[*columns, "start_time", "end_time", *names.RUN_METRICS])
+    return frame.astype({"epochs": "Int64", "seed": "int64", "diverged": bool, "end_time": "Int64"})
+
+
+def _whole(text: str | None) -> int | None:
+    try:
+        return int(text) if text else None
+    except ValueError:
+        return None
+
+
+def run_url(experiment_id: str, run_id: str) -> str:
+    """Where the MLflow UI shows a run, empty where the store has no server."""
+    uri = mlflow.get_tracking_uri()
+    if not uri.startswith("http"):
+        return ""
+    return f"{uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"

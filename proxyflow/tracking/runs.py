@@ -1,0 +1,263 @@
+"""Writing one MLflow run so that, however the work ends, the run says the truth about it.
+
+`mlflow run` makes a run before our code starts, logs the declared parameters itself and rewrites the run's
+status from the exit code afterwards. So the first run of a process adopts that one, parameters that are there
+already are not logged again, and what really happened is kept in a tag.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.tracking.context.registry import resolve_tags
+
+from proxyflow.errors import Terminated, one_line
+from proxyflow.tracking import names
+from proxyflow.tracking.connection import adopted_run_id, study_experiment
+from proxyflow.tracking.owner import is_dead, this_process
+from proxyflow.tracking.reader import search
+
+MAX_VALUE = 5000  # MLflow takes 6,000 characters in a param and 8,000 in a tag
+MAX_PER_BATCH = 100  # params and tags that one log_batch takes
+
+
+class Run:
+    """One MLflow run that is being written."""
+
+    def __init__(self, client: MlflowClient, run_id: str, study: str) -> None:
+        self.client = client
+        self.id = run_id
+        self.study = study
+
+    def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
+        """Logs metrics in one call; those without a finite value are left out."""
+        now = int(time.time() * 1000)
+        entries = [
+            Metric(key, float(value), now, step)
+            for key, value in metrics.items()
+            if value is not None and math.isfinite(value)
+        ]
+        self.client.log_batch(self.id, metrics=entries)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Logs the params that `mlflow run` has not already logged as they were typed."""
+        present = self.client.get_run(self.id).data.params
+        entries = [
+            Param(key, str(value)[:MAX_VALUE])
+            for key, value in params.items()
+            if key not in present and value is not None
+        ]
+        for start in range(0, len(entries), MAX_PER_BATCH):
+            self.client.log_batch(self.id, params=entries[start : start + MAX_PER_BATCH])
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Sets tags in one call."""
+        entries = [RunTag(key, str(value)[:MAX_VALUE]) for key, value in tags.items() if value is not None]
+        for start in range(0, len(entries), MAX_PER_BATCH):
+            self.client.log_batch(self.id, tags=entries[start : start + MAX_PER_BATCH])
+
+    def log_folder(self, folder: Path, artifact_path: str) -> None:
+        """Uploads all files of a folder."""
+        self.client.log_artifacts(self.id, str(folder), artifact_path)
+
+    def log_data(self, name: str, fingerprint: str, context: str, source: str, rows: int) -> None:
+        """Names a data set or subset as an input of the run, so that the MLflow UI shows and finds it."""
+        dataset = Dataset(
+            name=name,
+            digest=fingerprint[:32],
+            source_type="code",
+            source=f'{{"tags": {{"proxyflow": "{source}"}}}}',
+            profile=f'{{"num_rows": {rows}}}',
+        )
+        self.client.log_inputs(
+            self.id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
+        )
+
+    def finish(self, status: names.Status, error: BaseException | None = None) -> None:
+        """Writes the end; a server that has gone away by now is said on stderr, the work's own end matters more."""
+        mlflow_status = {"finished": "FINISHED", "interrupted": "KILLED"}.get(status, "FAILED")
+        with uninterrupted():
+            try:
+                self.set_tags(
+                    {names.STATUS: status, names.ERROR: describe(error) if error is not None else None}
+                )
+                self.client.set_terminated(self.id, status=mlflow_status)
+            except Exception as problem:
+                print(f"run {self.id} could not be marked {status}: {one_line(problem)}", file=sys.stderr)
+
+
+def describe(error: BaseException) -> str:
+    """What went wrong, for the tag `proxyflow.error`."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted by Ctrl-C; the same command again resumes"
+    if isinstance(error, Terminated):
+        return "stopped by SIGTERM; the same command again resumes"
+    return f"{type(error).__name__}: {one_line(error)}"[:MAX_VALUE]
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C and SIGTERM off for the few calls that write a run's end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in held:
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+
+
+class RunWriter:
+    """Opens the runs of one study.
+
+    Args:
+        client: a connected client.
+        study: the study's name, which is its experiment's; the experiment is made with the first run.
+    """
+
+    def __init__(self, client: MlflowClient, study: str) -> None:
+        self.client = client
+        self.study = study
+        self._adoptable = adopted_run_id()
+        if self._adoptable:
+            # From now on the run has an owner: whatever happens before it is opened can be told from it.
+            Run(client, self._adoptable, study).set_tags(
+                {**self._own_tags("study"), names.NOTE: "Getting ready: finding or making what the run needs."}
+            )
+
+    @cached_property
+    def experiment_id(self) -> str:
+        """The study's experiment, made where there is none yet."""
+        return study_experiment(self.client, self.study, create=True)
+
+    def _own_tags(self, kind: names.Kind) -> dict[str, str]:
+        return {
+            names.KIND: kind,
+            names.VERSION: names.SCHEMA_VERSION,
+            names.STATUS: "running",
+            names.STUDY: self.study,
+            names.OWNER: this_process(),
+        }
+
+    @contextlib.contextmanager
+    def open(
+        self,
+        kind: names.Kind,
+        name: str,
+        note: str,
+        tags: Mapping[str, Any] | None = None,
+        parent: Run | None = None,
+        main: bool = False,
+    ) -> Iterator[Run]:
+        """Opens a run for the block and ends it truthfully: finished, failed or interrupted.
+
+        Args:
+            name: what the MLflow UI calls it.
+            note: a sentence on what it is.
+            tags: tags besides those that every run has.
+            parent: the run that it is nested in.
+            main: it is what this process is for, so it takes over the run that `mlflow run` made. Where that one
+                is in another experiment than the study, it stays there as a pointer to the new one.
+        """
+        own_tags = {**self._own_tags(kind), names.NOTE: note, names.RUN_NAME: name, **(tags or {})}
+        with contextlib.ExitStack() as stack:
+            run_id = self._take_adopted() if main else None
+            if run_id and self.client.get_run(run_id).info.experiment_id == self.experiment_id:
+                run = Run(self.client, run_id, self.study)
+                run.set_tags(own_tags)
+            else:
+                run = self._create(own_tags, parent)
+                if run_id:
+                    stack.enter_context(self._ending(self._point(run_id, run, name)))
+            stack.enter_context(self._ending(run))
+            yield run
+
+    def _take_adopted(self) -> str | None:
+        run_id, self._adoptable = self._adoptable, None
+        return run_id
+
+    def _create(self, tags: Mapping[str, Any], parent: Run | None) -> Run:
+        context = dict(resolve_tags())
+        if parent:
+            context[names.PARENT] = parent.id
+        # Tags go in with the run's creation, so that no moment exists in which it has no owner.
+        everything = {**context, **{key: str(value)[:MAX_VALUE] for key, value in tags.items() if value is not None}}
+        created = self.client.create_run(
+            self.experiment_id, tags=everything, run_name=str(tags[names.RUN_NAME])
+        )
+        return Run(self.client, created.info.run_id, self.study)
+
+    def _point(self, run_id: str, run: Run, name: str) -> Run:
+        pointer = Run(self.client, run_id, self.study)
+        pointer.set_tags(
+            {
+                **self._own_tags("study"),
+                names.LAUNCHED: run.id,
+                names.RUN_NAME: f"launched {name}",
+                names.NOTE: f"Started by mlflow run; the work is run {run.id} in experiment {self.study}.",
+            }
+        )
+        return pointer
+
+    @contextlib.contextmanager
+    def _ending(self, run: Run) -> Iterator[None]:
+        try:
+            yield
+        except (KeyboardInterrupt, Terminated) as error:
+            run.finish("interrupted", error)
+            raise
+        except BaseException as error:
+            run.finish("failed", error)
+            raise
+        run.finish("finished")
+
+    def reap(self) -> int:
+        """Ends the runs of this study whose process is dead, and returns how many there were.
+
+        Covers runs of this host that are still marked running (kill -9, power), wherever `mlflow run` put them.
+        """
+        found = search(self.client, STUDY=self.study, STATUS="running")
+        dead = [run for run in found if is_dead(run.tags.get(names.OWNER, ""))]
+        for run in dead:
+            stale = Run(self.client, run.id, self.study)
+            stale.set_tags({names.STATUS: "failed", names.ERROR: "its process died before the run ended"})
+            self.client.set_terminated(run.id, status="FAILED")
+        return len(dead)
+
+
+def close_adopted(note: str = "", error: BaseException | None = None) -> None:
+    """Ends the run that `mlflow run` made where this process has not: a dry run, or an error before the work."""
+    run_id = adopted_run_id()
+    if not run_id:
+        return
+    with contextlib.suppress(MlflowException, OSError):
+        client = MlflowClient()
+        tags = client.get_run(run_id).data.tags
+        if tags.get(names.STATUS, "running") != "running":
+            return
+        run = Run(client, run_id, tags.get(names.STUDY, ""))
+        run.set_tags(
+            {
+                names.KIND: tags.get(names.KIND, "study"),
+                names.VERSION: names.SCHEMA_VERSION,
+                names.NOTE: note or "This request was not carried out; the tag proxyflow.error says why.",
+            }
+        )
+        stopped = isinstance(error, (KeyboardInterrupt, Terminated))
+        run.finish("finished" if error is None else "interrupted" if stopped else "failed", error)

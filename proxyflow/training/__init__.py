@@ -1,0 +1,1 @@
+"""Training one model on one subset: configurations and grids (pure), models, precision, engines."""

@@ -1,0 +1,65 @@
+"""Which device and which arithmetic a training uses, decided once and logged as what really ran."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+
+import torch
+
+from proxyflow.errors import InvalidValue
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The arithmetic of forward and backward passes; weights and optimizer stay in fp32."""
+
+    name: str
+    dtype: torch.dtype
+
+    @property
+    def autocast(self) -> bool:
+        return self.name != "fp32"
+
+
+def pick_device() -> torch.device:
+    """The current CUDA device where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """The device as people name it: a GPU's model, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def resolve_precision(requested: str, device: torch.device) -> Precision:
+    """What `requested` means on `device`: auto is fp16 on CUDA (the published setting), fp32 on a CPU.
+
+    Raises:
+        InvalidValue: fp16 on a CPU, where no gradient scaling makes it trainable, or bf16 on a GPU without it.
+    """
+    name = requested
+    if requested == "auto":
+        name = "fp16" if device.type == "cuda" else "fp32"
+    if name == "fp16" and device.type != "cuda":
+        raise InvalidValue(
+            "precision", requested, f"fp16 needs a CUDA device and this is {device.type}; use auto, fp32 or bf16"
+        )
+    if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise InvalidValue("precision", requested, "this GPU has no bf16; use auto, fp16 or fp32")
+    return Precision(name, DTYPES[name])
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits for the device, so that a clock read next to it is true."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Highest memory in MB: allocated on the GPU since the last reset, or resident in this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
