@@ -15,7 +15,7 @@ from proxyflow.training.grids import grids, load_grid
 from proxyflow.training.hyperparameters import TrainingSettings
 
 if TYPE_CHECKING:
-    from proxyflow.studies.lab import Lab
+    pass
 
 LIMIT = OptionalValue(Number(low=0, above=True, example="8"), _cli.NONE)
 
@@ -82,9 +82,7 @@ def sweep(
         scoring=settings,
     )
     lab = _cli.open_lab(study, price)
-    _cli.run_or_forecast(
-        lab, spec, executor, options["dry_run"], options["max_hours"], options["max_cost_usd"]
-    )
+    _cli.run_or_forecast(lab, spec, executor, options["dry_run"], options["max_hours"], options["max_cost_usd"])
 
 
 if __name__ == "__main__":

@@ -68,9 +68,7 @@ def train(
         data, subset_run, parsed = _named_subset(lab, subset, parsed)
     else:
         data, subset_run = _chosen_subset(lab, dataset, parsed, scores, options["seed"])
-    planned = PlannedTraining(
-        data.dataset, parsed, hyperparameters, settings, options["seed"], options["engine"]
-    )
+    planned = PlannedTraining(data.dataset, parsed, hyperparameters, settings, options["seed"], options["engine"])
     result, run_id = train_run(
         lab,
         planned,
@@ -103,9 +101,7 @@ def _named_subset(lab: Lab, run_id: str, strategy: Strategy) -> tuple[Subset, st
     return data, run_id, own
 
 
-def _chosen_subset(
-    lab: Lab, name: str, strategy: Strategy, scores: str, seed: int
-) -> tuple[Subset, str]:
+def _chosen_subset(lab: Lab, name: str, strategy: Strategy, scores: str, seed: int) -> tuple[Subset, str]:
     """The subset that the strategy gives, found or made, with its run."""
     from proxyflow.studies.scores import chosen_scores
     from proxyflow.studies.subsets import ensure_subset

@@ -50,9 +50,7 @@ class DeviceImages:
         """Copies images to the device and brings them to `image_size` (bilinear) there."""
         pixels = torch.from_numpy(np.ascontiguousarray(images.images)).to(device).permute(0, 3, 1, 2)
         if pixels.shape[2:] != (image_size, image_size):
-            enlarged = F.interpolate(
-                pixels.float(), size=(image_size, image_size), mode="bilinear", antialias=True
-            )
+            enlarged = F.interpolate(pixels.float(), size=(image_size, image_size), mode="bilinear", antialias=True)
             pixels = enlarged.round_().clamp_(0, 255).to(torch.uint8)
         labels = torch.from_numpy(np.searchsorted(np.asarray(classes), images.labels)).to(device)
         shape = (1, len(mean), 1, 1)
@@ -113,7 +111,7 @@ class ValidBatches:
     def __init__(self, data: DeviceImages) -> None:
         everything = torch.arange(len(data), device=data.images.device)
         self.batches = [
-            (data.batch(part).contiguous(), data.labels[part]) for part in everything.split(VALID_BATCH)
+            (data.batch(part).contiguous(), data.labels[part]) for part in torch.split(everything, VALID_BATCH)
         ]
 
     def __len__(self) -> int:

@@ -27,8 +27,9 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         n = len(self.images)
-        assert self.images.ndim == 4 and self.images.dtype == np.uint8, "images are (n, h, w, c) uint8"
-        assert self.labels.shape == (n,) and self.example_ids.shape == (n,), "one label and id per image"
+        assert self.images.ndim == 4, "images are (n, h, w, c)"
+        assert self.images.dtype == np.uint8, "pixels are bytes"
+        assert self.labels.shape == self.example_ids.shape == (n,), "one label and id per image"
 
     def __len__(self) -> int:
         return len(self.images)
@@ -37,16 +38,12 @@ class ImageSet:
     def content_hashes(self) -> NDArray[np.str_]:
         """`(n,)` SHA-256 of each image's shape and pixels, in hexadecimal."""
         shape = repr(self.images.shape[1:]).encode()
-        return np.array(
-            [hashlib.sha256(shape + image.tobytes()).hexdigest() for image in self.images], dtype="U64"
-        )
+        return np.array([hashlib.sha256(shape + image.tobytes()).hexdigest() for image in self.images], dtype="U64")
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over pixels and labels that does not depend on the order of the examples."""
-        rows = sorted(
-            f"{content} {label}" for content, label in zip(self.content_hashes, self.labels, strict=True)
-        )
+        rows = sorted(f"{content} {label}" for content, label in zip(self.content_hashes, self.labels, strict=True))
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def take(self, positions: NDArray[np.int64] | NDArray[np.bool_]) -> ImageSet:

@@ -52,8 +52,6 @@ def make_pairs(runs: pd.DataFrame, strategy: str) -> Pairs:
     values = ["accuracy", *COSTS]
     proxy = sides.loc[sides["strategy"] == strategy, [*PAIR, "config_group", *values]]
     target = sides.loc[sides["strategy"] == TARGET, [*PAIR, "config_group", *values]]
-    both = proxy.merge(
-        target.drop(columns="config_group"), on=PAIR, how="inner", suffixes=("_proxy", "_target")
-    )
+    both = proxy.merge(target.drop(columns="config_group"), on=PAIR, how="inner", suffixes=("_proxy", "_target"))
     n_missing = len(proxy) + len(target) - 2 * len(both)
     return Pairs(both.sort_values(PAIR, kind="stable").reset_index(drop=True), n_missing)

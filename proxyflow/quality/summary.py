@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,8 @@ STRATEGY_COLUMNS = [
 ]
 # A share of undefined bootstrap samples above which the interval's note says so.
 UNDEFINED_SHARE = 0.05
+# Proxies below which a cubic mostly follows its own points.
+FEW_PROXIES = 8
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class QualityOptions:
 
     cost_basis: str = "train_seconds"
     cost_curve: str = "fitted"
-    good: Good = Good()
+    good: Good = field(default_factory=Good)
     bootstrap: int = 1000
 
 
@@ -130,6 +133,14 @@ def measure_study(
                 "uses the published one.",
             )
         )
+    elif curve is not PUBLISHED_CURVE and (known := int((cost != 1).sum() - synthetic.sum())) < FEW_PROXIES:
+        notes.append(
+            (
+                "",
+                f"the cost curve has 3 free coefficients and is fitted to {known} proxies: cost_adjusted_r2 is rough; "
+                "cost_curve=published uses the published one.",
+            )
+        )
     table["cost_adjusted_r2"] = np.nan if curve is None else quality - curve(cost)
     table["_order"] = (table["strategy"] != TARGET).astype(int)
     table = table.sort_values(["_order", "relative_cost", "strategy"], kind="stable", ascending=[True, False, True])
@@ -145,11 +156,11 @@ def measure_study(
     )
 
 
-def _measure(name: str, pairs: Pairs, options: QualityOptions) -> tuple[dict[str, object], list[str]]:
+def _measure(name: str, pairs: Pairs, options: QualityOptions) -> tuple[dict[str, Any], list[str]]:
     """r2, Spearman, their intervals and the costs of one strategy, and the reasons for empty cells."""
     frame = pairs.frame
     reasons: list[str] = []
-    row: dict[str, object] = {
+    row: dict[str, Any] = {
         "strategy": name,
         "n_pairs": len(frame),
         "n_missing": pairs.n_missing,
@@ -184,7 +195,7 @@ def _measure(name: str, pairs: Pairs, options: QualityOptions) -> tuple[dict[str
         reasons.append(
             "the correlation is negative: what is better on the proxy is worse on the target, whatever r2 says."
         )
-    if np.isnan(float(str(row["relative_cost"]))):
+    if np.isnan(row["relative_cost"]):
         reasons.append(f"relative_cost is empty: the runs have no {options.cost_basis}.")
     return row, reasons
 

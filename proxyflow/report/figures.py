@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_PANELS = 12
 PANEL_COLUMNS = 4
 DATASET_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.spines.top": False,
@@ -42,19 +42,21 @@ STYLE = {
 
 
 @contextmanager
-def _canvas(columns: int, rows: int, width: float, height: float) -> Iterator[tuple[Figure, np.ndarray]]:
+def _canvas(
+    columns: int, rows: int, width: float, height: float, sharey: bool = False
+) -> Iterator[tuple[Figure, np.ndarray]]:
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, np.asarray(figure.subplots(rows, columns, squeeze=False))
+        yield figure, np.asarray(figure.subplots(rows, columns, squeeze=False, sharey=sharey))
 
 
 def _save(figure: Figure, folder: Path, name: str) -> None:
     for suffix, options in (("png", {"dpi": 144}), ("svg", {"metadata": {"Date": None}})):
         with replacing(folder / f"{name}.{suffix}") as path:
-            figure.savefig(path, facecolor="white", **options)  # type: ignore[arg-type]
+            figure.savefig(path, facecolor="white", **options)
 
 
 def draw_quality_by_cost(quality: StudyQuality, folder: Path) -> None:
@@ -92,11 +94,11 @@ def draw_quality_by_cost(quality: StudyQuality, folder: Path) -> None:
                     f"{quality.curve.name} curve", (0.99, float(quality.curve(np.array(0.99)))), xytext=(-4, -14),
                     textcoords="offset points", ha="right", color="#555555", fontsize=9,
                 )  # fmt: skip
-            _label_points(axis, known["relative_cost"].tolist(), known[measure].tolist(), known["strategy"].tolist())
             axis.set(title=title, xlabel="relative cost (proxy / target)", ylabel=measure)
             axis.set_xlim(-0.03, max(1.08, float(known["relative_cost"].max() or 1) * 1.08) if len(known) else 1.08)
             bottom = min(0.0, float(known[f"{measure}_low"].min()) if known[f"{measure}_low"].notna().any() else 0.0)
             axis.set_ylim(bottom - 0.05, 1.08)
+            _label_points(axis, known["relative_cost"].tolist(), known[measure].tolist(), known["strategy"].tolist())
         handles, labels = axes[0, 0].get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 7))
@@ -104,23 +106,25 @@ def draw_quality_by_cost(quality: StudyQuality, folder: Path) -> None:
 
 
 def _label_points(axis: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:
-    """Writes names beside points, each moved down until it covers no name written before it."""
+    """Writes names beside points; one that would cover another moves down, with a line back to its point."""
+    bottom, top = axis.get_ylim()
+    line = (top - bottom) * 0.045
     placed: list[tuple[float, float]] = []
     for x, y, name in sorted(zip(xs, ys, names, strict=True), key=lambda point: (-point[1], point[0])):
         height = y
-        while any(abs(x - other) < 0.3 and abs(height - at) < 0.045 for other, at in placed):
-            height -= 0.0225
+        while any(abs(x - other) < 0.3 and abs(height - at) < line for other, at in placed):
+            height -= line / 2
         placed.append((x, height))
-        left = x > 0.75
+        on_left = x > 0.75
         axis.annotate(
             name,
-            (x, height),
-            xytext=(-8 if left else 8, 0),
-            textcoords="offset points",
-            ha="right" if left else "left",
+            (x, y),
+            xytext=(x + (-0.025 if on_left else 0.025), height),
+            ha="right" if on_left else "left",
             va="center",
             fontsize=8,
             color="#222222",
+            arrowprops={"arrowstyle": "-", "color": "#aaaaaa", "linewidth": 0.7} if height < y else None,
         )
 
 
@@ -139,7 +143,7 @@ def draw_proxy_against_target(quality: StudyQuality, folder: Path) -> None:
     datasets = list(dict.fromkeys(quality.runs["dataset"]))
     columns = min(PANEL_COLUMNS, len(names))
     rows = -(-len(names) // columns)
-    with _canvas(columns, rows, 3.1 * columns + 0.6, 3.0 * rows + 0.6) as (figure, axes):
+    with _canvas(columns, rows, 3.1 * columns + 0.6, 3.0 * rows + 0.6, sharey=True) as (figure, axes):
         table = quality.strategies.set_index("strategy")
         for axis, name in zip(axes.flat, names, strict=False):
             for index, dataset in enumerate(datasets):

@@ -48,9 +48,7 @@ def write_page(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.globals.update(number=number, with_interval=with_interval)
-    template = environment.from_string(
-        files("proxyflow.report").joinpath("page.html.j2").read_text(encoding="utf-8")
-    )
+    template = environment.from_string(files("proxyflow.report").joinpath("page.html.j2").read_text(encoding="utf-8"))
     runs = quality.runs
     html = template.render(
         quality=quality,

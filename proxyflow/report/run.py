@@ -87,9 +87,7 @@ def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> Ma
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(
-            f"out={options.out} cannot be written ({error.strerror}): name a folder of yours"
-        ) from None
+        raise UserError(f"out={options.out} cannot be written ({error.strerror}): name a folder of yours") from None
     origin = Origin(
         study=writer.study,
         command=options.command(writer.study),

@@ -72,16 +72,16 @@ def text_table(quality: StudyQuality) -> str:
     heads = ["strategy", "r2 [95 %]", "Spearman [95 %]", "rel. cost", "adj. r2", "regret", "pairs", "missing"]
     rows = [
         [
-            str(row.strategy),
-            with_interval(row.r2, row.r2_low, row.r2_high),
-            with_interval(row.spearman, row.spearman_low, row.spearman_high),
-            number(row.relative_cost, 3),
-            number(row.cost_adjusted_r2),
-            number(row.regret, 1),
-            str(row.n_pairs),
-            str(row.n_missing),
+            str(row["strategy"]),
+            with_interval(row["r2"], row["r2_low"], row["r2_high"]),
+            with_interval(row["spearman"], row["spearman_low"], row["spearman_high"]),
+            number(row["relative_cost"], 3),
+            number(row["cost_adjusted_r2"]),
+            number(row["regret"], 1),
+            str(row["n_pairs"]),
+            str(row["n_missing"]),
         ]
-        for row in quality.strategies.itertuples()
+        for row in quality.strategies.to_dict("records")
     ]
     widths = [max(len(line[column]) for line in (heads, *rows)) for column in range(len(heads))]
     lines = [

@@ -58,7 +58,7 @@ def margin(logits: Floats, labels: Labels) -> Floats:
     rows = np.arange(len(labels))
     others = logits.copy()
     others[rows, labels] = -np.inf
-    return logits[rows, labels] - others.max(axis=1)
+    return np.asarray(logits[rows, labels] - others.max(axis=1))
 
 
 def entropy(logits: Floats, labels: Labels) -> Floats:
@@ -66,7 +66,7 @@ def entropy(logits: Floats, labels: Labels) -> Floats:
     log_p = np.asarray(log_softmax(logits, axis=1))
     p = np.exp(log_p)
     # p log p tends to 0 with p; a plain product would be 0 * -inf = nan there.
-    return -np.where(p > 0, p * log_p, 0.0).sum(axis=1)
+    return np.asarray(-np.where(p > 0, p * log_p, 0.0).sum(axis=1))
 
 
 def el2n(logits: Floats, labels: Labels) -> Floats:

@@ -184,7 +184,7 @@ def predict(
     model.eval()
     with torch.no_grad():
         parts = [
-            model(images.batch(part.to(device)).contiguous()).double().cpu() for part in index.split(VALID_BATCH)
+            model(images.batch(part.to(device)).contiguous()).double().cpu() for part in torch.split(index, VALID_BATCH)
         ]
     return torch.cat(parts).numpy()
 
@@ -211,9 +211,5 @@ def assign_folds(images: ImageSet, folds: int, seed: int) -> NDArray[np.int64]:
 
 def _agreement(columns: list[Floats]) -> float | None:
     """Mean Spearman correlation over pairs of repeats, None where it is undefined."""
-    values = [
-        float(spearmanr(a, b).statistic)
-        for a, b in combinations(columns, 2)
-        if np.ptp(a) > 0 and np.ptp(b) > 0
-    ]
+    values = [float(spearmanr(a, b).statistic) for a, b in combinations(columns, 2) if np.ptp(a) > 0 and np.ptp(b) > 0]
     return float(np.mean(values)) if values else None

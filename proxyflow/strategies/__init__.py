@@ -8,11 +8,11 @@ from proxyflow.strategies.base import (
     spelling,
     strategies,
 )
-from proxyflow.strategies.full import Full  # noqa: I001  (registration order is the order of every list)
-from proxyflow.strategies.random import Random
-from proxyflow.strategies.half_classes import HalfClasses, OtherHalfClasses
-from proxyflow.strategies.ranked import Easiest, Hardest
 from proxyflow.strategies.epochs import Epochs
+from proxyflow.strategies.full import Full
+from proxyflow.strategies.half_classes import HalfClasses, OtherHalfClasses
+from proxyflow.strategies.random import Random
+from proxyflow.strategies.ranked import Easiest, Hardest
 
 __all__ = [
     "Easiest",

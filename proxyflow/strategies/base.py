@@ -69,14 +69,10 @@ class Strategy(ABC):
     @property
     def canonical(self) -> str:
         """The one spelling that tags, files and tables use: defaults left out, numbers in shortest form."""
-        argument, *options = settings_of(self) or [None]
-        text = self.name
-        if argument is not None:
-            text += f":{getattr(self, argument.name)}"
-        for option in options:
-            if option is not None and getattr(self, option.name) != option.default:
-                text += f",{option.name}={getattr(self, option.name)}"
-        return text
+        fields = settings_of(self)
+        given = [field for field in fields[1:] if getattr(self, field.name) != field.default]
+        argument = "".join(f":{getattr(self, field.name)}" for field in fields[:1])
+        return self.name + argument + "".join(f",{field.name}={getattr(self, field.name)}" for field in given)
 
     @property
     def depends_on_seed(self) -> bool:
@@ -137,9 +133,9 @@ FRACTION = Number(low=0, high=1, above=True, example="0.1")
 
 def spelling(cls: type[Strategy]) -> str:
     """How a strategy is written, with its placeholder and options: `hardest:F,drop=0.0,by=loss`."""
-    argument, *options = settings_of(cls) or [None]
-    text = cls.name + (f":{argument.metadata['symbol']}" if argument is not None else "")
-    return text + "".join(f"[,{o.name}={o.default}]" for o in options if o is not None)
+    fields = settings_of(cls)
+    argument = "".join(f":{field.metadata['symbol']}" for field in fields[:1])
+    return cls.name + argument + "".join(f"[,{field.name}={field.default}]" for field in fields[1:])
 
 
 def parse_strategy(text: str) -> Strategy:

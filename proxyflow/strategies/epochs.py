@@ -22,9 +22,7 @@ class Epochs(Strategy):
     family = "Fewer Epochs"
     source = "Shleifer & Prokop 2019, section 3.2 (All Classes-1.0-epN)"
 
-    count: int = setting(
-        dataclasses.MISSING, Number(low=1, whole=True, example="5"), "epochs to train for", symbol="N"
-    )
+    count: int = setting(dataclasses.MISSING, Number(low=1, whole=True, example="5"), "epochs to train for", symbol="N")
 
     @property
     def depends_on_seed(self) -> bool:

@@ -24,9 +24,7 @@ class HalfClasses(Strategy):
     family = "Half Classes"
     source = "Shleifer & Prokop 2019, section 3.2 (Half Classes-F)"
 
-    fraction: float = setting(
-        dataclasses.MISSING, FRACTION, "share of the examples of these classes", symbol="F"
-    )
+    fraction: float = setting(dataclasses.MISSING, FRACTION, "share of the examples of these classes", symbol="F")
 
     @property
     def depends_on_seed(self) -> bool:

@@ -21,8 +21,7 @@ def stratified_sample(labels: np.ndarray, fraction: float, rng: np.random.Genera
     classes, sizes = np.unique(labels, return_counts=True)
     shares = apportion(max(1, count(fraction, len(labels))), sizes.tolist())
     chosen = [
-        rng.permutation(np.flatnonzero(labels == label))[:share]
-        for label, share in zip(classes, shares, strict=True)
+        rng.permutation(np.flatnonzero(labels == label))[:share] for label, share in zip(classes, shares, strict=True)
     ]
     return np.concatenate(chosen)
 

@@ -40,9 +40,7 @@ class Ranked(Strategy):
 
     fraction: float = setting(dataclasses.MISSING, FRACTION, "share of all training examples", symbol="F")
 
-    def _slice(
-        self, order: NDArray[np.int64], pool: Pool, start: int, stop: int, balance: str
-    ) -> Positions:
+    def _slice(self, order: NDArray[np.int64], pool: Pool, start: int, stop: int, balance: str) -> Positions:
         """Positions `start` to `stop` of `order`; with `balance=class` in every class in proportion."""
         if balance == "none":
             return order[start:stop]

@@ -73,9 +73,7 @@ def calibrate(lab: Lab, dataset: Dataset, planned: PlannedTraining) -> float:
     for _ in range(2):
         result = get_engine(planned.engine).train(sample, spec, lab.device).result
         work = training_work(
-            flops_per_example(
-                planned.hyperparameters, len(full.classes), settings.image_size or dataset.image_size
-            ),
+            flops_per_example(planned.hyperparameters, len(full.classes), settings.image_size or dataset.image_size),
             result.n_train,
             result.n_valid,
             settings,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def say_on_stderr(text: str) -> None:
+    """Tells the user something beside the result, which goes to stdout."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -92,9 +92,7 @@ def plan_trainings(spec: StudySpec) -> Iterator[PlannedTraining]:
                     yield PlannedTraining(dataset, strategy, configuration, settings, seed, spec.engine)
 
 
-def training_key(
-    planned: PlannedTraining, subset_fingerprint: str, image_size: int, precision: str
-) -> str:
+def training_key(planned: PlannedTraining, subset_fingerprint: str, image_size: int, precision: str) -> str:
     """SHA-256 of all that determines a training's result.
 
     Args:
@@ -134,9 +132,7 @@ def score_key(dataset_fingerprint: str, scoring: Any, image_size: int, precision
     """SHA-256 of all that determines a score table (`scoring` is a `ScoringSpec`)."""
     described = dataclasses.asdict(scoring)
     described["training"]["settings"] |= {"image_size": image_size, "precision": precision}
-    return digest(
-        {"kind": "score", "version": KEY_VERSION, "dataset": dataset_fingerprint, "scoring": described}
-    )
+    return digest({"kind": "score", "version": KEY_VERSION, "dataset": dataset_fingerprint, "scoring": described})
 
 
 def example_counts(dataset: Dataset, strategy: Strategy) -> tuple[int, int, int]:

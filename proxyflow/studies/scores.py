@@ -61,8 +61,8 @@ def chosen_scores(lab: Lab, dataset: Dataset, scores: str, parent: Run | None = 
         found = get_run(lab.client, scores, "score", "scores")
         if found.tags.get(names.DATASET_FINGERPRINT) != dataset.fingerprint:
             raise UserError(
-                f"scores={scores} are of {found.tags.get(names.DATASET)} with another content than {dataset.name} here: "
-                "name a score run of this data set, or latest"
+                f"scores={scores} are of {found.tags.get(names.DATASET)} with another content than {dataset.name} "
+                "here: name a score run of this data set, or latest"
             )
         return load_scores(lab, found)
     candidates = search(lab.client, KIND="score", DATASET_FINGERPRINT=dataset.fingerprint)
@@ -120,9 +120,7 @@ def make_scores(
             def on_epoch(model: int, record: EpochRecord) -> None:
                 progress.advance(note=f"model {model + 1}, accuracy {record.valid_accuracy:.3f}")
                 if model == 0:
-                    run.log_metrics(
-                        {name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch
-                    )
+                    run.log_metrics({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
 
             scoring = score_examples(dataset, spec, lab.device, on_epoch)
         with scratch() as folder:
@@ -159,5 +157,3 @@ def make_scores(
     lab.scores[run.id] = scores
     lab.say(f"scores of {dataset.name}: made in run {run.id}, {scoring.train_seconds:.1f} s of training")
     return scores
-
-

@@ -192,9 +192,7 @@ def run_study(lab: Lab, spec: StudySpec, executor: Executor, limits: Limits) -> 
     return outcome
 
 
-def _prepare(
-    lab: Lab, spec: StudySpec, parent: Run
-) -> Iterator[tuple[tuple[str, str, int], tuple[Subset, str]]]:
+def _prepare(lab: Lab, spec: StudySpec, parent: Run) -> Iterator[tuple[tuple[str, str, int], tuple[Subset, str]]]:
     """Finds or makes every subset that the study needs, and the scores that those need."""
     scores: dict[str, ExampleScores] = {}
     seen: set[tuple[str, str, int]] = set()
@@ -208,9 +206,7 @@ def _prepare(
             scores[dataset.name] = score_runs.ensure_scores(lab, dataset, scoring_spec(spec), parent)
         yield (
             key,
-            subset_runs.ensure_subset(
-                lab, dataset, strategy, training.seed, scores.get(dataset.name), parent
-            ),
+            subset_runs.ensure_subset(lab, dataset, strategy, training.seed, scores.get(dataset.name), parent),
         )
 
 
@@ -274,7 +270,10 @@ def _execute(
 
 def forecast_lines(forecasts: list[Forecast], price_per_hour: float | None) -> Iterator[str]:
     """The plan as a table, one line per training, then totals per strategy and in all."""
-    yield f"{'data set':<14} {'strategy':<28} {'configuration':<28} {'seed':>4} {'epochs':>6} {'examples':>8} {'estimate':>9}  state"
+    yield (
+        f"{'data set':<14} {'strategy':<28} {'configuration':<28} {'seed':>4} {'epochs':>6} {'examples':>8} "
+        f"{'estimate':>9}  state"
+    )
     for item in forecasts:
         training = item.planned
         yield (
@@ -297,6 +296,5 @@ def forecast_lines(forecasts: list[Forecast], price_per_hour: float | None) -> I
     to_do = sum(not item.finished for item in forecasts)
     cost = "" if price_per_hour is None else f", {seconds / 3600 * price_per_hour:.2f} US dollars"
     yield ""
-    yield f"{len(forecasts)} runs, {to_do} to do: about {format_seconds(seconds)} of training{cost} (scoring not counted)"
-
-
+    total = format_seconds(seconds)
+    yield f"{len(forecasts)} runs, {to_do} to do: about {total} of training{cost} (scoring not counted)"

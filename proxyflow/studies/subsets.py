@@ -52,7 +52,8 @@ def load_subset(lab: Lab, run_id: str) -> Subset:
             subset = read_subset(download(lab.client, run_id, names.SUBSET, folder))
         if stated and subset.fingerprint != stated:
             raise UserError(
-                f"subset={run_id}: its files are not those that the run was tagged with ({stated}); materialize it again"
+                f"subset={run_id}: its files are not those that the run was tagged with ({stated}); materialize it "
+                "again"
             )
         lab.subsets[run_id] = subset
     return lab.subsets[run_id]

@@ -63,9 +63,7 @@ def write_subset(subset: Subset, folder: Path, extra: dict[str, Any] | None = No
     return path
 
 
-def _write_part(
-    folder: Path, part: str, subset: Subset, images: ImageSet, scores: np.ndarray | None
-) -> list[Path]:
+def _write_part(folder: Path, part: str, subset: Subset, images: ImageSet, scores: np.ndarray | None) -> list[Path]:
     paths = []
     for number, start in enumerate(range(0, max(1, len(images)), ROWS_PER_FILE)):
         rows = slice(start, start + ROWS_PER_FILE)
@@ -79,9 +77,7 @@ def _write_part(
                 "image": pa.array(encoded, type=IMAGE),
                 "label": pa.array(images.labels[rows], type=pa.int64()),
                 "example_id": pa.array(ids, type=pa.int64()),
-                "score": pa.array(
-                    scores[rows] if scores is not None else [None] * len(ids), type=pa.float64()
-                ),
+                "score": pa.array(scores[rows] if scores is not None else [None] * len(ids), type=pa.float64()),
             }
         )
         path = folder / f"{part}-{number:05d}.parquet"
@@ -101,9 +97,7 @@ def read_subset(folder: Path) -> Subset:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read as a subset's manifest ({error}); materialize it again"
-        ) from None
+        raise UserError(f"{path} cannot be read as a subset's manifest ({error}); materialize it again") from None
     try:
         if manifest["schema_version"] != SCHEMA_VERSION:
             raise UserError(
@@ -133,9 +127,7 @@ def read_subset(folder: Path) -> Subset:
             f"{path} is not a whole subset manifest ({type(error).__name__}: {error}); materialize it again"
         ) from None
     if subset.fingerprint != stated:
-        raise UserError(
-            f"{path}: the images do not have the stated subset_fingerprint {stated}; materialize it again"
-        )
+        raise UserError(f"{path}: the images do not have the stated subset_fingerprint {stated}; materialize it again")
     return subset
 
 

@@ -82,9 +82,7 @@ def align_scores(scores: ExampleScores, train: ImageSet) -> ExampleScores:
     return ExampleScores(table.iloc[inverse].reset_index(drop=True), scores.run_id)
 
 
-def choose_subset(
-    dataset: Dataset, strategy: Strategy, seed: int, scores: ExampleScores | None = None
-) -> Subset:
+def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: ExampleScores | None = None) -> Subset:
     """Applies a strategy to a data set.
 
     Args:

@@ -47,9 +47,7 @@ def connect() -> MlflowClient:
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
     except MlflowException as error:
-        raise TrackingUnavailable(
-            f"the tracking server {hide_password(uri)} refused: {one_line(error)}"
-        ) from None
+        raise TrackingUnavailable(f"the tracking server {hide_password(uri)} refused: {one_line(error)}") from None
     return client
 
 
@@ -108,9 +106,7 @@ def resolve_study(client: MlflowClient, name: str) -> str:
     if name != "auto":
         return name
     run_id = adopted_run_id()
-    experiment_id = (
-        client.get_run(run_id).info.experiment_id if run_id else os.environ.get("MLFLOW_EXPERIMENT_ID")
-    )
+    experiment_id = client.get_run(run_id).info.experiment_id if run_id else os.environ.get("MLFLOW_EXPERIMENT_ID")
     if experiment_id:
         return str(client.get_experiment(experiment_id).name)
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from functools import lru_cache
+from pathlib import Path
 
 import psutil
 
@@ -13,7 +14,7 @@ import psutil
 def _host() -> str:
     # Containers share a host name and count processes anew, so the namespace belongs to the address.
     try:
-        namespace = os.stat("/proc/self/ns/pid").st_ino
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
         namespace = 0
     return f"{socket.gethostname()}/{namespace}"

@@ -65,9 +65,7 @@ def _found(run: MlflowRun) -> FoundRun:
     )
 
 
-def search(
-    client: MlflowClient, experiments: Sequence[str] | None = None, **tags: str
-) -> Iterator[FoundRun]:
+def search(client: MlflowClient, experiments: Sequence[str] | None = None, **tags: str) -> Iterator[FoundRun]:
     """Runs with the given tags, newest first.
 
     Args:
@@ -123,7 +121,8 @@ def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> F
         raise
     if found.kind != kind:
         raise NotFound(
-            f"{what}={run_id} is a {found.kind or 'foreign'} run, not a {kind} run: give the id of a finished {kind} run"
+            f"{what}={run_id} is a {found.kind or 'foreign'} run, not a {kind} run: give the id of a finished {kind} "
+            "run"
         )
     if not found.finished:
         raise NotFound(f"{what}={run_id} is {found.status}, not finished: give the id of a finished {kind} run")

@@ -81,18 +81,14 @@ class Run:
             source=f'{{"tags": {{"proxyflow": "{source}"}}}}',
             profile=f'{{"num_rows": {rows}}}',
         )
-        self.client.log_inputs(
-            self.id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
-        )
+        self.client.log_inputs(self.id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
     def finish(self, status: names.Status, error: BaseException | None = None) -> None:
         """Writes the end; a server that has gone away by now is said on stderr, the work's own end matters more."""
         mlflow_status = {"finished": "FINISHED", "interrupted": "KILLED"}.get(status, "FAILED")
         with uninterrupted():
             try:
-                self.set_tags(
-                    {names.STATUS: status, names.ERROR: describe(error) if error is not None else None}
-                )
+                self.set_tags({names.STATUS: status, names.ERROR: describe(error) if error is not None else None})
                 self.client.set_terminated(self.id, status=mlflow_status)
             except Exception as problem:
                 print(f"run {self.id} could not be marked {status}: {one_line(problem)}", file=sys.stderr)
@@ -198,9 +194,7 @@ class RunWriter:
             context[names.PARENT] = parent.id
         # Tags go in with the run's creation, so that no moment exists in which it has no owner.
         everything = {**context, **{key: str(value)[:MAX_VALUE] for key, value in tags.items() if value is not None}}
-        created = self.client.create_run(
-            self.experiment_id, tags=everything, run_name=str(tags[names.RUN_NAME])
-        )
+        created = self.client.create_run(self.experiment_id, tags=everything, run_name=str(tags[names.RUN_NAME]))
         return Run(self.client, created.info.run_id, self.study)
 
     def _point(self, run_id: str, run: Run, name: str) -> Run:

@@ -132,9 +132,7 @@ class Recording(Callback):  # type: ignore[misc]
         seconds = self._stop_clock()
         train_loss, _, n_train = self.sums[True].tolist()
         valid_loss, hits, n_valid = self.sums[False].tolist()
-        record = EpochRecord(
-            self.epoch + 1, train_loss / n_train, valid_loss / n_valid, hits / n_valid, seconds
-        )
+        record = EpochRecord(self.epoch + 1, train_loss / n_train, valid_loss / n_valid, hits / n_valid, seconds)
         if self.keep_best and record.valid_accuracy > max((r.valid_accuracy for r in self.records), default=-1):
             state = self.learn.model.state_dict()
             self.best_weights = {name: value.detach().clone() for name, value in state.items()}

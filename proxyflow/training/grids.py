@@ -102,9 +102,7 @@ def parse_grid(text: str, origin: str) -> Grid:
         if changes is None:
             changes = {}
         if not isinstance(changes, dict):
-            raise UserError(
-                f"{where} is {changes!r}; it must be a mapping of settings, {{}} for the default"
-            )
+            raise UserError(f"{where} is {changes!r}; it must be a mapping of settings, {{}} for the default")
         check_keys(f"{where}: setting", (*base, *changes), [f.name for f in settings_of(Hyperparameters)])
         try:
             configuration = Hyperparameters(**{**base, **changes})
