@@ -51,7 +51,8 @@ def normalise(x: Floats, strata: Strata) -> Floats:
         part = x[:, columns]
         spread = part.std(axis=1, keepdims=True)
         # Equal numbers can have a mean that is off in the last bit, and so a spread that is not quite zero.
-        spread = np.where(np.ptp(part, axis=1, keepdims=True) == 0, np.nan, spread)
+        constant = part.min(axis=1, keepdims=True) == part.max(axis=1, keepdims=True)
+        spread = np.where(constant, np.nan, spread)
         z[:, columns] = (part - part.mean(axis=1, keepdims=True)) / spread
     return z
 
