@@ -14,7 +14,7 @@ import click
 
 from proxyflow.data.catalog import datasets
 from proxyflow.errors import InvalidValue, ProxyflowError, Terminated, UserError, one_line
-from proxyflow.settings import Choice, Number, OptionalValue, Rule, settings_of
+from proxyflow.settings import Choice, Number, OptionalValue, Rule, TrueFalse, settings_of
 from proxyflow.strategies import spelling, strategies
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
@@ -43,18 +43,27 @@ class Ruled(click.ParamType[Any]):
 
 def ruled_option(name: str, default: Any, rule: Rule, help: str) -> Callable[[F], F]:
     """An option `--name` whose values a rule checks; help shows what is accepted."""
-    metavar = "|".join(rule.values) if isinstance(rule, Choice) else _metavar(rule)
-    accepted = "" if isinstance(rule, Choice) else f" Takes {rule.accepted}."
+    named = isinstance(rule, (Choice, TrueFalse))
+    accepted = "" if named else f" Takes {rule.accepted}."
     return click.option(
         f"--{name.replace('_', '-')}",
-        type=Ruled(rule, metavar),
+        type=Ruled(rule, _metavar(rule)),
         default=str(default),
         show_default=True,
         help=f"{help[0].upper()}{help[1:]}.{accepted}",
     )
 
 
+def switch(name: str, help: str) -> Callable[[F], F]:
+    """An option that takes true or false, false by default."""
+    return ruled_option(name, "false", TrueFalse(), help)
+
+
 def _metavar(rule: Rule) -> str:
+    if isinstance(rule, Choice):
+        return "|".join(rule.values)
+    if isinstance(rule, TrueFalse):
+        return "true|false"
     inner = rule.rule if isinstance(rule, OptionalValue) else rule
     kind = "INTEGER" if isinstance(inner, Number) and inner.whole else "NUMBER" if isinstance(inner, Number) else "TEXT"
     return f"{kind}|{rule.word}" if isinstance(rule, OptionalValue) else kind
@@ -98,9 +107,8 @@ STUDY = click.option(
 DATASET = click.option(
     "--dataset", default="digits", show_default=True, help=f"Data set, one of {', '.join(datasets)}."
 )
-STRATEGY_HELP = "Which examples to train on: " + "; ".join(
-    f"{spelling(cls)} ({cls.summary})" for cls in strategies.values()
-)
+STRATEGY_HELP = "Which examples to train on; see Strategies below."
+STRATEGIES = "\b\nStrategies:\n" + "\n".join(f"  {spelling(cls)}\n      {cls.summary}" for cls in strategies.values())
 SCORES = click.option(
     "--scores",
     default="latest",
@@ -155,14 +163,20 @@ def open_lab(study: str, price_per_hour: float | None = None) -> Lab:
     return Lab(client, writer, pick_device(), price_per_hour)
 
 
-def command(name: str, help: str, example: str) -> Callable[[Callable[..., None]], click.Command]:
-    """A click command in the project's manner: help on any line width, options with - or _ alike."""
+def command(name: str, help: str, example: str, more: str = "") -> Callable[[Callable[..., None]], click.Command]:
+    """A click command in the project's manner: help that ends with examples, options with - or _ alike.
+
+    Args:
+        example: options that work as they are.
+        more: a further section of the help.
+    """
     settings = {
         "max_content_width": 110,
         "help_option_names": ["-h", "--help"],
-        "token_normalize_func": lambda token: token.replace("_", "-") if token.startswith("--") else token,
+        "token_normalize_func": lambda token: token.replace("_", "-"),
     }
     epilog = f"\b\nExample:\n  python -m entrypoints.{name} {example}\n  mlflow run . -e {name} {_as_mlflow(example)}"
+    epilog = f"{more}\n\n{epilog}" if more else epilog
     return click.command(name, help=help, epilog=epilog, context_settings=settings)
 
 

@@ -13,6 +13,7 @@ from proxyflow.strategies import parse_strategy
     "Selects a subset of a data set by a strategy and logs it as a self-contained artifact (parquet with encoded "
     "images, a manifest with checksums, the validation set with it).",
     "--dataset digits --strategy random:0.1",
+    _cli.STRATEGIES,
 )
 @_cli.DATASET
 @click.option("--strategy", default="random:0.1", show_default=True, help=_cli.STRATEGY_HELP)

@@ -26,13 +26,14 @@ LIMIT = OptionalValue(Number(low=0, above=True, example="8"), _cli.NONE)
     "command after an interruption resumes. Scores and subsets are made first, then, configuration by configuration, "
     "the target and its proxies.",
     "--study mine --datasets digits --strategies full,easiest:0.25,random:0.25 --grid demo --epochs 2",
+    _cli.STRATEGIES,
 )
 @click.option("--datasets", default="digits", show_default=True, help="Data sets, separated by commas.")
 @click.option(
     "--strategies",
     default="demo",
     show_default=True,
-    help=f"Strategies, separated by commas, or a list's name: {', '.join(strategy_lists)}. {_cli.STRATEGY_HELP}",
+    help=f"Strategies, separated by commas, or a list's name: {', '.join(strategy_lists)}. See Strategies below.",
 )
 @click.option(
     "--grid",
@@ -48,13 +49,7 @@ LIMIT = OptionalValue(Number(low=0, above=True, example="8"), _cli.NONE)
 @_cli.PRICE
 @_cli.ruled_option("max_hours", _cli.NONE, LIMIT, "stop between two trainings after so many hours")
 @_cli.ruled_option("max_cost_usd", _cli.NONE, LIMIT, "stop after so many US dollars, by price_per_hour")
-@click.option(
-    "--dry-run",
-    type=click.BOOL,
-    default="false",
-    show_default=True,
-    help="true: print the runs, which are finished, and the estimated time and cost; run nothing.",
-)
+@_cli.switch("dry_run", "print the runs, which are finished, and the estimated time and cost; run nothing")
 @_cli.STUDY
 def sweep(
     datasets: str, strategies: str, grid: str, seeds: str, executor: str, jobs: int, study: str, **options: Any

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     "Trains one model on one subset and logs accuracies and cost. The subset is a subset run's, or it is chosen from "
     "a data set by a strategy; what that needs (scores, the subset) is found on the tracking server or made.",
     "--dataset digits --strategy easiest:0.1 --learning-rate 0.01",
+    _cli.STRATEGIES,
 )
 @click.option(
     "--subset",
@@ -35,20 +36,8 @@ if TYPE_CHECKING:
 @_cli.engine_option()
 @_cli.SEED
 @_cli.PRICE
-@click.option(
-    "--save-model",
-    type=click.BOOL,
-    default="false",
-    show_default=True,
-    help="true: log the best epoch's weights as safetensors with a JSON description.",
-)
-@click.option(
-    "--log-model",
-    type=click.BOOL,
-    default="false",
-    show_default=True,
-    help="true: log the best epoch's model as an MLflow model that mlflow.pyfunc loads.",
-)
+@_cli.switch("save_model", "log the best epoch's weights as safetensors with a JSON description")
+@_cli.switch("log_model", "log the best epoch's model as an MLflow model that mlflow.pyfunc loads")
 @_cli.STUDY
 def train(
     subset: str, dataset: str, strategy: str, scores: str, save_model: bool, log_model: bool, study: str, **options: Any

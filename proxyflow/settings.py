@@ -87,6 +87,19 @@ class Number:
 
 
 @dataclass(frozen=True)
+class TrueFalse:
+    """A switch, written out because `mlflow run` passes every parameter as text."""
+
+    accepted = "true or false"
+
+    def parse(self, name: str, value: object) -> bool:
+        words = {"true": True, "false": False}
+        if str(value).lower() not in words:
+            raise InvalidValue(name, value, f"it must be {self.accepted}")
+        return words[str(value).lower()]
+
+
+@dataclass(frozen=True)
 class OptionalValue:
     """Another rule, or the word that stands for having no value."""
 

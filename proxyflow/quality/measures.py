@@ -77,9 +77,9 @@ def spearman(x: Floats, y: Floats, strata: Strata, good: Good) -> Floats:
     for values in (normalise(x, strata), normalise(y, strata)):
         # What is not good ranks below everything that is; ranks then differ from those among the good alone by
         # a constant, which a correlation does not see.
-        undefined = np.isnan(values).any(axis=1)
+        undefined = np.isnan(values).any(axis=1, keepdims=True)
         ranked = rankdata(np.where(mask, np.nan_to_num(values), -np.inf), axis=1)
-        ranks.append(np.where(undefined[:, None], np.nan, ranked))
+        ranks.append(np.where(undefined, np.nan, ranked))
     result = _masked_correlation(ranks[0], ranks[1], mask)
     return np.where(mask.sum(axis=1) >= MIN_PAIRS, result, np.nan)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from proxyflow.files import replacing
+from proxyflow.quality.costs import PUBLISHED_CURVE, CostCurve
 from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.families import family_colours
@@ -86,14 +87,8 @@ def draw_quality_by_cost(quality: StudyQuality, folder: Path) -> None:
                     alpha=0.9,
                     label=str(family),
                 )
-            if measure == "r2" and quality.curve is not None:
-                highest = max(1.0, float(known["relative_cost"].max()) if len(known) else 1.0)
-                cost = np.linspace(0, highest, 200)
-                axis.plot(cost, quality.curve(cost), color="#555555", linewidth=1.4, linestyle="--", zorder=1)
-                axis.annotate(
-                    f"{quality.curve.name} curve", (0.99, float(quality.curve(np.array(0.99)))), xytext=(-4, -14),
-                    textcoords="offset points", ha="right", color="#555555", fontsize=9,
-                )  # fmt: skip
+            if measure == "r2":
+                _draw_curves(axis, quality.curve, known["relative_cost"].tolist())
             axis.set(title=title, xlabel="relative cost (proxy / target)", ylabel=measure)
             axis.set_xlim(-0.03, max(1.08, float(known["relative_cost"].max() or 1) * 1.08) if len(known) else 1.08)
             bottom = min(0.0, float(known[f"{measure}_low"].min()) if known[f"{measure}_low"].notna().any() else 0.0)
@@ -101,8 +96,18 @@ def draw_quality_by_cost(quality: StudyQuality, folder: Path) -> None:
             _label_points(axis, known["relative_cost"].tolist(), known[measure].tolist(), known["strategy"].tolist())
         handles, labels = axes[0, 0].get_legend_handles_labels()
         if handles:
-            figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 7))
+            figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
         _save(figure, folder, "quality_by_cost")
+
+
+def _draw_curves(axis: Axes, curve: CostCurve | None, costs: Sequence[float]) -> None:
+    """The cost curve over the costs that it is fitted to, and the published one for orientation."""
+    span = np.linspace(min([*costs, 1.0]), max([*costs, 1.0]), 200)
+    drawn = [(PUBLISHED_CURVE, ":", "#999999")]
+    if curve is not None and curve is not PUBLISHED_CURVE:
+        drawn.append((curve, "--", "#333333"))
+    for line, style, colour in drawn:
+        axis.plot(span, line(span), color=colour, linewidth=1.4, linestyle=style, zorder=1, label=f"{line.name} curve")
 
 
 def _label_points(axis: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:

@@ -37,7 +37,7 @@ class ReportOptions:
         given = [f"study={study}"]
         for field in fields(self):
             value = getattr(self, field.name)
-            if value != field.default:
+            if field.name != "out" and value != field.default:
                 given.append(f"{field.name}={value}")
         return "mlflow run . -e report " + " ".join(f"-P {pair}" for pair in given)
 

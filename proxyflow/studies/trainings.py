@@ -146,7 +146,7 @@ def _log_weights(
     if save:
         with scratch() as folder:
             _write_weights(folder, trained, description)
-            run.log_folder(folder, names.MODEL)
+            run.log_folder(folder, names.WEIGHTS)
     if register:
         log_model(run, trained.model, int(str(description["image_size"])), description)
 

@@ -19,17 +19,23 @@ def log_model(run: Run, model: torch.nn.Module, image_size: int, description: di
         image_size: side of its `(n, 3, size, size) float32` input.
         description: how to prepare the input and read the output; kept as the model's metadata.
     """
+    import logging
+
     import mlflow.pytorch
     import numpy as np
     import torch
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
+    # It looks for the version of a pip that uv's environments do not have.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     shape = (-1, 3, image_size, image_size)
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), shape)]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(description["class_names"])))]),
     )
+    experiment = run.client.get_run(run.id).info.experiment_id
+    logged = run.client.create_logged_model(experiment, name="model", source_run_id=run.id)
     with warnings.catch_warnings():
         # Exporting warns about the exporter's own deprecations, which nobody here can act on.
         warnings.simplefilter("ignore")
@@ -42,4 +48,5 @@ def log_model(run: Run, model: torch.nn.Module, image_size: int, description: di
             metadata=description,
             serialization_format="pt2",
             run_id=run.id,
+            model_id=logged.model_id,
         )

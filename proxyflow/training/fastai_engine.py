@@ -43,11 +43,12 @@ from proxyflow.training.engine import (
 from proxyflow.training.models import build_model, flops_per_example
 
 # The published script's settings (fastai's train_imagenette); all decay weights decoupled. The momentum of
-# Adam and SGD is cycled by the schedule; RMSProp has none, as in its definition.
+# Adam and SGD is cycled by the schedule; RMSProp has none, as in its definition, and an eps of 1e-8: fastai's
+# takes the argument but does not use it.
 OPTIMIZERS = {
     "adam": partial(Adam, mom=0.9, sqr_mom=0.99, eps=1e-6),
     "sgd": partial(SGD, mom=0.9),
-    "rmsprop": partial(RMSProp, sqr_mom=0.99, eps=1e-6),
+    "rmsprop": partial(RMSProp, sqr_mom=0.99),
 }
 PCT_START, DIV = 0.3, 10
 

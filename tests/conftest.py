@@ -1,0 +1,36 @@
+"""Fixtures that more than one kind of test needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Networks of 8 pixels gain nothing from threads, and threads of processes that share cores wait for each other;
+# set before anything imports torch.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# MLflow reads these at import; tests must neither report home nor find a server of the developer's.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A tracking store of the module's own, set as MLflow's."""
+    import mlflow
+
+    folder = tmp_path_factory.mktemp("store")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    before = Path.cwd()
+    os.chdir(folder)  # artifacts of a sqlite store go below the working folder
+    mlflow.set_tracking_uri(uri)
+    os.environ["MLFLOW_TRACKING_URI"] = uri
+    yield uri
+    os.environ.pop("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(None)
+    os.chdir(before)

@@ -1,0 +1,78 @@
+"""Entry points as tests run them: in this process for speed, in their own where signals or mlflow matter."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Small enough for tests: 8 pixels, one epoch, large batches.
+SMALL = ("--arch", "xresnet18", "--image-size", "8", "--batch-size", "128")
+STUDY = ("--image-size", "8", "--batch-size", "128")
+
+
+@dataclass(frozen=True)
+class Ended:
+    status: int
+    out: str
+    err: str
+
+
+Entry = Callable[..., Ended]
+
+
+@pytest.fixture
+def entry(store: str, capfd: pytest.CaptureFixture[str]) -> Entry:
+    """Calls an entry point in this process, exit status and messages as a process would have them."""
+    from entrypoints import _cli
+
+    def call(name: str, *arguments: str) -> Ended:
+        command = getattr(importlib.import_module(f"entrypoints.{name}"), name)
+        before = sys.argv
+        sys.argv = [name, *arguments]
+        capfd.readouterr()
+        try:
+            status = _cli._status_of(command)
+        finally:
+            sys.argv = before
+        out, err = capfd.readouterr()
+        return Ended(status, out, err)
+
+    return call
+
+
+def environment(uri: str, **more: str) -> dict[str, str]:
+    """The environment of a child process that tracks to `uri`."""
+    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**inherited, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT), **more}
+
+
+def spawn(uri: str, cwd: Path, name: str, *arguments: str) -> subprocess.Popen[str]:
+    """Starts an entry point as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"entrypoints.{name}", *arguments],
+        cwd=cwd,
+        env=environment(uri),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def grid_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Four configurations that train in a moment."""
+    path = tmp_path_factory.mktemp("grid") / "tiny.yaml"
+    path.write_text(
+        "base: {arch: xresnet18}\nconfigurations:\n  - {}\n  - {learning_rate: 0.01}\n"
+        "  - {optimizer: sgd}\n  - {flip_probability: 0}\n"
+    )
+    return path

@@ -1,0 +1,119 @@
+"""A sweep that is interrupted in any way is resumed by the same command: every run finished exactly once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import STUDY, Ended, Entry, spawn
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+
+def runs(study: str) -> list[Run]:
+    client = MlflowClient()
+    found = client.get_experiment_by_name(study)
+    return list(client.search_runs([found.experiment_id])) if found else []
+
+
+def wait_for_trainings(child: subprocess.Popen[str], study: str, count: int) -> None:
+    """Waits until so many trainings are finished and the next one has begun."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        states = Counter(
+            run.data.tags["proxyflow.status"]
+            for run in runs(study)
+            if run.data.tags.get("proxyflow.kind") == "training"
+        )
+        if states["finished"] >= count and states["running"]:
+            return
+        assert child.poll() is None, child.communicate()[1]
+        time.sleep(0.1)
+    raise AssertionError("the sweep did not get that far")
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "left"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "interrupted"), (signal.SIGKILL, -9, "running")],
+)
+def test_an_interrupted_sweep_is_resumed(
+    store: str, entry: Entry, grid_file: Path, tmp_path: Path, number: int, status: int, left: str
+) -> None:
+    study = f"killed by {number}"
+    arguments = ["--study", study, "--grid", str(grid_file), "--strategies", "full,random:0.5", "--epochs", "2", *STUDY]
+    child = spawn(store, Path.cwd(), "sweep", *arguments)
+    wait_for_trainings(child, study, 2)
+    child.send_signal(number)
+    ended = Ended(child.wait(timeout=60), *child.communicate())
+    assert ended.status == status, ended.err
+    assert "Traceback" not in ended.err
+    assert {run.data.tags["proxyflow.status"] for run in runs(study)} == {"finished", left}
+    if left == "interrupted":
+        assert "again resumes" in ended.err
+        assert not [run for run in runs(study) if run.info.status == "RUNNING"]
+
+    resumed = entry("sweep", *arguments)
+    assert resumed.status == 0, resumed.err
+    everything = runs(study)
+    trainings = [run for run in everything if run.data.tags["proxyflow.kind"] == "training"]
+    finished = Counter(
+        run.data.tags["proxyflow.run_key"] for run in trainings if run.data.tags["proxyflow.status"] == "finished"
+    )
+    assert len(finished) == 8
+    assert set(finished.values()) == {1}
+    assert not [run for run in everything if run.info.status == "RUNNING"]
+    assert not [run for run in everything if run.data.tags["proxyflow.status"] == "running"]
+    if left == "running":
+        assert "whose process had died" in resumed.err
+        reasons = {run.data.tags.get("proxyflow.error") for run in everything}
+        assert "its process died before the run ended" in reasons
+
+
+def test_a_live_workers_run_is_left_alone(store: str) -> None:
+    from proxyflow.tracking.connection import connect
+    from proxyflow.tracking.runs import RunWriter
+
+    writer = RunWriter(connect(), "alive")
+    with writer.open("study", "mine", "A run that this process is working on.") as run:
+        assert writer.reap() == 0
+        assert MlflowClient().get_run(run.id).info.status == "RUNNING"
+
+
+def test_one_failed_training_fails_alone(entry: Entry, grid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from proxyflow.training.engine import engines, get_engine
+
+    get_engine("fastai")
+    engine = engines["fastai"]
+    real = type(engine).train
+
+    def sometimes(self: object, subset: object, spec: object, *args: object, **kwargs: object) -> object:
+        if spec.hyperparameters.optimizer == "sgd":
+            raise RuntimeError("out of luck")
+        return real(engine, subset, spec, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(engine), "train", sometimes)
+    arguments = [
+        "--study",
+        "partly",
+        "--grid",
+        str(grid_file),
+        "--strategies",
+        "full,random:0.5",
+        "--epochs",
+        "1",
+        *STUDY,
+    ]
+    ended = entry("sweep", *arguments)
+    assert ended.status == 1
+    assert "2 of 8 trainings failed" in ended.err
+    assert "out of luck" in ended.err
+    states = Counter(
+        run.data.tags["proxyflow.status"] for run in runs("partly") if run.data.tags["proxyflow.kind"] == "training"
+    )
+    assert states == {"finished": 6, "failed": 2}
+    monkeypatch.undo()
+    assert entry("sweep", *arguments).status == 0

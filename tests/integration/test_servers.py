@@ -1,0 +1,95 @@
+"""A tracking server over HTTP, and servers that are not there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+import requests
+from conftest import STUDY, Entry
+from mlflow.tracking import MlflowClient
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("server")
+    port = free_port()
+    child = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")),
+        ],
+        cwd=folder,
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    uri = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            if requests.get(f"{uri}/health", timeout=1).ok:
+                break
+        except requests.RequestException:
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.3)
+    yield uri
+    os.killpg(child.pid, 15)
+    child.wait(timeout=30)
+
+
+def test_a_study_over_http(
+    server: str, store: str, entry: Entry, grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    mlflow.set_tracking_uri(server)
+    try:
+        arguments = ["--study", "remote", "--grid", str(grid_file), "--epochs", "1", *STUDY]
+        ended = entry("sweep", *arguments, "--strategies", "full,easiest:0.3")
+        assert ended.status == 0, ended.err
+        reported = entry("report", "--study", "remote", "--out", str(tmp_path), "--bootstrap", "20")
+        assert reported.status == 0, reported.err
+        client = MlflowClient(server)
+        experiment = client.get_experiment_by_name("remote")
+        assert experiment
+        assert experiment.artifact_location.startswith("mlflow-artifacts:")
+        page = (tmp_path / "remote" / "index.html").read_text()
+        run = client.search_runs([experiment.experiment_id], "tags.`proxyflow.kind` = 'training'")[0]
+        assert f"{server}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}" in page
+    finally:
+        mlflow.set_tracking_uri(store)
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:9", "http://name.invalid:5000", "mysql+pymysql://u:secret@127.0.0.1:9/x"]
+)
+def test_a_server_that_is_not_there_is_said_soon(
+    store: str, entry: Entry, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    try:
+        begun = time.monotonic()
+        for name in ("train", "report", "sweep"):
+            ended = entry(name)
+            assert ended.status == 2
+            assert ended.err.count("\n") == 1
+            assert ended.err.startswith("error: the tracking ")
+            assert "secret" not in ended.err
+        assert time.monotonic() - begun < 30
+    finally:
+        mlflow.set_tracking_uri(store)

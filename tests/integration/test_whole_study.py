@@ -1,0 +1,219 @@
+"""A whole study through the real entry points and a real store, held against the contract's schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from conftest import SMALL, STUDY, Entry
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from proxyflow.settings import settings_of
+from proxyflow.strategies import strategies
+
+# Written out again from the contract on purpose: a constant that changes in the code must fail here.
+TAGS = {"kind", "schema_version", "status", "study", "dataset", "dataset_fingerprint"}
+TRAINING_TAGS = TAGS | {"strategy", "config", "config_group", "seed", "subset_fingerprint", "run_key", "diverged"}
+PARAMS = {
+    *("arch", "learning_rate", "stem_channels_1", "stem_channels_2", "flip_probability", "optimizer"),
+    *("label_smoothing", "epochs", "batch_size", "image_size", "weight_decay", "seed", "dataset", "strategy"),
+    *("n_train", "n_valid", "n_classes", "precision", "device", "engine"),
+}
+PER_EPOCH = {"train_loss", "valid_loss", "valid_accuracy", "epoch_seconds"}
+ONCE = {
+    *("best_valid_accuracy", "final_valid_accuracy", "best_epoch", "train_seconds", "setup_seconds"),
+    *("wall_seconds", "examples_seen", "train_flops", "examples_per_second", "peak_memory_mb"),
+}
+STRATEGY_COLUMNS = ["strategy", "family", "r2", "r2_low", "r2_high", "spearman", "spearman_low", "spearman_high", "cost_adjusted_r2", "relative_cost", "relative_examples", "regret", "best_recovered", "n_pairs", "n_missing"]
+ID = re.compile(r"run ([0-9a-f]{32})")
+
+
+def runs_of(experiment: str, **tags: str) -> list[Run]:
+    client = MlflowClient()
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    parts = [f"tags.`proxyflow.{key}` = '{value}'" for key, value in tags.items()]
+    return list(client.search_runs([found.experiment_id], " and ".join(parts), max_results=1000))
+
+
+def tags_of(run: Run) -> set[str]:
+    return {key.removeprefix("proxyflow.") for key in run.data.tags if key.startswith("proxyflow.")}
+
+
+def artifact(run: Run, path: str, folder: Path) -> Path:
+    return Path(MlflowClient().download_artifacts(run.info.run_id, path, str(folder)))
+
+
+def test_train_makes_all_it_needs_and_says_so(entry: Entry, tmp_path: Path) -> None:
+    ended = entry("score", *SMALL, "--epochs", "1", "--repeats", "2", "--holdout-folds", "2", "--study", "parts")
+    assert ended.status == 0, ended.err
+    score = runs_of("parts", kind="score")[0]
+    assert tags_of(score) >= TAGS
+    assert score.data.tags["proxyflow.status"] == "finished"
+    frame = pd.read_parquet(artifact(score, "scores/scores.parquet", tmp_path))
+    assert len(frame) == 1297
+    assert frame["example_id"].tolist() == list(range(1297))
+    assert {"content_hash", "label", "loss", "margin", "entropy", "el2n", "correct"} <= set(frame.columns)
+    assert {"forgetting_events", "heldout_loss"} <= set(frame.columns)
+    assert frame["loss"].dtype == "float64"
+    summary = json.loads(artifact(score, "scores/summary.json", tmp_path).read_text())
+    assert -1 <= summary["measures"]["loss"]["agreement_between_repeats"] <= 1
+
+    ended = entry("train", *SMALL, "--epochs", "1", "--strategy", "easiest:0.1", "--study", "parts")
+    assert ended.status == 0, ended.err
+    assert f"latest are of run {score.info.run_id}" in ended.err
+    assert "subset easiest:0.1 of digits: 130 examples, made in run" in ended.err
+    again = entry("train", *SMALL, "--epochs", "1", "--strategy", "easiest:.10", "--study", "parts")
+    assert "subset easiest:0.1 of digits: found in run" in again.err
+    first, second = runs_of("parts", kind="training")
+    assert first.data.tags["proxyflow.run_key"] == second.data.tags["proxyflow.run_key"]
+    assert first.data.metrics["best_valid_accuracy"] == second.data.metrics["best_valid_accuracy"]
+
+    subset = runs_of("parts", kind="subset", strategy="easiest:0.1")[0]
+    named = entry("train", *SMALL, "--epochs", "1", "--subset", subset.info.run_id, "--study", "parts")
+    assert named.status == 0, named.err
+    third = runs_of("parts", kind="training")[0]
+    assert third.data.tags["proxyflow.run_key"] == first.data.tags["proxyflow.run_key"]
+    assert third.data.metrics["best_valid_accuracy"] == first.data.metrics["best_valid_accuracy"]
+
+
+def test_subset_artifact_is_what_the_contract_says(entry: Entry, tmp_path: Path) -> None:
+    assert entry("materialize", "--strategy", "half-classes:0.1", "--study", "files").status == 0
+    run = runs_of("files", kind="subset")[0]
+    folder = artifact(run, "subset", tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["strategy"] == "half-classes:0.1"
+    assert manifest["dataset_fingerprint"] == run.data.tags["proxyflow.dataset_fingerprint"]
+    assert set(manifest["sha256"]) == {"train-00000.parquet", "valid-00000.parquet"}
+    assert sum(manifest["class_counts"].values()) == manifest["n_train"] == 65
+    train = pq.read_table(folder / "train-00000.parquet")
+    assert train.column_names == ["image", "label", "example_id", "score"]
+    assert str(train.schema.field("image").type) == "struct<bytes: binary, path: string>"
+    assert train["image"][0]["bytes"].as_py().startswith(b"\x89PNG")
+    valid = pq.read_table(folder / "valid-00000.parquet")
+    assert set(valid["label"].to_pylist()) == {0, 1, 2, 3, 4}
+    assert valid.num_rows == 250
+
+
+@pytest.mark.parametrize("name", list(strategies))
+def test_every_strategy_materializes_and_trains(entry: Entry, name: str) -> None:
+    argument = {"F": ":0.1", "N": ":1"}
+    fields = settings_of(strategies[name])
+    text = name + (argument[fields[0].metadata["symbol"]] if fields else "")
+    ended = entry("materialize", "--strategy", text, "--study", "parts")
+    assert ended.status == 0, ended.err
+    found = ID.search(ended.out)
+    assert found
+    trained = entry("train", *SMALL, "--epochs", "1", "--subset", found[1], "--study", "every")
+    assert trained.status == 0, trained.err
+    newest = runs_of("every", kind="training")[0]
+    assert newest.data.tags["proxyflow.strategy"] == text
+    assert tags_of(newest) >= TRAINING_TAGS
+
+
+def test_sweep_and_report(entry: Entry, grid_file: Path, tmp_path: Path) -> None:
+    arguments = ("--study", "whole", "--grid", str(grid_file), "--epochs", "2", *STUDY, "--price-per-hour", "3.6")
+    strategy_list = "full,random:0.3,easiest:0.2,hardest:0.5,drop=0.05,half-classes:0.5,epochs:1"
+    planned = entry("sweep", *arguments, "--strategies", strategy_list, "--dry-run", "true")
+    assert planned.status == 0, planned.err
+    assert "24 runs, 24 to do" in planned.out
+    assert "US dollars" in planned.out
+    assert MlflowClient().get_experiment_by_name("whole") is None, "a dry run makes nothing"
+
+    ended = entry("sweep", *arguments, "--strategies", strategy_list)
+    assert ended.status == 0, ended.err
+    assert "24 trainings planned, 24 finished (24 now)" in ended.out
+    study = runs_of("whole", kind="study")[0]
+    children = runs_of("whole", kind="training", status="finished")
+    assert len(children) == 24
+    keys = {run.data.tags["proxyflow.run_key"] for run in children}
+    assert len(keys) == 24
+    for run in children:
+        assert run.data.tags["mlflow.parentRunId"] == study.info.run_id
+        assert tags_of(run) >= TRAINING_TAGS
+        assert set(run.data.params) >= PARAMS
+        assert set(run.data.metrics) == PER_EPOCH | ONCE | {"cost_usd"}
+        assert run.data.tags["mlflow.note.content"]
+        assert run.info.status == "FINISHED"
+        assert run.inputs.dataset_inputs
+        expected = run.data.metrics["wall_seconds"] / 1000
+        assert run.data.metrics["cost_usd"] == pytest.approx(expected)
+        epochs = MlflowClient().get_metric_history(run.info.run_id, "valid_accuracy")
+        wanted = 1 if run.data.tags["proxyflow.strategy"] == "epochs:1" else 2
+        assert [metric.step for metric in epochs] == list(range(1, wanted + 1))
+        best = max(metric.value for metric in epochs)
+        assert run.data.metrics["best_valid_accuracy"] == best
+        assert run.data.metrics["epoch_seconds"] <= run.data.metrics["train_seconds"]
+    half = next(run for run in children if run.data.tags["proxyflow.strategy"] == "half-classes:0.5")
+    assert (half.data.params["n_valid"], half.data.params["n_classes"]) == ("250", "5")
+
+    resumed = entry("sweep", *arguments, "--strategies", strategy_list)
+    assert "24 finished (0 now)" in resumed.out
+    assert len(runs_of("whole", kind="training")) == 24
+    after = entry("sweep", *arguments, "--strategies", strategy_list, "--dry-run", "true")
+    assert "24 runs, 0 to do" in after.out
+
+    out = tmp_path / "out"
+    reported = entry("report", "--study", "whole", "--out", str(out), "--bootstrap", "50")
+    assert reported.status == 0, reported.err
+    assert "easiest:0.2" in reported.out
+    assert (out / "whole" / "index.html").as_uri() in reported.out
+    table = pd.read_csv(out / "whole" / "strategies.csv")
+    assert list(table.columns) == STRATEGY_COLUMNS
+    assert table["strategy"][0] == "full"
+    assert table["n_pairs"].tolist() == [4] * 6
+    assert table["n_missing"].tolist() == [0] * 6
+    report = runs_of("whole", kind="report")[0]
+    files = {path.name for path in artifact(report, "report", tmp_path).rglob("*") if path.is_file()}
+    assert files >= {"index.html", "strategies.csv", "best.csv", "runs.csv", "quality_by_cost.png"}
+    assert files >= {"quality_by_cost.svg", "proxy_against_target.png", "proxy_against_target.svg"}
+    page = (out / "whole" / "index.html").read_text()
+    assert "easiest:0.2" in page
+    assert "http://" not in re.sub(
+        r'xmlns(:\w+)?="[^"]*"|http://(www\.w3\.org|purl\.org|creativecommons\.org)\S*', "", page
+    )
+
+
+def test_a_diverged_training_is_a_finished_result(entry: Entry) -> None:
+    ended = entry("train", *SMALL, "--epochs", "3", "--optimizer", "sgd", "--learning-rate", "1e12", "--study", "bad")
+    assert ended.status == 0, ended.err
+    assert "(diverged)" in ended.out
+    run = runs_of("bad", kind="training")[0]
+    assert run.data.tags["proxyflow.diverged"] == "true"
+    assert run.data.tags["proxyflow.status"] == "finished"
+    assert run.data.metrics["final_valid_accuracy"] == 0
+    assert run.data.metrics["examples_seen"] < 3 * 1280
+
+
+def test_limits_stop_between_trainings(entry: Entry, grid_file: Path) -> None:
+    arguments = ("--study", "limited", "--grid", str(grid_file), "--strategies", "full,random:0.1", *STUDY)
+    ended = entry("sweep", *arguments, "--epochs", "1", "--max-hours", "0.0000001")
+    assert ended.status == 0, ended.err
+    assert "stopped: max_hours=1e-07 is reached, 8 trainings are left" in ended.err
+    assert runs_of("limited", kind="training") == []
+    assert runs_of("limited", kind="study")[0].data.tags["proxyflow.status"] == "finished"
+
+
+def test_saved_weights_and_logged_model_load_without_pickle(entry: Entry, tmp_path: Path) -> None:
+    import mlflow
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    ended = entry(
+        "train", *SMALL, "--epochs", "1", "--strategy", "random:0.3", "--study", "models",
+        "--save-model", "true", "--log-model", "true",
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+    run = runs_of("models", kind="training")[0]
+    weights = load_file(artifact(run, "weights/model.safetensors", tmp_path))
+    assert weights["0.0.weight"].shape == (32, 3, 3, 3)
+    description = json.loads(artifact(run, "weights/model.json", tmp_path).read_text())
+    assert description["valid_accuracy"] == run.data.metrics["best_valid_accuracy"]
+    model = mlflow.search_logged_models([run.info.experiment_id], output_format="list")[0]
+    predict = mlflow.pyfunc.load_model(model.model_uri).predict
+    assert predict(np.zeros((3, 3, 8, 8), dtype=np.float32)).shape == (3, 10)

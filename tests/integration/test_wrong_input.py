@@ -1,0 +1,115 @@
+"""What a hurried user gets wrong: exit status 2 and one line that names the value and what would be right."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Entry
+
+NOWHERE = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--dataset", "digit"], ["dataset=digit", "did you mean digits"]),
+        (["train", "--strategy", "easyest:0.1"], ["easyest", "did you mean easiest", "half-classes"]),
+        (["train", "--strategy", "random:0"], ["F=0", "above 0 and at most 1"]),
+        (["train", "--strategy", "random:1.5"], ["F=1.5", "above 0 and at most 1"]),
+        (["train", "--strategy", "random:nan"], ["F=nan", "above 0 and at most 1"]),
+        (["train", "--strategy", "random"], ["F is missing", "random:F"]),
+        (["train", "--strategy", "easiest:0.1,by=colour"], ["by=colour", "loss, margin"]),
+        (["train", "--strategy", "hardest:0.1,drop=0.1"], ["drop=0.1", "below F=0.1"]),
+        (["train", "--learning-rate", "abc"], ["learning_rate=abc", "above 0"]),
+        (["train", "--learning_rate", "-1"], ["learning_rate=-1", "above 0"]),
+        (["train", "--learning-rate", "inf"], ["learning_rate=inf"]),
+        (["train", "--arch", "resnet50"], ["arch=resnet50", "xresnet18"]),
+        (["train", "--optimizer", "Adam"], ["optimizer=Adam", "adam, sgd, rmsprop"]),
+        (["train", "--flip-probability", "2"], ["flip_probability=2", "at most 1"]),
+        (["train", "--epochs", "2.5"], ["epochs=2.5", "whole number"]),
+        (["train", "--batch-size", "1"], ["batch_size=1", "at least 2"]),
+        (["train", "--precision", "fp16"], ["precision=fp16", "bf16"]),
+        (["train", "--save-model", "maybe"], ["save_model=maybe", "true or false"]),
+        (["train", "--subset", NOWHERE], [f"subset={NOWHERE}", "does not exist"]),
+        (["train", "--subset", "it's"], ["subset=it's"]),
+        (["train", "--strategy", "easiest:0.1", "--scores", NOWHERE], [f"scores={NOWHERE}", "does not exist"]),
+        (["train", "--lerning-rate", "1"], ["--lerning-rate", "--learning-rate"]),
+        (["train", "surplus"], ["surplus"]),
+        (["materialize", "--strategy", "nothing"], ["strategy=nothing", "known are"]),
+        (["score", "--holdout-folds", "1"], ["holdout_folds=1", "use 0, or 2"]),
+        (["score", "--repeats", "0"], ["repeats=0", "at least 1"]),
+        (["sweep", "--datasets", ""], ["datasets=", "at least one"]),
+        (["sweep", "--datasets", "digits,cifar"], ["dataset=cifar", "known are digits"]),
+        (["sweep", "--strategies", "full,foo"], ["strategy=foo"]),
+        (["sweep", "--strategies", "full,epochs:20"], ["epochs:20", "epochs=20"]),
+        (["sweep", "--grid", "large"], ["grid=large", "paper, demo", ".yaml"]),
+        (["sweep", "--grid", "no.yaml"], ["grid=no.yaml", "no such file"]),
+        (["sweep", "--seeds", "0,x"], ["seeds=x", "whole number"]),
+        (["sweep", "--jobs", "2"], ["jobs=2", "must be 1"]),
+        (["sweep", "--executor", "slurm"], ["executor=slurm", "local"]),
+        (["sweep", "--max-cost-usd", "5"], ["max_cost_usd=5", "price_per_hour"]),
+        (["report", "--study", "nobody's"], ["study=nobody's", "does not exist"]),
+        (["report", "--cost-basis", "money"], ["cost_basis=money", "train_seconds"]),
+        (["report", "--good-fraction", "0"], ["good_fraction=0", "above 0"]),
+        (["main", "--preset", "huge"], ["preset=huge", "demo"]),
+    ],
+)
+def test_wrong_input_is_said_in_one_line(entry: Entry, arguments: list[str], said: list[str]) -> None:
+    ended = entry(*arguments)
+    assert ended.status == 2
+    assert ended.err.count("\n") == 1, ended.err
+    assert ended.err.startswith("error: ")
+    for words in said:
+        assert words in ended.err
+    assert ended.out == ""
+
+
+def test_runs_of_another_kind_are_refused(entry: Entry) -> None:
+    from mlflow.tracking import MlflowClient
+
+    assert entry("materialize", "--strategy", "random:0.1").status == 0
+    client = MlflowClient()
+    subset = client.search_runs(["0"], "tags.`proxyflow.kind` = 'subset'")[0].info.run_id
+    ended = entry("train", "--strategy", "easiest:0.1", "--scores", subset)
+    assert ended.status == 2
+    assert f"scores={subset} is a subset run, not a score run" in ended.err
+    foreign = client.create_run("0").info.run_id
+    ended = entry("train", "--subset", foreign)
+    assert f"subset={foreign} is a foreign run, not a subset run" in ended.err
+    client.set_tag(subset, "proxyflow.status", "interrupted")
+    ended = entry("train", "--subset", subset)
+    assert f"subset={subset} is interrupted, not finished" in ended.err
+    report = entry("report", "--study", "Default")
+    assert report.status == 2
+    assert "no finished training of the target" in report.err
+
+
+def test_an_altered_subset_is_refused(entry: Entry) -> None:
+    from pathlib import Path
+
+    from mlflow.tracking import MlflowClient
+
+    assert entry("materialize", "--strategy", "random:0.2", "--study", "altered").status == 0
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("altered")
+    assert experiment
+    run = client.search_runs([experiment.experiment_id])[0]
+    path = Path(run.info.artifact_uri.removeprefix("file://")) / "subset" / "train-00000.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    ended = entry("train", "--subset", run.info.run_id, "--arch", "xresnet18")
+    assert ended.status == 2
+    assert "train-00000.parquet does not have the checksum" in ended.err
+
+
+def test_help_names_every_option(entry: Entry) -> None:
+    import importlib
+
+    for name in ("main", "score", "materialize", "train", "sweep", "report"):
+        command = getattr(importlib.import_module(f"entrypoints.{name}"), name)
+        ended = entry(name, "--help")
+        assert ended.status == 0
+        for parameter in command.params:
+            assert f"--{parameter.name.replace('_', '-')}" in ended.out
+            assert parameter.help
+        assert f"mlflow run . -e {name}" in ended.out
