@@ -36,7 +36,7 @@ class Progress:
             tqdm(
                 total=max(self.work, 1e-9),
                 desc=label,
-                bar_format="{desc} {percentage:3.0f}%|{bar}| {postfix}[{elapsed}<{remaining}]",
+                bar_format="{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]",
                 file=sys.stderr,
                 leave=False,
                 dynamic_ncols=True,
@@ -63,7 +63,7 @@ class Progress:
         if self._bar is not None:
             rate = self.done_items / max(time.monotonic() - self.started, 1e-9)
             text = f"{self.done_items}/{self.items} {self.unit}, {format_rate(rate, self.unit)}"
-            self._bar.set_postfix_str(f"{text} · {note} " if note else f"{text} ", refresh=False)
+            self._bar.set_postfix_str(f"{text} · {note}" if note else text, refresh=False)
             self._bar.update(work)
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._line(note)
@@ -77,10 +77,11 @@ class Progress:
 
     def _line(self, note: str) -> None:
         elapsed = time.monotonic() - self.started
-        share = self.done_work / self.work if self.work else 1.0
+        share = min(self.done_work / self.work, 1.0) if self.work else 1.0
         left = elapsed / share * (1 - share) if share > 0 else 0.0
         rate = format_rate(self.done_items / max(elapsed, 1e-9), self.unit)
-        ending = f", {format_seconds(left)} left" if share < 1 else f", took {format_seconds(elapsed)}"
+        whole = self.done_items >= self.items
+        ending = f", took {format_seconds(elapsed)}" if whole else f", {format_seconds(left)} left"
         text = f"{self.label}: {self.done_items}/{self.items} {self.unit} ({share:.0%}), {rate}{ending}"
         print(f"{text} · {note}" if note else text, file=sys.stderr, flush=True)
         self._last_line = time.monotonic()

@@ -76,8 +76,9 @@ class Number:
         if isinstance(value, bool):
             raise refusal
         try:
-            number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+            # Python reads 1_0 as 10, which nobody means here; adding 0 makes -0 the 0 that it equals.
+            number = float(value) + 0.0 if "_" not in str(value) else math.nan  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
             raise refusal from None
         inside = math.isfinite(number) and self.low <= number <= self.high
         on_open_bound = (self.above and number == self.low) or (self.below and number == self.high)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,8 @@ class Good:
         result = np.zeros(x.shape, dtype=bool)
         for columns in strata:
             part = x[:, columns]
-            kept = math.ceil(self.fraction * len(columns))
+            # Exact: .07 of 100 is 7, though as a product of floats it is a little more, which rounds up to 8.
+            kept = math.ceil(Fraction(repr(self.fraction)) * len(columns))
             threshold = np.sort(part, axis=1)[:, len(columns) - kept]
             result[:, columns] = part >= threshold[:, None]
         return result

@@ -117,13 +117,15 @@ def measure_study(
             "regret": averaged(chosen, "regret"),
             "best_recovered": averaged(chosen, "recovered"),
         }
-        if len(chosen) and np.isnan(row["regret"]):
-            reasons.append("regret and best_recovered are empty: configurations tie for the proxy's first place.")
+        if np.isnan(row["regret"]):
+            why = "configurations tie for the proxy's first place" if len(chosen) else "there is no pair"
+            reasons.append(f"regret and best_recovered are empty: {why}.")
         rows.append(row)
         notes += [(name, reason) for reason in reasons]
     table = pd.DataFrame(rows)
     synthetic = table["strategy"].map(is_synthetic).to_numpy(dtype=bool)
     cost, quality = table["relative_cost"].to_numpy(), table["r2"].to_numpy()
+    usable = ~synthetic & np.isfinite(cost) & np.isfinite(quality) & (table["strategy"] != TARGET).to_numpy()
     curve = PUBLISHED_CURVE if options.cost_curve == "published" else fit_curve(cost[~synthetic], quality[~synthetic])
     if curve is None:
         notes.append(
@@ -133,7 +135,7 @@ def measure_study(
                 "uses the published one.",
             )
         )
-    elif curve is not PUBLISHED_CURVE and (known := int((cost != 1).sum() - synthetic.sum())) < FEW_PROXIES:
+    elif curve is not PUBLISHED_CURVE and (known := int(usable.sum())) < FEW_PROXIES:
         notes.append(
             (
                 "",
@@ -195,8 +197,10 @@ def _measure(name: str, pairs: Pairs, options: QualityOptions) -> tuple[dict[str
         reasons.append(
             "the correlation is negative: what is better on the proxy is worse on the target, whatever r2 says."
         )
-    if np.isnan(row["relative_cost"]):
-        reasons.append(f"relative_cost is empty: the runs have no {options.cost_basis}.")
+    for column, cost in (("relative_cost", options.cost_basis), ("relative_examples", "examples_seen")):
+        if np.isnan(row[column]):
+            why = f"some of the runs have no {cost}" if len(frame) else "there is no pair"
+            reasons.append(f"{column} is empty: {why}.")
     return row, reasons
 
 

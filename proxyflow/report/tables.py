@@ -58,6 +58,8 @@ def number(value: float, digits: int = 2) -> str:
     if not math.isfinite(value):
         return ""
     text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 

@@ -50,7 +50,15 @@ measures: Registry[Measure] = Registry("score")
 
 def loss(logits: Floats, labels: Labels) -> Floats:
     """Cross-entropy in nats against the hard label, whatever smoothing training used."""
-    return -np.asarray(log_softmax(logits, axis=1))[np.arange(len(labels)), labels]
+    rows = np.arange(len(labels))
+    gaps = logits - logits[rows, labels][:, None]
+    gaps[rows, labels] = -np.inf
+    # log(1 + sum e^gap): log1p keeps what is below the last bit of 1, or examples learnt well would tie at 0.
+    highest = np.maximum(gaps.max(axis=1), 0.0)
+    rest = np.exp(gaps - highest[:, None]).sum(axis=1)
+    with np.errstate(divide="ignore"):
+        far = highest + np.log(np.exp(-highest) + rest)
+    return np.asarray(np.where(highest > 0, far, np.log1p(rest)))
 
 
 def margin(logits: Floats, labels: Labels) -> Floats:
@@ -66,13 +74,16 @@ def entropy(logits: Floats, labels: Labels) -> Floats:
     log_p = np.asarray(log_softmax(logits, axis=1))
     p = np.exp(log_p)
     # p log p tends to 0 with p; a plain product would be 0 * -inf = nan there.
-    return np.asarray(-np.where(p > 0, p * log_p, 0.0).sum(axis=1))
+    return np.asarray(-(p * np.where(p > 0, log_p, 0.0)).sum(axis=1))
 
 
 def el2n(logits: Floats, labels: Labels) -> Floats:
     """Length of the error vector, the 2-norm of softmax(logits) - onehot(label)."""
+    rows = np.arange(len(labels))
     error = np.exp(np.asarray(log_softmax(logits, axis=1)))
-    error[np.arange(len(labels)), labels] -= 1.0
+    # p - 1 is minus the sum of the other probabilities, which keeps its digits where p is almost 1.
+    error[rows, labels] = 0.0
+    error[rows, labels] = -error.sum(axis=1)
     return np.asarray(np.linalg.norm(error, axis=1))
 
 

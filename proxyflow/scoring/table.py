@@ -68,4 +68,7 @@ class ExampleScores:
     @staticmethod
     def load(path: Path, run_id: str = "") -> ExampleScores:
         """Reads a table written by `save`."""
-        return ExampleScores(pd.read_parquet(path), run_id)
+        try:
+            return ExampleScores(pd.read_parquet(path), run_id)
+        except (OSError, ValueError) as error:  # Arrow's own errors are ValueErrors
+            raise UserError(f"{path.name} of score run {run_id} cannot be read ({error}); score again") from None

@@ -27,21 +27,28 @@ class Pool:
         labels: `(n,) int64`.
         content_hashes: `(n,)` strings that identify the images.
         scores: measure name to `(n,) float64`; empty where no scores were taken.
+        classes: every label of the data set, sorted, those without an example included; None is those that occur.
     """
 
     example_ids: NDArray[np.int64]
     labels: NDArray[np.int64]
     content_hashes: NDArray[np.str_]
     scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    classes: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.example_ids)
+
+    @property
+    def all_classes(self) -> NDArray[np.int64]:
+        """`classes`, or the labels that occur."""
+        return np.unique(self.labels) if self.classes is None else self.classes
 
     def sorted_by_content(self) -> Pool:
         """The same examples in an order that depends on their content alone."""
         order = np.lexsort((self.example_ids, self.labels, self.content_hashes))
         scores = {name: values[order] for name, values in self.scores.items()}
-        return Pool(self.example_ids[order], self.labels[order], self.content_hashes[order], scores)
+        return Pool(self.example_ids[order], self.labels[order], self.content_hashes[order], scores, self.classes)
 
 
 @dataclass(frozen=True)
@@ -177,9 +184,7 @@ def parse_strategy(text: str) -> Strategy:
 def split_strategies(text: str) -> list[str]:
     """Splits a comma- or space-separated list; a piece `key=value` belongs to the strategy before it."""
     found: list[str] = []
-    for piece in text.replace(";", ",").replace(" ", ",").split(","):
-        if not piece:
-            continue
+    for piece in text.replace(";", " ").replace(",", " ").split():
         if found and "=" in piece and ":" not in piece:
             found[-1] += f",{piece}"
         else:

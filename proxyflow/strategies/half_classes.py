@@ -44,7 +44,7 @@ class HalfClasses(Strategy):
         return all_classes[: -(-len(all_classes) // 2)]
 
     def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
-        members = np.flatnonzero(np.isin(pool.labels, self.classes(np.unique(pool.labels))))
+        members = np.flatnonzero(np.isin(pool.labels, self.classes(pool.all_classes)))
         return members[stratified_sample(pool.labels[members], self.fraction, rng)]
 
 

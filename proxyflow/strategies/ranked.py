@@ -46,7 +46,8 @@ class Ranked(Strategy):
             return order[start:stop]
         labels = pool.labels[order]
         classes, sizes = np.unique(labels, return_counts=True)
-        skipped = apportion(start, sizes.tolist()) if start else [0] * len(sizes)
+        # What is discarded needs no member of every class; what is kept does.
+        skipped = apportion(start, sizes.tolist(), at_least_one=False)
         left = [int(size) - skip for size, skip in zip(sizes, skipped, strict=True)]
         taken = apportion(stop - start, left)
         return np.concatenate(
@@ -111,6 +112,6 @@ class Hardest(Ranked):
         return Full() if self.fraction == 1 and self.drop == 0 else self
 
     def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
-        start, stop = count(self.drop, len(pool)), count(self.fraction, len(pool))
-        order = hardest_first(pool, self.by, rng)
-        return self._slice(order, pool, min(start, len(pool) - 1), max(stop, start + 1), self.balance)
+        start = min(count(self.drop, len(pool)), len(pool) - 1)
+        stop = max(count(self.fraction, len(pool)), start + 1)
+        return self._slice(hardest_first(pool, self.by, rng), pool, start, stop, self.balance)

@@ -92,10 +92,13 @@ def plan_trainings(spec: StudySpec) -> Iterator[PlannedTraining]:
                     yield PlannedTraining(dataset, strategy, configuration, settings, seed, spec.engine)
 
 
-def training_key(planned: PlannedTraining, subset_fingerprint: str, image_size: int, precision: str) -> str:
+def training_key(
+    planned: PlannedTraining, dataset_fingerprint: str, subset_fingerprint: str, image_size: int, precision: str
+) -> str:
     """SHA-256 of all that determines a training's result.
 
     Args:
+        dataset_fingerprint: content of the full data set, whose statistics normalise the images.
         subset_fingerprint: content of what is trained on and judged by.
         image_size, precision: what `auto` stands for in this training.
     """
@@ -104,6 +107,7 @@ def training_key(planned: PlannedTraining, subset_fingerprint: str, image_size: 
         {
             "kind": "training",
             "version": KEY_VERSION,
+            "dataset": dataset_fingerprint,
             "subset": subset_fingerprint,
             "strategy": planned.strategy.canonical,
             "hyperparameters": dataclasses.asdict(planned.hyperparameters),
@@ -141,8 +145,9 @@ def example_counts(dataset: Dataset, strategy: Strategy) -> tuple[int, int, int]
     # How many are chosen does not depend on what the scores are.
     by = {getattr(strategy, "by", "loss"), "margin"} if strategy.needs_scores else set()
     scores = {name: np.zeros(len(train)) for name in by}
-    pool = Pool(train.example_ids, train.labels, train.content_hashes, scores)
-    classes = strategy.classes(np.arange(len(dataset.class_names)))
+    all_classes = np.arange(len(dataset.class_names))
+    pool = Pool(train.example_ids, train.labels, train.content_hashes, scores, all_classes)
+    classes = strategy.classes(all_classes)
     n_valid = int(np.isin(dataset.valid.labels, classes).sum())
     return len(strategy.select(pool, 0)), n_valid, len(classes)
 

@@ -61,7 +61,7 @@ class Preset:
     Attributes:
         description: what it is for, and how long it takes.
         strategies, grid: as the options of `sweep`.
-        settings: of its trainings; the scoring model is the grid's first configuration, trained alike.
+        settings: of its trainings; the scoring model is trained alike, see `plan.common_configuration`.
     """
 
     description: str

@@ -106,8 +106,9 @@ def forecast(lab: Lab, spec: StudySpec) -> list[Forecast]:
         fingerprint = fingerprints.get(_subset_of(training))
         finished = False
         if fingerprint is not None:
-            image_size = lab.dataset(training.dataset).image_size
-            finished = training_runs.key_for(lab, training, fingerprint, image_size) in done
+            dataset = lab.dataset(training.dataset)
+            key = training_runs.key_for(lab, training, dataset.fingerprint, fingerprint, dataset.image_size)
+            finished = key in done
         result.append(Forecast(training, size, finished, 0.0 if finished else size.work / speed))
     return result
 

@@ -20,13 +20,13 @@ from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, Trai
 
 def key_of(lab: Lab, planned: PlannedTraining, subset: Subset) -> str:
     """The key of a training on this lab's device."""
-    return key_for(lab, planned, subset.fingerprint, subset.image_size)
+    return key_for(lab, planned, subset.dataset_fingerprint, subset.fingerprint, subset.image_size)
 
 
-def key_for(lab: Lab, planned: PlannedTraining, subset_fingerprint: str, image_size: int) -> str:
-    """The key of a training whose subset is known by its fingerprint alone."""
+def key_for(lab: Lab, planned: PlannedTraining, dataset: str, subset: str, image_size: int) -> str:
+    """The key of a training whose data set and subset are known by their fingerprints alone."""
     precision = resolve_precision(planned.settings.precision, lab.device).name
-    return training_key(planned, subset_fingerprint, planned.settings.image_size or image_size, precision)
+    return training_key(planned, dataset, subset, planned.settings.image_size or image_size, precision)
 
 
 def train(

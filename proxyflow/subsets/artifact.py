@@ -122,7 +122,7 @@ def read_subset(folder: Path) -> Subset:
             std=tuple(float(value) for value in manifest["std"]),
         )
         stated = manifest["subset_fingerprint"]
-    except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, pa.ArrowException) as error:
         raise UserError(
             f"{path} is not a whole subset manifest ({type(error).__name__}: {error}); materialize it again"
         ) from None

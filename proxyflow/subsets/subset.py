@@ -101,9 +101,10 @@ def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: Examp
             scores.check_ranks(name)
             columns[name] = scores.frame[name].to_numpy(dtype=np.float64)
     train = dataset.train
-    pool = Pool(train.example_ids, train.labels, train.content_hashes, columns)
+    all_classes = np.arange(len(dataset.class_names))
+    pool = Pool(train.example_ids, train.labels, train.content_hashes, columns, all_classes)
     chosen = np.flatnonzero(np.isin(train.example_ids, strategy.select(pool, seed)))
-    classes = strategy.classes(np.arange(len(dataset.class_names)))
+    classes = strategy.classes(all_classes)
     return Subset(
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint,

@@ -76,7 +76,10 @@ def load_grid(text: str) -> Grid:
         raise InvalidValue("grid", text, f"it must be one of {', '.join(grids)}, or the path of a .yaml file")
     if not path.is_file():
         raise InvalidValue("grid", text, f"no such file in {Path.cwd()}")
-    return parse_grid(path.read_text(encoding="utf-8"), text)
+    try:
+        return parse_grid(path.read_text(encoding="utf-8"), text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"grid={text} cannot be read as UTF-8 text: {error}") from None
 
 
 def parse_grid(text: str, origin: str) -> Grid:

@@ -29,7 +29,23 @@ ONCE = {
     *("best_valid_accuracy", "final_valid_accuracy", "best_epoch", "train_seconds", "setup_seconds"),
     *("wall_seconds", "examples_seen", "train_flops", "examples_per_second", "peak_memory_mb"),
 }
-STRATEGY_COLUMNS = ["strategy", "family", "r2", "r2_low", "r2_high", "spearman", "spearman_low", "spearman_high", "cost_adjusted_r2", "relative_cost", "relative_examples", "regret", "best_recovered", "n_pairs", "n_missing"]
+STRATEGY_COLUMNS = [
+    "strategy",
+    "family",
+    "r2",
+    "r2_low",
+    "r2_high",
+    "spearman",
+    "spearman_low",
+    "spearman_high",
+    "cost_adjusted_r2",
+    "relative_cost",
+    "relative_examples",
+    "regret",
+    "best_recovered",
+    "n_pairs",
+    "n_missing",
+]
 ID = re.compile(r"run ([0-9a-f]{32})")
 
 

@@ -1,0 +1,74 @@
+"""The exit status and the one line on stderr are all that a user sees of a failure, so both are pinned."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxyflow.errors import (
+    InvalidValue,
+    NotFound,
+    ProxyflowError,
+    Terminated,
+    TrackingUnavailable,
+    TrainingFailed,
+    UnknownName,
+    UserError,
+    one_line,
+)
+
+
+@pytest.mark.parametrize("kind", [UserError, NotFound, TrackingUnavailable])
+def test_a_wrong_request_ends_with_status_2(kind: type[ProxyflowError]) -> None:
+    assert kind("x").exit_status == 2
+
+
+def test_invalid_values_and_unknown_names_are_wrong_requests() -> None:
+    assert InvalidValue("epochs", 0, "it must be at least 1").exit_status == 2
+    assert UnknownName("dataset", "x", ["digits"]).exit_status == 2
+
+
+def test_failed_work_ends_with_status_1_and_is_no_wrong_request() -> None:
+    assert TrainingFailed("x").exit_status == 1
+    assert not issubclass(TrainingFailed, UserError)
+
+
+def test_the_message_of_an_invalid_value_has_name_value_and_rule() -> None:
+    error = InvalidValue("learning_rate", "-1", "it must be a number above 0")
+    assert str(error) == "learning_rate=-1 is not accepted: it must be a number above 0"
+    assert (error.name, error.value, error.rule) == ("learning_rate", "-1", "it must be a number above 0")
+
+
+def test_an_unknown_name_lists_the_known_ones_and_suggests_the_closest() -> None:
+    message = str(UnknownName("strategy", "easyest", ["full", "easiest", "hardest"]))
+    assert "strategy=easyest" in message
+    assert "did you mean easiest?" in message
+    assert "full, easiest, hardest" in message
+
+
+def test_an_unknown_name_like_no_other_gets_no_suggestion() -> None:
+    message = str(UnknownName("strategy", "qqq", ["full"]))
+    assert "did you mean" not in message
+    assert "full" in message
+
+
+def test_termination_passes_handlers_of_ordinary_exceptions() -> None:
+    def retry_loop() -> str:
+        try:
+            raise Terminated
+        except Exception:
+            return "swallowed"
+
+    with pytest.raises(Terminated):
+        retry_loop()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("one\n  two\t three"), "one two three"),
+        (ValueError(""), "ValueError"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
+)
+def test_a_message_is_brought_to_one_line(error: BaseException, line: str) -> None:
+    assert one_line(error) == line

@@ -1,0 +1,128 @@
+"""Whether the proxy's winner is the true one is the user's question; a tie must not be answered by file order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import pytest
+from made_up import training, trainings_frame
+
+from proxyflow.quality.best import BEST_COLUMNS, averaged, best_rows
+from proxyflow.quality.pairs import make_pairs
+
+PROXY = "random:0.1"
+
+
+def rows_of(
+    proxy: Mapping[str, float], target: Mapping[str, float], dataset: str = "digits", seed: int = 0
+) -> list[dict[str, Any]]:
+    sides = ((PROXY, proxy), ("full", target))
+    return [
+        training(strategy, config, accuracy, dataset=dataset, seed=seed)
+        for strategy, accuracies in sides
+        for config, accuracy in accuracies.items()
+    ]
+
+
+def best_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return best_rows(make_pairs(trainings_frame(rows), PROXY), PROXY)
+
+
+def the_best(proxy: Mapping[str, float], target: Mapping[str, float]) -> dict[str, Any]:
+    table = best_of(rows_of(proxy, target))
+    assert len(table) == 1
+    return {str(key): value for key, value in table.iloc[0].items()}
+
+
+TARGET = {"default": 0.90, "lr=0.1": 0.85, "opt=sgd": 0.925}
+
+
+def test_a_proxy_that_finds_the_best_loses_nothing() -> None:
+    row = the_best({"default": 0.6, "lr=0.1": 0.5, "opt=sgd": 0.7}, TARGET)
+    assert (row["best_config"], row["target_best_config"]) == ("opt=sgd", "opt=sgd")
+    assert (row["proxy_accuracy"], row["target_accuracy"], row["target_best_accuracy"]) == (0.7, 0.925, 0.925)
+    assert (row["recovered"], row["regret"]) == (1.0, 0.0)
+
+
+def test_a_proxy_that_finds_another_loses_points_of_accuracy() -> None:
+    row = the_best({"default": 0.7, "lr=0.1": 0.5, "opt=sgd": 0.6}, TARGET)
+    assert (row["best_config"], row["target_best_config"]) == ("default", "opt=sgd")
+    assert row["recovered"] == 0.0
+    assert row["regret"] == pytest.approx(2.5)
+
+
+def test_the_accuracy_of_the_default_is_told_where_it_was_run() -> None:
+    assert the_best({"default": 0.7, "opt=sgd": 0.6}, TARGET)["target_default_accuracy"] == 0.90
+    assert math.isnan(the_best({"lr=0.1": 0.7, "opt=sgd": 0.6}, TARGET)["target_default_accuracy"])
+
+
+def test_only_pairs_are_looked_at() -> None:
+    row = the_best({"default": 0.7, "opt=adamw": 0.9}, {"default": 0.9, "opt=sgd": 0.99})
+    assert (row["best_config"], row["target_best_accuracy"], row["regret"]) == ("default", 0.9, 0.0)
+
+
+def test_a_tie_for_the_first_place_that_decides_leaves_the_answer_open() -> None:
+    row = the_best({"default": 0.7, "lr=0.1": 0.5, "opt=sgd": 0.7}, TARGET)
+    assert row["best_config"] == "default | opt=sgd"
+    assert math.isnan(row["recovered"])
+    assert math.isnan(row["regret"])
+    assert math.isnan(row["target_accuracy"])
+
+
+def test_a_tie_between_configurations_of_equal_target_accuracy_decides_nothing() -> None:
+    row = the_best({"default": 0.7, "lr=0.1": 0.7, "opt=sgd": 0.5}, {"default": 0.9, "lr=0.1": 0.9, "opt=sgd": 0.95})
+    assert row["recovered"] == 0.0
+    assert row["regret"] == pytest.approx(5)
+
+
+def test_either_of_two_best_targets_is_the_best() -> None:
+    row = the_best({"default": 0.7, "lr=0.1": 0.5}, {"default": 0.9, "lr=0.1": 0.9})
+    assert row["target_best_config"] == "default | lr=0.1"
+    assert (row["recovered"], row["regret"]) == (1.0, 0.0)
+
+
+def test_a_tie_below_the_first_place_is_none() -> None:
+    row = the_best({"default": 0.6, "lr=0.1": 0.6, "opt=sgd": 0.7}, TARGET)
+    assert (row["recovered"], row["regret"]) == (1.0, 0.0)
+
+
+def test_there_is_one_row_per_data_set_and_seed() -> None:
+    rows = [
+        row
+        for dataset in ("letters", "digits")
+        for seed in (1, 0)
+        for row in rows_of({"default": 0.6, "opt=sgd": 0.5}, TARGET, dataset, seed)
+    ]
+    table = best_of(rows)
+    assert list(table.columns) == BEST_COLUMNS
+    assert list(zip(table["dataset"], table["seed"], strict=True)) == [
+        ("digits", 0),
+        ("digits", 1),
+        ("letters", 0),
+        ("letters", 1),
+    ]
+    assert set(table["strategy"]) == {PROXY}
+
+
+def test_no_pairs_give_no_rows_and_no_average() -> None:
+    table = best_of(rows_of({"default": 0.6}, {"opt=sgd": 0.9}))
+    assert table.empty
+    assert list(table.columns) == BEST_COLUMNS
+    assert math.isnan(averaged(table, "regret"))
+
+
+def regrets(*rows: tuple[str, int, float]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["dataset", "seed", "regret"])
+
+
+def test_the_average_is_over_seeds_and_then_over_data_sets() -> None:
+    table = regrets(("digits", 0, 1.0), ("digits", 1, 2.0), ("digits", 2, 3.0), ("letters", 0, 10.0))
+    assert averaged(table, "regret") == pytest.approx((2 + 10) / 2)
+
+
+def test_one_open_answer_leaves_the_average_open() -> None:
+    table = regrets(("digits", 0, 1.0), ("digits", 1, math.nan), ("letters", 0, 10.0))
+    assert math.isnan(averaged(table, "regret"))

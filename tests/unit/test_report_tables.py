@@ -1,0 +1,132 @@
+"""Other programs read the CSV files by their columns, and people compare the numbers of the text table."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_up import FAMILIES, noisy_study, training, trainings_frame
+
+from proxyflow.quality.best import BEST_COLUMNS
+from proxyflow.quality.summary import QualityOptions, StudyQuality, measure_study
+from proxyflow.report.tables import RUN_COLUMNS, number, text_table, with_interval, write_tables
+
+STRATEGY_COLUMNS = (
+    "strategy,family,r2,r2_low,r2_high,spearman,spearman_low,spearman_high,cost_adjusted_r2,relative_cost,"
+    "relative_examples,regret,best_recovered,n_pairs,n_missing"
+)
+TRAININGS = trainings_frame(
+    [
+        *noisy_study({"random:0.1": (0.1, 0.05), "hardest:0.5,drop=0.05": (0.45, 0.02)}, n=6),
+        training("easiest:0.1", "lr=1", 0.5),
+        training("easiest:0.1", "lr=2", math.nan, status="failed", error="out of memory, twice"),
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def quality() -> StudyQuality:
+    return measure_study(TRAININGS, QualityOptions(bootstrap=50), *FAMILIES)
+
+
+@pytest.fixture
+def folder(quality: StudyQuality, tmp_path: Path) -> Path:
+    write_tables(quality, TRAININGS, tmp_path / "report")
+    return tmp_path / "report"
+
+
+def header(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()[0].split(",")
+
+
+def test_the_tables_are_there_and_nothing_half_written(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == ["best.csv", "notes.csv", "runs.csv", "strategies.csv"]
+
+
+def test_the_columns_are_those_that_other_programs_rely_on(folder: Path) -> None:
+    assert header(folder / "strategies.csv") == STRATEGY_COLUMNS.split(",")
+    assert header(folder / "best.csv") == BEST_COLUMNS
+    assert header(folder / "runs.csv") == RUN_COLUMNS
+    assert header(folder / "notes.csv") == ["strategy", "note"]
+
+
+def test_the_strategies_read_back_as_they_were_with_empty_cells_empty(folder: Path, quality: StudyQuality) -> None:
+    table = pd.read_csv(folder / "strategies.csv")
+    pd.testing.assert_frame_equal(table, quality.strategies, check_dtype=False, rtol=1e-12)
+    line = next(line for line in (folder / "strategies.csv").read_text().splitlines() if line.startswith("easiest:0.1"))
+    assert line.split(",")[2:8] == [""] * 6
+
+
+def test_all_runs_are_listed_those_that_failed_included(folder: Path) -> None:
+    table = pd.read_csv(folder / "runs.csv")
+    assert len(table) == len(TRAININGS)
+    failed = table[table["status"] == "failed"]
+    assert failed["error"].tolist() == ["out of memory, twice"]
+    keys = ["dataset", "strategy", "config", "seed"]
+    assert table[keys].equals(table[keys].sort_values(keys))
+
+
+def test_notes_are_kept_word_for_word(folder: Path, quality: StudyQuality) -> None:
+    table = pd.read_csv(folder / "notes.csv", keep_default_na=False)
+    assert [tuple(row) for row in table.itertuples(index=False)] == list(quality.notes)
+
+
+def test_writing_again_replaces_the_tables(folder: Path, quality: StudyQuality) -> None:
+    before = (folder / "runs.csv").read_bytes()
+    write_tables(quality, TRAININGS.sample(frac=1, random_state=0), folder)
+    assert (folder / "runs.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0.85, 2, ".85"),
+        (0.854, 2, ".85"),
+        (-0.05, 2, "-.05"),
+        (1.0, 2, "1.00"),
+        (0.999, 2, "1.00"),
+        (-1.0, 2, "-1.00"),
+        (0.0, 2, ".00"),
+        (10.05, 1, "10.1"),
+        (20.04, 1, "20.0"),
+        (0.1284, 3, ".128"),
+        (100.0, 0, "100"),
+        (0.2, 0, "0"),
+        (math.nan, 2, ""),
+        (math.inf, 2, ""),
+    ],
+)
+def test_a_number_is_written_short_and_empty_where_there_is_none(value: float, digits: int, text: str) -> None:
+    assert number(value, digits) == text
+
+
+@pytest.mark.parametrize("value", [-0.0, -1e-16, -0.004])
+def test_a_number_that_rounds_to_nothing_has_no_sign(value: float) -> None:
+    assert number(value) == ".00"
+
+
+def test_an_interval_stands_in_brackets_where_there_is_one() -> None:
+    assert with_interval(0.85, 0.27, 0.96) == ".85 [.27, .96]"
+    assert with_interval(-0.2, -0.5, 0.1) == "-.20 [-.50, .10]"
+    assert with_interval(0.85, math.nan, math.nan) == ".85"
+    assert with_interval(math.nan, math.nan, math.nan) == ""
+
+
+def test_the_text_table_has_a_line_per_strategy_in_order_and_every_note(quality: StudyQuality) -> None:
+    lines = text_table(quality).splitlines()
+    names = list(quality.strategies["strategy"])
+    assert [line.split()[0] for line in lines[2 : 2 + len(names)]] == names
+    assert len({len(line) for line in lines[: 2 + len(names)]}) == 1
+    notes = [line for line in lines if line.startswith("note: ")]
+    assert len(notes) == len(quality.notes)
+    assert any(line.startswith("note: easiest:0.1: r2 is empty") for line in notes)
+
+
+def test_the_text_table_shows_the_numbers_of_the_strategy(quality: StudyQuality) -> None:
+    row = quality.strategies.set_index("strategy").loc["random:0.1"]
+    line = next(line for line in text_table(quality).splitlines() if line.startswith("random:0.1"))
+    assert with_interval(row["r2"], row["r2_low"], row["r2_high"]) in line
+    assert ".100" in line
+    assert line.split()[-2:] == ["12", "0"]
