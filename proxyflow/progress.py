@@ -65,7 +65,7 @@ class Progress:
             text = f"{self.done_items}/{self.items} {self.unit}, {format_rate(rate, self.unit)}"
             self._bar.set_postfix_str(f"{text} · {note}" if note else text, refresh=False)
             self._bar.update(work)
-        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+        elif self.done_items < self.items and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._line(note)
 
     def say(self, text: str) -> None:

@@ -1,9 +1,13 @@
-"""Who is working on a run, so that the run of a dead process can be told from that of a live one."""
+"""Who is working on a run, so that the run of a dead process can be told from that of a live one, and with
+which code.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,3 +39,14 @@ def is_dead(owner: str) -> bool:
         return abs(psutil.Process(int(pid)).create_time() - float(started)) > 1
     except (psutil.NoSuchProcess, ValueError):
         return True
+
+
+@lru_cache(maxsize=1)
+def code_is_dirty() -> bool | None:
+    """Whether the code differs from the commit that MLflow tags, None where there is no git repository."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    code = Path(__file__).parent
+    ended = subprocess.run([git, "status", "--porcelain"], cwd=code, capture_output=True, check=False)
+    return bool(ended.stdout.strip()) if ended.returncode == 0 else None

@@ -26,7 +26,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from proxyflow.errors import Terminated, one_line
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import adopted_run_id, study_experiment
-from proxyflow.tracking.owner import is_dead, this_process
+from proxyflow.tracking.owner import code_is_dirty, is_dead, this_process
 from proxyflow.tracking.reader import search
 
 MAX_VALUE = 5000  # MLflow takes 6,000 characters in a param and 8,000 in a tag
@@ -142,8 +142,10 @@ class RunWriter:
         """The study's experiment, made where there is none yet."""
         return study_experiment(self.client, self.study, create=True)
 
-    def _own_tags(self, kind: names.Kind) -> dict[str, str]:
+    def _own_tags(self, kind: names.Kind) -> dict[str, str | None]:
+        dirty = code_is_dirty()
         return {
+            names.DIRTY: None if dirty is None else str(dirty).lower(),
             names.KIND: kind,
             names.VERSION: names.SCHEMA_VERSION,
             names.STATUS: "running",

@@ -191,6 +191,10 @@ class FastaiEngine:
         synchronize(device)
         setup_seconds = time.perf_counter() - begun
         learner.fit_one_cycle(settings.epochs, hyperparameters.learning_rate, pct_start=PCT_START, div=DIV)
+        # A learner and its callbacks refer to each other, so a study would hold the weights, gradients and
+        # optimizer states of many trainings until Python's collector happens to run.
+        learner.remove_cbs(list(learner.cbs))
+        learner.opt = learner.model = learner.dls = None
         flops = flops_per_example(hyperparameters, len(subset.classes), image_size)
         result = TrainingResult(
             records=tuple(recording.records),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -61,6 +63,18 @@ def test_training_leaves_the_global_generator_alone(engine_name: str, digits: Su
     torch.manual_seed(7)
     train(engine_name, digits, TrainingSettings(epochs=1, batch_size=64, image_size=8))
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_training_leaves_nothing_behind(engine_name: str, digits: Subset) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        trained = train(engine_name, digits, TrainingSettings(epochs=1, batch_size=64, image_size=8))
+        model = weakref.ref(trained.model)
+        del trained
+        assert model() is None, "a study would fill the memory with models that only the collector frees"
+    finally:
+        gc.enable()
 
 
 def test_costs_are_counted(engine_name: str, digits: Subset) -> None:

@@ -1,0 +1,29 @@
+"""The README's lists are those of the registries, so that neither runs ahead of the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from proxyflow.strategies import spelling, strategies
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_strategy_has_its_row() -> None:
+    text = (ROOT / "README.md").read_text()
+    rows = [f"| `{spelling(cls)}` | {cls.summary} |" for cls in strategies.values()]
+    assert "\n".join(rows) in text
+
+
+def test_every_entry_point_has_its_row() -> None:
+    text = (ROOT / "README.md").read_text()
+    for path in (ROOT / "entrypoints").glob("[a-z]*.py"):
+        assert f"| `{path.stem}` |" in text
+
+
+def test_pictures_are_there() -> None:
+    import re
+
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert pictures
+    assert all((ROOT / picture).is_file() for picture in pictures)
