@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 # What MLflow reads at import: nothing of a study leaves for anywhere but the tracking server.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+# Subsets are a few files; a bar for each download would drown what we say ourselves.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # A logged model states its few requirements itself; the project's whole lock file is not among them.
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -144,7 +145,10 @@ engines: Registry[Engine] = Registry("engine")
 
 def get_engine(name: str) -> Engine:
     """An engine by name; importing the engines is put off until one is needed, as they import torch and fastai."""
-    import proxyflow.training.fastai_engine  # noqa: F401
+    with warnings.catch_warnings():
+        # torchvision and fastai use parts of torch that are on their way out; users can do nothing about it.
+        warnings.simplefilter("ignore")
+        import proxyflow.training.fastai_engine  # noqa: F401
 
     return engines[name]
 

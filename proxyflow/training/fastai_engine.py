@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import time
-import warnings
 from functools import partial
 from typing import Any
 
 import torch
-
-with warnings.catch_warnings():
-    # torchvision and fastai use parts of torch that are on their way out; users can do nothing about it.
-    warnings.simplefilter("ignore")
-    import fastai.vision.models.xresnet  # noqa: F401
-
 from fastai.callback.core import Callback, CancelFitException, TrainEvalCallback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import Learner  # importing it adds fit_one_cycle

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+with warnings.catch_warnings():
+    # torchvision and fastai use parts of torch that are on their way out; users can do nothing about it.
+    warnings.simplefilter("ignore")
+    from fastai.vision.models import xresnet
 
 from proxyflow.seeds import stream_seed
 from proxyflow.training.hyperparameters import Hyperparameters
@@ -26,8 +32,6 @@ def build_model(hyperparameters: Hyperparameters, n_classes: int, seed: int) -> 
 
 
 def _xresnet(hyperparameters: Hyperparameters, n_classes: int) -> nn.Module:
-    from fastai.vision.models import xresnet
-
     stem = (hyperparameters.stem_channels_1, hyperparameters.stem_channels_2, STEM_OUT)
     model: nn.Module = getattr(xresnet, hyperparameters.arch)(n_out=n_classes, stem_szs=stem)
     return model
