@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -16,6 +16,7 @@ from proxyflow.data.catalog import datasets
 from proxyflow.errors import InvalidValue, ProxyflowError, Terminated, UserError, one_line
 from proxyflow.settings import Choice, Number, OptionalValue, Rule, TrueFalse, settings_of
 from proxyflow.strategies import spelling, strategies
+from proxyflow.training.engine import DEFAULT_ENGINE, engines
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
 if TYPE_CHECKING:
@@ -116,9 +117,8 @@ SCORES = click.option(
     help="For easiest and hardest: a score run's id, or latest, the newest of this data set on the tracking "
     "server, made first where there is none.",
 )
-SEED = ruled_option(
-    "seed", 0, Number(low=0, high=2**31, whole=True, example="0"), "every random choice derives from it by name"
-)
+SEED_RULE = Number(low=0, high=2**31, whole=True, example="0")
+SEED = ruled_option("seed", 0, SEED_RULE, "every random choice derives from it by name")
 PRICE = ruled_option(
     "price_per_hour",
     NONE,
@@ -127,10 +127,7 @@ PRICE = ruled_option(
 )
 
 
-def engine_option() -> Callable[[F], F]:
-    from proxyflow.training.engine import ENGINE_NAMES
-
-    return ruled_option("engine", ENGINE_NAMES[0], Choice(ENGINE_NAMES), "code that trains")
+ENGINE = ruled_option("engine", DEFAULT_ENGINE, Choice(tuple(engines)), "code that trains")
 
 
 def parse_list(name: str, text: str) -> tuple[str, ...]:
@@ -193,16 +190,20 @@ def run(entrypoint: click.Command) -> NoReturn:
         raise Terminated()
 
     signal.signal(signal.SIGTERM, terminate)
-    sys.exit(_status_of(entrypoint))
+    sys.exit(_status_of(entrypoint, last=True))
 
 
-def _status_of(entrypoint: click.Command) -> int:
+def _status_of(entrypoint: click.Command, last: bool = False) -> int:
+    """Runs an entry point and returns its exit status; `last` where the process ends with it."""
     try:
         entrypoint.main(standalone_mode=False)
     except BaseException as raised:
         error = UserError(raised.format_message()) if isinstance(raised, click.ClickException) else raised
         if isinstance(error, click.exceptions.Abort):
             error = KeyboardInterrupt()
+        # One signal is enough: mlflow run sends SIGTERM after Ctrl-C, and must not cut off what is written now.
+        for number in (signal.SIGINT, signal.SIGTERM) if last else ():
+            signal.signal(number, signal.SIG_IGN)
         if os.environ.get("MLFLOW_RUN_ID"):
             from proxyflow.tracking.runs import close_adopted
 
@@ -246,6 +247,13 @@ def training_settings_of(options: dict[str, Any]) -> TrainingSettings:
     return TrainingSettings(**take(TrainingSettings, options))
 
 
+def check_precision(lab: Lab, settings: TrainingSettings) -> None:
+    """Refuses a precision that the device has not, before any run is made."""
+    from proxyflow.training.devices import resolve_precision
+
+    resolve_precision(settings.precision, lab.device)
+
+
 def run_or_forecast(
     lab: Lab, spec: StudySpec, executor: str, dry_run: bool, max_hours: float | None, max_cost_usd: float | None
 ) -> None:
@@ -254,7 +262,6 @@ def run_or_forecast(
     from proxyflow.studies.study import Limits, forecast, forecast_lines, run_study
     from proxyflow.tracking.runs import close_adopted
 
-    spec = dataclasses.replace(spec, name=lab.writer.study)
     if dry_run:
         for line in forecast_lines(forecast(lab, spec), lab.price_per_hour):
             print(line)
@@ -262,10 +269,16 @@ def run_or_forecast(
         return
     outcome = run_study(lab, spec, executors[executor], Limits(max_hours, max_cost_usd))
     print(
-        f"study {spec.name}: {outcome.planned} trainings planned, {outcome.found + outcome.made} finished "
+        f"study {lab.writer.study}: {outcome.planned} trainings planned, {outcome.found + outcome.made} finished "
         f"({outcome.made} now)" + (f"; {outcome.stopped}" if outcome.stopped else "")
     )
-    print(f"report: -e report -P study={spec.name}")
+    print(f"report: {next_command('report', study=lab.writer.study)}")
+
+
+def next_command(name: str, **options: str) -> str:
+    """A command to go on with, as the shell takes it."""
+    words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", value)]
+    return shlex.join(["python", "-m", f"entrypoints.{name}", *words])
 
 
 def show_report(made: MadeReport) -> None:

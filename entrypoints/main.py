@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from entrypoints import _cli
+from proxyflow.errors import TrainingFailed
 from proxyflow.studies.executors import executors
 from proxyflow.studies.plan import StudySpec, common_configuration
 from proxyflow.studies.presets import load_strategies, presets
-from proxyflow.training.engine import ENGINE_NAMES
+from proxyflow.training.engine import DEFAULT_ENGINE
 from proxyflow.training.grids import load_grid
 
 
@@ -33,22 +34,28 @@ def main(dataset: str, preset: str, study: str, out: str) -> None:
     chosen = presets[preset]
     configurations = load_grid(chosen.grid)
     spec = StudySpec(
-        name=study,
         datasets=(_cli.parse_dataset(dataset),),
         strategies=load_strategies(chosen.strategies),
         grid=configurations,
         settings=chosen.settings,
         seeds=(0,),
-        engine=ENGINE_NAMES[0],
+        engine=DEFAULT_ENGINE,
         scoring_configuration=common_configuration(configurations),
         scoring=chosen.settings,
     )
     lab = _cli.open_lab(study)
-    from proxyflow.report.run import ReportOptions, make_report
+    from proxyflow.report.run import ReportOptions, check_out, make_report
     from proxyflow.studies.study import Limits, run_study
 
-    run_study(lab, spec, executors["local"], Limits())
+    check_out(out, lab.writer.study)
+    failure = None
+    try:
+        run_study(lab, spec, executors["local"], Limits())
+    except TrainingFailed as error:
+        failure = error  # the other trainings are reported all the same
     _cli.show_report(make_report(lab.client, lab.writer, ReportOptions(out=out)))
+    if failure is not None:
+        raise failure
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ def materialize(dataset: str, strategy: str, scores: str, seed: int, study: str)
     from proxyflow.studies.subsets import make_subset
 
     data = lab.dataset(dataset)
-    table = chosen_scores(lab, data, scores) if parsed.needs_scores else None
+    table = chosen_scores(lab, data, scores, parsed) if parsed.needs_scores else None
     subset, run_id = make_subset(lab, data, parsed, seed, table, main=True)
     print(f"subset run {run_id}: {len(subset.train):,} examples of {dataset} by {subset.strategy}")
-    print(f"use it: -e train -P subset={run_id}")
+    print(f"use it: {_cli.next_command('train', subset=run_id)}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from entrypoints import _cli
+from proxyflow.quality.pairs import COSTS
 from proxyflow.settings import Choice, Number, OptionalValue
 
 
@@ -22,7 +23,7 @@ from proxyflow.settings import Choice, Number, OptionalValue
 @_cli.ruled_option(
     "cost_basis",
     "train_seconds",
-    Choice(("train_seconds", "examples_seen", "train_flops")),
+    Choice(COSTS),
     "what relative cost counts",
 )
 @_cli.ruled_option(

@@ -25,7 +25,7 @@ from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
     "folds for heldout_loss, each a training on the other folds; 0 leaves it out, 1 is not possible",
 )
 @_cli.settings_options(Hyperparameters, TrainingSettings, only=("arch", *TrainingSettings.__dataclass_fields__))
-@_cli.engine_option()
+@_cli.ENGINE
 @_cli.SEED
 @_cli.PRICE
 @_cli.STUDY
@@ -36,15 +36,18 @@ def score(dataset: str, repeats: int, holdout_folds: int, study: str, **options:
     if holdout_folds == 1:
         raise InvalidValue("holdout_folds", 1, "one fold leaves nothing to train on; use 0, or 2 and more")
     lab = _cli.open_lab(study, options.pop("price_per_hour"))
+    settings = _cli.training_settings_of(options)
+    _cli.check_precision(lab, settings)
     from proxyflow.scoring.scorer import ScoringSpec
     from proxyflow.studies.scores import make_scores
     from proxyflow.training.engine import TrainingSpec
 
     hyperparameters = _cli.hyperparameters_of(options)
-    training = TrainingSpec(hyperparameters, _cli.training_settings_of(options), **options)
+    training = TrainingSpec(hyperparameters, settings, **options)
     scores = make_scores(lab, lab.dataset(dataset), ScoringSpec(training, repeats, holdout_folds), main=True)
     print(f"score run {scores.run_id}: {len(scores.frame):,} examples by {', '.join(scores.names)}")
-    print(f"use it: -e materialize -P dataset={dataset} -P strategy=easiest:0.1 -P scores={scores.run_id}")
+    use = _cli.next_command("materialize", dataset=dataset, strategy="easiest:0.1", scores=scores.run_id)
+    print(f"use it: {use}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,9 +13,6 @@ from proxyflow.studies.plan import StudySpec, common_configuration
 from proxyflow.studies.presets import load_strategies, strategy_lists
 from proxyflow.training.grids import grids, load_grid
 from proxyflow.training.hyperparameters import TrainingSettings
-
-if TYPE_CHECKING:
-    pass
 
 LIMIT = OptionalValue(Number(low=0, above=True, example="8"), _cli.NONE)
 
@@ -43,7 +40,7 @@ LIMIT = OptionalValue(Number(low=0, above=True, example="8"), _cli.NONE)
 )
 @_cli.settings_options(TrainingSettings)
 @click.option("--seeds", default="0", show_default=True, help="Seeds, separated by commas; every run has each.")
-@_cli.engine_option()
+@_cli.ENGINE
 @_cli.ruled_option("executor", "local", Choice(tuple(executors)), "where trainings run")
 @_cli.ruled_option("jobs", 1, Number(low=1, whole=True, example="1"), "trainings at a time")
 @_cli.PRICE
@@ -57,8 +54,9 @@ def sweep(
     from proxyflow.errors import InvalidValue
 
     names = tuple(_cli.parse_dataset(name) for name in _cli.parse_list("datasets", datasets))
-    seed_rule = Number(low=0, high=2**31, whole=True, example="0,1,2")
-    parsed_seeds = tuple(int(seed_rule.parse("seeds", seed)) for seed in _cli.parse_list("seeds", seeds))
+    parsed_seeds = tuple(
+        dict.fromkeys(int(_cli.SEED_RULE.parse("seeds", seed)) for seed in _cli.parse_list("seeds", seeds))
+    )
     configurations = load_grid(grid)
     settings = _cli.training_settings_of(options)
     price = options["price_per_hour"]
@@ -66,7 +64,6 @@ def sweep(
         raise InvalidValue("max_cost_usd", options["max_cost_usd"], "give price_per_hour with it, in US dollars")
     executors[executor].check(jobs)
     spec = StudySpec(
-        name="",
         datasets=names,
         strategies=load_strategies(strategies),
         grid=configurations,
@@ -77,6 +74,7 @@ def sweep(
         scoring=settings,
     )
     lab = _cli.open_lab(study, price)
+    _cli.check_precision(lab, settings)
     _cli.run_or_forecast(lab, spec, executor, options["dry_run"], options["max_hours"], options["max_cost_usd"])
 
 

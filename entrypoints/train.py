@@ -8,6 +8,7 @@ import click
 
 from entrypoints import _cli
 from proxyflow.errors import InvalidValue
+from proxyflow.progress import Progress
 from proxyflow.strategies import Full, Strategy, parse_strategy
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--strategy", default="full", show_default=True, help=_cli.STRATEGY_HELP)
 @_cli.SCORES
 @_cli.settings_options(Hyperparameters, TrainingSettings)
-@_cli.engine_option()
+@_cli.ENGINE
 @_cli.SEED
 @_cli.PRICE
 @_cli.switch("save_model", "log the best epoch's weights as safetensors with a JSON description")
@@ -46,28 +47,28 @@ def train(
     _cli.parse_dataset(dataset)
     hyperparameters = _cli.hyperparameters_of(options)
     settings = _cli.training_settings_of(options)
-    settings = settings.replace(epochs=parsed.epochs(settings.epochs))
     lab = _cli.open_lab(study, options["price_per_hour"])
     from proxyflow.studies.plan import PlannedTraining
     from proxyflow.studies.trainings import train as train_run
-    from proxyflow.training.devices import resolve_precision
 
-    resolve_precision(settings.precision, lab.device)
+    _cli.check_precision(lab, settings)
     if subset != _cli.NONE:
         data, subset_run, parsed = _named_subset(lab, subset, parsed)
     else:
         data, subset_run = _chosen_subset(lab, dataset, parsed, scores, options["seed"])
+    settings = settings.replace(epochs=parsed.epochs(settings.epochs))
     planned = PlannedTraining(data.dataset, parsed, hyperparameters, settings, options["seed"], options["engine"])
-    result, run_id = train_run(
-        lab,
-        planned,
-        data,
-        subset_run,
-        main=True,
-        show_progress=True,
-        save_model=save_model,
-        register_model=log_model,
-    )
+    with Progress(planned.title, settings.epochs, "epochs") as progress:
+        result, run_id = train_run(
+            lab,
+            planned,
+            data,
+            subset_run,
+            main=True,
+            on_share=lambda share, note: progress.advance(note=note),
+            save_model=save_model,
+            register_model=log_model,
+        )
     ended = " (diverged)" if result.diverged else ""
     print(
         f"training run {run_id}: {planned.title}: best accuracy {result.best_valid_accuracy:.4f} in epoch "
@@ -81,13 +82,13 @@ def _named_subset(lab: Lab, run_id: str, strategy: Strategy) -> tuple[Subset, st
 
     data = load_subset(lab, run_id)
     own = parse_strategy(data.strategy)
-    if strategy.data_strategy == own:
+    if isinstance(strategy, Full):
+        return data, run_id, own
+    if strategy.data_strategy == own.data_strategy:
         return data, run_id, strategy
-    if not isinstance(strategy, Full):
-        raise InvalidValue(
-            "strategy", strategy.canonical, f"subset={run_id} was chosen by {own.canonical}; leave strategy out"
-        )
-    return data, run_id, own
+    raise InvalidValue(
+        "strategy", strategy.canonical, f"subset={run_id} was chosen by {own.canonical}; leave strategy out"
+    )
 
 
 def _chosen_subset(lab: Lab, name: str, strategy: Strategy, scores: str, seed: int) -> tuple[Subset, str]:
@@ -96,7 +97,7 @@ def _chosen_subset(lab: Lab, name: str, strategy: Strategy, scores: str, seed: i
     from proxyflow.studies.subsets import ensure_subset
 
     data = lab.dataset(name)
-    table = chosen_scores(lab, data, scores) if strategy.needs_scores else None
+    table = chosen_scores(lab, data, scores, strategy) if strategy.needs_scores else None
     return ensure_subset(lab, data, strategy, seed, table)
 
 

@@ -68,6 +68,14 @@ class Progress:
         elif self.done_items < self.items and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._line(note)
 
+    def step(self, work: float, note: str = "") -> None:
+        """A part of the current item is done; `advance` then has the rest of it."""
+        self.done_work += work
+        if self._bar is not None:
+            self._bar.update(work)
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._line(note)
+
     def say(self, text: str) -> None:
         """Prints a line without breaking the bar."""
         if self._bar is not None:

@@ -31,16 +31,19 @@ def count_runs(trainings: pd.DataFrame) -> CountedRuns:
 
     Args:
         trainings: columns `status`, `dataset`, `strategy`, `config`, `seed`, `epochs` (nullable),
-            `end_time`, `best_valid_accuracy`.
+            `end_time`, `run_key`, `best_valid_accuracy`.
 
     Returns:
-        Finished runs with an accuracy. The target is `full` at its largest epoch count; other strategies count
-        where they trained as long (`epochs:N` where it trained N), or state no epochs. Of equal experiments the
-        one that ended last counts.
+        Finished runs with an accuracy. The target is `full` at the epoch count that most of its runs have (the
+        larger of two that tie); other strategies count where they trained as long (`epochs:N` where it trained N),
+        or state no epochs. Of several runs of one cell the one that ended last counts.
     """
     notes = []
     frame = trainings[trainings["status"] == "finished"]
-    unfinished = trainings[trainings["status"] != "finished"]
+    done = set(zip(*(frame[column] for column in KEY), strict=True))
+    again = [key in done for key in zip(*(trainings[column] for column in KEY), strict=True)]
+    # A run that was interrupted and finished later is no loss, so nobody needs to hear of it.
+    unfinished = trainings[(trainings["status"] != "finished") & ~pd.Series(again, trainings.index, dtype=bool)]
     for status, rows in unfinished.groupby("status"):
         notes.append(f"{len(rows)} training(s) are {status} and not counted.")
     without = frame["best_valid_accuracy"].isna()
@@ -48,7 +51,7 @@ def count_runs(trainings: pd.DataFrame) -> CountedRuns:
         notes.append(f"{int(without.sum())} finished training(s) have no best_valid_accuracy and are not counted.")
     frame = frame[~without]
     stated = frame.loc[frame["strategy"] == TARGET, "epochs"].dropna()
-    epochs = int(stated.max()) if len(stated) else None
+    epochs = int(stated.mode().max()) if len(stated) else None
     if epochs is not None:
         shortened = frame["strategy"].str.startswith(FEWER_EPOCHS)
         wanted = frame["strategy"].str.removeprefix(FEWER_EPOCHS).where(shortened)
@@ -61,9 +64,16 @@ def count_runs(trainings: pd.DataFrame) -> CountedRuns:
                 "counted."
             )
         frame = frame[fits]
-    latest = frame.sort_values("end_time", kind="stable", na_position="first").drop_duplicates(KEY, keep="last")
-    if len(latest) < len(frame):
+    ordered = frame.sort_values("end_time", kind="stable", na_position="first")
+    latest = ordered.drop_duplicates(KEY, keep="last")
+    # Equal keys are the same experiment run again; others differ in something that a study should hold fixed.
+    differing = len(ordered.drop_duplicates([*KEY, "run_key"])) - len(latest)
+    repeated = len(frame) - len(latest) - differing
+    if repeated:
+        notes.append(f"{repeated} training(s) are repetitions of another one; of each the latest counts.")
+    if differing:
         notes.append(
-            f"{len(frame) - len(latest)} training(s) are repetitions of another one; of each the latest counts."
+            f"{differing} training(s) were run again with other settings (batch size, image size, precision, say) in "
+            "this study; of each configuration the latest counts, so pairs may mix settings: give each its own study."
         )
     return CountedRuns(latest.sort_values(KEY).reset_index(drop=True), epochs, tuple(notes))

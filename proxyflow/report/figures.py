@@ -144,6 +144,8 @@ def draw_proxy_against_target(quality: StudyQuality, folder: Path) -> None:
     """Published figure 1: proxy accuracy against target accuracy, a panel per strategy, a line per data set."""
     names = panel_strategies(quality)
     if not names:
+        for suffix in ("png", "svg"):  # of an earlier report in the same folder
+            (folder / f"proxy_against_target.{suffix}").unlink(missing_ok=True)
         return
     datasets = list(dict.fromkeys(quality.runs["dataset"]))
     columns = min(PANEL_COLUMNS, len(names))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+import tempfile
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 
 from proxyflow import __version__
 from proxyflow.errors import UserError
+from proxyflow.files import digest
 from proxyflow.quality.measures import Good
 from proxyflow.quality.summary import QualityOptions, measure_study
 from proxyflow.report.families import family_of, is_synthetic
@@ -34,7 +37,7 @@ class ReportOptions:
 
     def command(self, study: str) -> str:
         """The command that makes this report."""
-        given = [f"study={study}"]
+        given = [shlex.quote(f"study={study}")]
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name != "out" and value != field.default:
@@ -60,9 +63,24 @@ class MadeReport:
 
 
 def folder_of(out: str, study: str) -> Path:
-    """The study's folder below `out`; characters that folders do not take become a dash."""
+    """The study's folder below `out`; a name that no folder can have is made safe and told apart by its digest."""
     safe = "".join(letter if letter.isalnum() or letter in "-_. " else "-" for letter in study).strip(". ")
-    return Path(out) / (safe or "study")
+    return Path(out) / (safe if safe == study else f"{safe}-{digest(study)[:8]}")
+
+
+def check_out(out: str, study: str) -> Path:
+    """Makes the study's folder below `out`, so that a report does not fail after hours of work.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
+    folder = folder_of(out, study)
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"out={out} cannot be written ({error.strerror}): name a folder of yours") from None
+    return folder
 
 
 def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> MadeReport:
@@ -83,11 +101,7 @@ def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> Ma
         quality = measure_study(found, chosen, family_of, is_synthetic)
     except UserError as error:
         raise UserError(f"study={writer.study}: {error}") from None
-    folder = folder_of(options.out, writer.study)
-    try:
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"out={options.out} cannot be written ({error.strerror}): name a folder of yours") from None
+    folder = check_out(options.out, writer.study)
     origin = Origin(
         study=writer.study,
         command=options.command(writer.study),
@@ -95,7 +109,12 @@ def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> Ma
         links={run_id: run_url(experiment, run_id) for run_id in found["run_id"]},
     )
     note = f"Proxy quality of study {writer.study} over {len(quality.runs)} trainings: report/index.html."
-    with writer.open("report", f"report {writer.study}", note, main=True) as run:
+    data = quality.runs[["dataset", "dataset_fingerprint"]].drop_duplicates().sort_values("dataset")
+    tags = {
+        names.DATASET: ",".join(data["dataset"]),
+        names.DATASET_FINGERPRINT: ",".join(data["dataset_fingerprint"]),
+    }
+    with writer.open("report", f"report {writer.study}", note, tags, main=True) as run:
         write_tables(quality, found, folder)
         draw_quality_by_cost(quality, folder / "figures")
         draw_proxy_against_target(quality, folder / "figures")

@@ -12,7 +12,7 @@ import pandas as pd
 from proxyflow.data.catalog import Dataset
 from proxyflow.strategies import Full
 from proxyflow.studies.lab import Lab
-from proxyflow.studies.plan import PlannedTraining, example_counts, training_work
+from proxyflow.studies.plan import VALIDATION_WORK, PlannedTraining, example_counts, training_work
 from proxyflow.subsets import choose_subset
 from proxyflow.training.engine import TrainingSpec, get_engine
 from proxyflow.training.models import flops_per_example
@@ -57,7 +57,10 @@ class Sizes:
 def measured_speed(trainings: pd.DataFrame, device: str) -> float:
     """FLOP per second that this study's finished trainings reached on this device, nan without any."""
     done = trainings[(trainings["status"] == "finished") & (trainings["device"] == device)]
-    rates = (done["train_flops"] / done["train_seconds"]).replace([np.inf, 0.0], np.nan)
+    # The work of a training is that of its training examples and, at a third, of its validation examples.
+    validated = VALIDATION_WORK * done["n_valid"].astype(float) * done["epochs"].astype(float)
+    work = done["train_flops"] * (1 + validated / done["examples_seen"])
+    rates = (work / done["train_seconds"]).replace([np.inf, 0.0], np.nan)
     return float(rates.median())
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from proxyflow.data.catalog import Dataset
 from proxyflow.errors import InvalidValue
 from proxyflow.files import digest
+from proxyflow.scoring.measures import measures
 from proxyflow.strategies import Epochs, Full, Pool, Strategy
 from proxyflow.training.grids import Grid
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
@@ -19,8 +20,16 @@ from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 # Part of every key: raised where a change of code changes what equal settings give.
 KEY_VERSION = 1
 
+# Folds that a study scores with where a strategy needs a held-out score.
+HOLDOUT_FOLDS = 5
+
 # A validation example costs a forward pass, a training example about three times that.
 VALIDATION_WORK = 1 / 3
+
+
+def needs_folds(strategy: Strategy) -> bool:
+    """Whether a strategy ranks by a score that only held-out folds give."""
+    return strategy.needs_scores and measures[getattr(strategy, "by", "loss")].needs == "folds"
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,6 @@ class StudySpec:
         scoring: settings of the scoring model's training, whose configuration is `scoring_configuration`.
     """
 
-    name: str
     datasets: tuple[str, ...]
     strategies: tuple[Strategy, ...]
     grid: Grid
@@ -41,6 +49,11 @@ class StudySpec:
     engine: str
     scoring_configuration: Hyperparameters
     scoring: TrainingSettings
+
+    @property
+    def holdout_folds(self) -> int:
+        """Folds of the scoring, where a strategy ranks by a score that needs them."""
+        return HOLDOUT_FOLDS if any(map(needs_folds, self.strategies)) else 0
 
     def __post_init__(self) -> None:
         for strategy in self.strategies:

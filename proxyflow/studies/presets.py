@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proxyflow.errors import InvalidValue, UnknownName
 from proxyflow.registry import Registry
 from proxyflow.strategies import Strategy, parse_strategies
+from proxyflow.strategies.base import split_strategies
 from proxyflow.training.hyperparameters import TrainingSettings
 
 strategy_lists: Registry[str] = Registry("strategies")
@@ -45,13 +47,18 @@ strategy_lists.add("paper", " ".join(PUBLISHED.values()))
 
 
 def load_strategies(text: str) -> tuple[Strategy, ...]:
-    """Strategies by the name of a list, or as a list themselves.
+    """Strategies as a list, in which the name of a list stands for its strategies.
 
     Raises:
         InvalidValue: a name that neither is.
     """
-    named = strategy_lists[text] if text in strategy_lists else text  # noqa: SIM401 (a registry's get raises)
-    return parse_strategies(named)
+    pieces = split_strategies(text)
+    try:
+        return parse_strategies(" ".join(strategy_lists[p] if p in strategy_lists else p for p in pieces))  # noqa: SIM401
+    except UnknownName as error:
+        raise InvalidValue(
+            "strategies", error.value, f"{error.rule}; or the lists {', '.join(strategy_lists)}"
+        ) from None
 
 
 @dataclass(frozen=True)

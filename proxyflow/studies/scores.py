@@ -11,8 +11,9 @@ from proxyflow.files import write_json
 from proxyflow.progress import Progress
 from proxyflow.scoring.scorer import ScoringSpec, score_examples
 from proxyflow.scoring.table import ExampleScores
+from proxyflow.strategies import Strategy
 from proxyflow.studies.lab import Lab, scratch
-from proxyflow.studies.plan import score_key
+from proxyflow.studies.plan import HOLDOUT_FOLDS, needs_folds, score_key
 from proxyflow.tracking import names
 from proxyflow.tracking.reader import FoundRun, download, get_run, search
 from proxyflow.tracking.runs import Run
@@ -23,9 +24,10 @@ from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 LATEST = "latest"
 
 
-def default_scoring() -> ScoringSpec:
-    """The published way: a model with the default hyperparameters, trained on everything."""
-    return ScoringSpec(TrainingSpec(Hyperparameters(), TrainingSettings(), seed=0))
+def default_scoring(strategy: Strategy) -> ScoringSpec:
+    """The published way: a model with the default hyperparameters, trained on everything; folds where needed."""
+    folds = HOLDOUT_FOLDS if needs_folds(strategy) else 0
+    return ScoringSpec(TrainingSpec(Hyperparameters(), TrainingSettings(), seed=0), holdout_folds=folds)
 
 
 def key_of(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> str:
@@ -49,10 +51,10 @@ def ensure_scores(lab: Lab, dataset: Dataset, spec: ScoringSpec, parent: Run | N
     return make_scores(lab, dataset, spec, parent)
 
 
-def chosen_scores(lab: Lab, dataset: Dataset, scores: str, parent: Run | None = None) -> ExampleScores:
+def chosen_scores(lab: Lab, dataset: Dataset, scores: str, strategy: Strategy) -> ExampleScores:
     """The scores that a user named: a score run's id, or `latest` for the newest of this data set.
 
-    With `latest` and nothing on the server they are made in the default way.
+    With `latest` and nothing on the server that the strategy can use they are made in the default way.
 
     Raises:
         NotFound, UserError: the named run is none, is not finished, or scored another data set.
@@ -66,9 +68,11 @@ def chosen_scores(lab: Lab, dataset: Dataset, scores: str, parent: Run | None = 
             )
         return load_scores(lab, found)
     candidates = search(lab.client, KIND="score", DATASET_FINGERPRINT=dataset.fingerprint)
-    newest = next((run for run in candidates if run.finished), None)
+    held_out = needs_folds(strategy)
+    usable = (run for run in candidates if run.finished and (run.tags.get(names.HELD_OUT) == "true" or not held_out))
+    newest = next(usable, None)
     if newest is None:
-        return ensure_scores(lab, dataset, default_scoring(), parent)
+        return ensure_scores(lab, dataset, default_scoring(strategy))
     lab.say(f"scores of {dataset.name}: latest are of run {newest.id} ({newest.name})")
     return load_scores(lab, newest)
 
@@ -93,6 +97,7 @@ def make_scores(
         names.CONFIG: training.hyperparameters.name,
         names.SEED: training.seed,
         names.EPOCHS: training.settings.epochs,
+        names.HELD_OUT: str(spec.holdout_folds > 0).lower(),
         names.RUN_KEY: key_of(lab, dataset, spec),
     }
     note = (

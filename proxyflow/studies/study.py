@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from proxyflow.errors import TrainingFailed
 from proxyflow.progress import Progress, format_seconds
+from proxyflow.quality.runs import TARGET
 from proxyflow.scoring.scorer import ScoringSpec
 from proxyflow.scoring.table import ExampleScores
 from proxyflow.strategies import Full
@@ -24,7 +25,8 @@ from proxyflow.studies.lab import Lab
 from proxyflow.studies.plan import PlannedTraining, StudySpec, plan_trainings, subset_key
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
-from proxyflow.tracking.connection import known_experiments
+from proxyflow.tracking.connection import OUTAGES, known_experiments
+from proxyflow.tracking.owner import is_dead
 from proxyflow.tracking.reader import FoundRun, search, trainings
 from proxyflow.tracking.runs import Run, describe
 from proxyflow.training.devices import device_name
@@ -45,7 +47,7 @@ class Outcome:
 
     Attributes:
         planned: trainings in the plan.
-        found: of these, finished before.
+        found: of these, finished before, or left to another process.
         made: finished now.
         failed: title and error of those that failed.
         stopped: which limit ended it early, or empty.
@@ -75,14 +77,15 @@ class Forecast:
 
 def scoring_spec(spec: StudySpec) -> ScoringSpec:
     """How a study scores its examples: once, with the seed 0, whatever the seeds of its trainings."""
-    return ScoringSpec(TrainingSpec(spec.scoring_configuration, spec.scoring, 0, spec.engine))
+    training = TrainingSpec(spec.scoring_configuration, spec.scoring, 0, spec.engine)
+    return ScoringSpec(training, holdout_folds=spec.holdout_folds)
 
 
-def finished_keys(lab: Lab) -> dict[str, str]:
-    """Run key to run id of the study's finished trainings."""
+def finished_keys(lab: Lab) -> set[str]:
+    """Run keys of the study's finished trainings."""
     experiments = known_experiments(lab.client, lab.writer.study)
-    runs = search(lab.client, experiments, KIND="training", STATUS="finished")
-    return {run.tags[names.RUN_KEY]: run.id for run in runs if names.RUN_KEY in run.tags}
+    runs = search(lab.client, experiments, KIND="training")
+    return {run.tags[names.RUN_KEY] for run in runs if run.finished and names.RUN_KEY in run.tags}
 
 
 def forecast(lab: Lab, spec: StudySpec) -> list[Forecast]:
@@ -123,8 +126,8 @@ def _known_fingerprints(lab: Lab, spec: StudySpec) -> dict[tuple[str, str, int],
     """Fingerprints of the subsets that the server already has."""
     subsets = {
         run.tags[names.RUN_KEY]: run
-        for run in search(lab.client, KIND="subset", STATUS="finished")
-        if names.RUN_KEY in run.tags
+        for run in search(lab.client, KIND="subset")
+        if run.finished and names.RUN_KEY in run.tags
     }
     scored: dict[str, FoundRun | None] = {}
     found: dict[tuple[str, str, int], str] = {}
@@ -153,19 +156,25 @@ def run_study(lab: Lab, spec: StudySpec, executor: Executor, limits: Limits) -> 
     Raises:
         TrainingFailed: at least one training failed; the others were done all the same.
     """
+    begun = time.monotonic()
     reaped = lab.writer.reap()
     if reaped:
         lab.say(f"marked {reaped} run(s) as failed whose process had died")
-    if not any(isinstance(strategy, Full) for strategy in spec.strategies):
+    has_target = any(isinstance(strategy, Full) for strategy in spec.strategies)
+    if not has_target and not any(search(lab.client, [lab.writer.experiment_id], STRATEGY=TARGET)):
         lab.say("note: the strategies have no target; add full, or the report has nothing to compare with")
     planned = list(plan_trainings(spec))
     note = (
-        f"Study {spec.name}: {len(spec.strategies)} strategies x {len(spec.grid)} configurations x "
+        f"Study {lab.writer.study}: {len(spec.strategies)} strategies x {len(spec.grid)} configurations x "
         f"{len(spec.datasets)} data set(s) x {len(spec.seeds)} seed(s) = {len(planned)} trainings, "
         f"{spec.settings.epochs} epochs on the target."
     )
-    tags = {names.EPOCHS: spec.settings.epochs}
-    with lab.writer.open("study", f"study {spec.name}", note, tags, main=True) as run:
+    tags = {
+        names.EPOCHS: spec.settings.epochs,
+        names.DATASET: ",".join(spec.datasets),
+        names.DATASET_FINGERPRINT: ",".join(lab.dataset(name).fingerprint for name in spec.datasets),
+    }
+    with lab.writer.open("study", f"study {lab.writer.study}", note, tags, main=True) as run:
         run.log_params(
             {
                 "datasets": ",".join(spec.datasets),
@@ -176,7 +185,7 @@ def run_study(lab: Lab, spec: StudySpec, executor: Executor, limits: Limits) -> 
             }
         )
         subsets = dict(_prepare(lab, spec, run))
-        outcome = _execute(lab, planned, subsets, executor, limits, run)
+        outcome = _execute(lab, planned, subsets, executor, limits, begun, run)
         run.log_metrics(
             {
                 "runs_planned": float(outcome.planned),
@@ -217,17 +226,19 @@ def _execute(
     subsets: dict[tuple[str, str, int], tuple[Subset, str]],
     executor: Executor,
     limits: Limits,
+    begun: float,
     parent: Run,
 ) -> Outcome:
+    """Runs the trainings that are not finished; `begun` is when the study began, on the monotonic clock."""
     done = finished_keys(lab)
-    left = [t for t in planned if training_runs.key_of(lab, t, subsets[_subset_of(t)][0]) not in done]
-    found = len(planned) - len(left)
-    if found:
-        lab.say(f"{found} of {len(planned)} trainings are finished already; {len(left)} to do")
+    keys = {training: training_runs.key_of(lab, training, subsets[_subset_of(training)][0]) for training in planned}
+    left = [training for training in planned if keys[training] not in done]
+    if len(left) < len(planned):
+        lab.say(f"{len(planned) - len(left)} of {len(planned)} trainings are finished already; {len(left)} to do")
     sizes = Sizes(lab)
+    started = time.monotonic()
     failed: list[tuple[str, str]] = []
-    made = 0
-    begun = time.monotonic()
+    made = elsewhere = 0
     stopped = ""
 
     def within_limits() -> Iterator[PlannedTraining]:
@@ -243,30 +254,66 @@ def _execute(
                 return
             yield training
 
-    def work(training: PlannedTraining) -> tuple[PlannedTraining, str, str]:
+    def work(training: PlannedTraining) -> _Done:
+        if _taken(lab, keys[training]):
+            return _Done(training, "done by another process", elsewhere=True)
         subset, subset_run = subsets[_subset_of(training)]
+        size = sizes.of(training).work
+        shown = 0.0
+
+        def on_share(share: float, note: str) -> None:
+            nonlocal shown
+            shown += share * size
+            progress.step(share * size, f"{training.strategy.canonical} {training.hyperparameters.name}: {note}")
+
         try:
-            result, _ = training_runs.train(lab, training, subset, subset_run, parent)
+            result, _ = training_runs.train(lab, training, subset, subset_run, parent, on_share=on_share)
+        except OUTAGES:
+            # Without its server no training can begin: each would wait for minutes and fail.
+            raise
         except Exception as error:
             # One failed training fails alone: its run says why, the study goes on and reports it at the end.
-            return training, "", describe(error)
+            return _Done(training, error=describe(error), shown=shown)
         note = "diverged" if result.diverged else f"accuracy {result.best_valid_accuracy:.3f}"
-        return training, f"{training.strategy.canonical} {training.hyperparameters.name}: {note}", ""
+        return _Done(training, f"{training.strategy.canonical} {training.hyperparameters.name}: {note}", shown=shown)
 
     total = sum(sizes.of(training).work for training in left)
     with Progress("trainings", len(left), "runs", work=total) as progress:
-        for training, note, error in executor.map(work, within_limits()):
-            if error:
-                failed.append((training.title, error))
-                progress.say(f"failed: {training.title}: {error}")
+        for ended in executor.map(work, within_limits()):
+            if ended.error:
+                failed.append((ended.training.title, ended.error))
+                progress.say(f"failed: {ended.training.title}: {ended.error}")
+            elif ended.elsewhere:
+                elsewhere += 1
             else:
                 made += 1
-            progress.advance(sizes.of(training).work, note)
+            progress.advance(sizes.of(ended.training).work - ended.shown, ended.note)
+    if elsewhere:
+        lab.say(f"{elsewhere} trainings were left to another process that works on this study")
     if stopped:
-        lab.say(f"stopped: {stopped}, {len(left) - made - len(failed)} trainings are left; the same command resumes")
+        not_begun = len(left) - made - elsewhere - len(failed)
+        lab.say(f"stopped: {stopped}, {not_begun} trainings are left; the same command resumes")
     elif left:
-        lab.say(f"{made} trainings took {format_seconds(time.monotonic() - begun)}")
-    return Outcome(len(planned), found, made, tuple(failed), stopped)
+        lab.say(f"{made} trainings took {format_seconds(time.monotonic() - started)}")
+    return Outcome(len(planned), len(planned) - len(left) + elsewhere, made, tuple(failed), stopped)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """How one training of a study ended, and how much of its work was shown while it ran."""
+
+    training: PlannedTraining
+    note: str = ""
+    error: str = ""
+    elsewhere: bool = False
+    shown: float = 0.0
+
+
+def _taken(lab: Lab, key: str) -> bool:
+    """Whether another process has finished a training since the plan was made, or is at it."""
+    runs = list(search(lab.client, [lab.writer.experiment_id], KIND="training", RUN_KEY=key))
+    owners = [run.tags.get(names.OWNER, "") for run in runs if run.status == "running"]
+    return any(run.finished for run in runs) or any(owner and not is_dead(owner) for owner in owners)
 
 
 def forecast_lines(forecasts: list[Forecast], price_per_hour: float | None) -> Iterator[str]:

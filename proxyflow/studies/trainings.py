@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from proxyflow.files import write_json
-from proxyflow.progress import Progress
 from proxyflow.studies.lab import Lab, scratch
 from proxyflow.studies.plan import PlannedTraining, training_key
 from proxyflow.subsets import Subset
@@ -36,7 +36,7 @@ def train(
     subset_run: str,
     parent: Run | None = None,
     main: bool = False,
-    show_progress: bool = False,
+    on_share: Callable[[float, str], None] | None = None,
     save_model: bool = False,
     register_model: bool = False,
 ) -> tuple[TrainingResult, str]:
@@ -44,7 +44,7 @@ def train(
 
     Args:
         subset_run: the run that the subset came from.
-        show_progress: show the epochs as they finish; a study shows its runs instead.
+        on_share: called after each epoch with the share of the training that it was, and a note.
         save_model: log the weights of the best epoch as safetensors with a JSON description.
         register_model: log the model of the best epoch as an MLflow model.
 
@@ -91,19 +91,14 @@ def train(
         run.log_data(
             f"{subset.dataset} {subset.strategy}", subset.fingerprint, "training", subset_run, len(subset.train)
         )
-        progress = Progress(planned.title, settings.epochs, "epochs") if show_progress else None
 
         def on_epoch(record: EpochRecord) -> None:
             run.log_metrics({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
-            if progress is not None:
-                progress.advance(note=f"accuracy {record.valid_accuracy:.3f}")
+            if on_share is not None:
+                on_share(1 / settings.epochs, f"epoch {record.epoch}, accuracy {record.valid_accuracy:.3f}")
 
         keep_best = save_model or register_model
-        if progress is not None:
-            with progress:
-                trained = engine.train(subset, spec, lab.device, on_epoch, keep_best=keep_best)
-        else:
-            trained = engine.train(subset, spec, lab.device, on_epoch, keep_best=keep_best)
+        trained = engine.train(subset, spec, lab.device, on_epoch, keep_best=keep_best)
         result = trained.result
         run.log_params({"device": result.device, "precision_used": result.precision})
         if keep_best and trained.best_weights is not None:

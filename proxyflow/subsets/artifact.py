@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,11 +25,8 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 FILE_NAME = re.compile(r"(train|valid)-[0-9]{5}\.parquet")
 
 
-def write_subset(subset: Subset, folder: Path, extra: dict[str, Any] | None = None) -> Path:
+def write_subset(subset: Subset, folder: Path) -> Path:
     """Writes `manifest.json`, `train-*.parquet` and `valid-*.parquet` into `folder`.
-
-    Args:
-        extra: more entries for the manifest (the cost of the scores, say).
 
     Returns:
         The manifest's path; it is written last, so that a folder with a manifest is whole.
@@ -56,7 +52,6 @@ def write_subset(subset: Subset, folder: Path, extra: dict[str, Any] | None = No
         "mean": list(subset.mean),
         "std": list(subset.std),
         "sha256": {path.name: sha256_of(path) for path in files},
-        **(extra or {}),
     }
     path = folder / "manifest.json"
     write_json(path, manifest)

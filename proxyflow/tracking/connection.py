@@ -67,13 +67,22 @@ def _reach_http(uri: str) -> None:
         # Any answer will do, also a refusal: whether we may use it is for MLflow to say.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            requests.get(uri, timeout=REACH_SECONDS, verify=verify, allow_redirects=False, stream=True).close()
+            answer = requests.get(uri, timeout=REACH_SECONDS, verify=verify, allow_redirects=False, stream=True)
+            answer.close()
+    except requests.exceptions.SSLError:
+        # Something answers there; whether its certificate is good is for MLflow's own settings to decide.
+        return
     except (requests.RequestException, UnicodeError) as error:
         reason = type(error).__name__
         raise TrackingUnavailable(
             f"the tracking server {hide_password(uri)} did not answer within {REACH_SECONDS} s ({reason}): start it, "
             "or set MLFLOW_TRACKING_URI to one that runs"
         ) from None
+    if answer.status_code >= 500:
+        raise TrackingUnavailable(
+            f"the tracking server {hide_password(uri)} answers with status {answer.status_code}: wait until it works, "
+            "or set MLFLOW_TRACKING_URI to one that does"
+        )
 
 
 def _reach_database(uri: str) -> None:
@@ -112,7 +121,10 @@ def resolve_study(client: MlflowClient, name: str) -> str:
     run_id = adopted_run_id()
     experiment_id = client.get_run(run_id).info.experiment_id if run_id else os.environ.get("MLFLOW_EXPERIMENT_ID")
     if experiment_id:
-        return str(client.get_experiment(experiment_id).name)
+        try:
+            return str(client.get_experiment(experiment_id).name)
+        except MlflowException as error:
+            raise NotFound(f"MLFLOW_EXPERIMENT_ID={experiment_id}: {one_line(error)}; name a study instead") from None
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
 
 
@@ -140,6 +152,8 @@ def study_experiment(client: MlflowClient, study: str, create: bool) -> str:
                 if found is None:
                     raise
     except MlflowException as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
         raise UserError(f"study={study}: MLflow refuses this experiment name: {one_line(error)}") from None
     if found is None:
         known = [experiment.name for experiment in client.search_experiments(max_results=20)]

@@ -65,11 +65,14 @@ def _found(run: MlflowRun) -> FoundRun:
     )
 
 
-def search(client: MlflowClient, experiments: Sequence[str] | None = None, **tags: str) -> Iterator[FoundRun]:
+def search(
+    client: MlflowClient, experiments: Sequence[str] | None = None, running: bool = False, **tags: str
+) -> Iterator[FoundRun]:
     """Runs with the given tags, newest first.
 
     Args:
         experiments: experiment ids; None searches all, an empty list none.
+        running: only those that MLflow itself takes for running.
         tags: constant's name in `names` to value (`KIND="training"`).
     """
     if experiments is not None and not experiments:
@@ -77,6 +80,8 @@ def search(client: MlflowClient, experiments: Sequence[str] | None = None, **tag
     if experiments is None:
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     parts = [f"tags.`{getattr(names, key)}` = '{_quoted(value)}'" for key, value in tags.items()]
+    if running:
+        parts.append("attributes.status = 'RUNNING'")
     page = None
     while True:
         runs = client.search_runs(
@@ -157,7 +162,7 @@ def trainings(client: MlflowClient, experiments: Sequence[str]) -> pd.DataFrame:
 
     Returns:
         Columns `run_id`, `name`, `status`, those of `TRAINING_TAGS` (str, missing is empty), `seed` int,
-        `epochs` (Int64, missing where unknown), `diverged` bool, `device` str, `precision` str,
+        `epochs` and `n_valid` (Int64, missing where unknown), `diverged` bool, `device` str, `precision` str,
         `start_time`, `end_time` (ms) and one float column per metric of the contract (nan where missing).
     """
     rows: list[dict[str, Any]] = []
@@ -168,14 +173,15 @@ def trainings(client: MlflowClient, experiments: Sequence[str]) -> pd.DataFrame:
         row["epochs"] = _whole(run.tags.get(names.EPOCHS) or run.params.get("epochs"))
         row["seed"] = _whole(row["seed"]) or 0
         row["diverged"] = run.tags.get(names.DIVERGED) == "true"
+        row["n_valid"] = _whole(run.params.get("n_valid"))
         row["device"] = run.params.get("device", "")
         row["precision"] = run.params.get("precision_used") or run.params.get("precision", "")
         row |= {"start_time": run.start_time, "end_time": run.end_time}
         row |= {metric: run.metrics.get(metric, float("nan")) for metric in names.RUN_METRICS}
         rows.append(row)
-    columns = ["run_id", "name", "status", *TRAINING_TAGS, "epochs", "diverged", "device", "precision"]
+    columns = ["run_id", "name", "status", *TRAINING_TAGS, "epochs", "diverged", "device", "precision", "n_valid"]
     frame = pd.DataFrame(rows, columns=[*columns, "start_time", "end_time", *names.RUN_METRICS])
-    return frame.astype({"epochs": "Int64", "seed": "int64", "diverged": bool, "end_time": "Int64"})
+    return frame.astype({"epochs": "Int64", "n_valid": "Int64", "seed": "int64", "diverged": bool, "end_time": "Int64"})
 
 
 def _whole(text: str | None) -> int | None:

@@ -84,13 +84,20 @@ class Run:
         self.client.log_inputs(self.id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
     def finish(self, status: names.Status, error: BaseException | None = None) -> None:
-        """Writes the end; a server that has gone away by now is said on stderr, the work's own end matters more."""
+        """Writes the end.
+
+        A success that cannot be written is no success, so that error is raised. Where the work has failed anyway,
+        its own error matters more, and a server that has gone away by now is only said on stderr.
+        """
         mlflow_status = {"finished": "FINISHED", "interrupted": "KILLED"}.get(status, "FAILED")
-        with uninterrupted():
+        # The process is on its way out after an interruption; a second signal adds nothing.
+        with held_signals(deliver=status != "interrupted"):
             try:
                 self.set_tags({names.STATUS: status, names.ERROR: describe(error) if error is not None else None})
                 self.client.set_terminated(self.id, status=mlflow_status)
             except Exception as problem:
+                if status == "finished":
+                    raise
                 print(f"run {self.id} could not be marked {status}: {one_line(problem)}", file=sys.stderr)
 
 
@@ -104,19 +111,22 @@ def describe(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Holds Ctrl-C and SIGTERM off for the few calls that write a run's end."""
+def held_signals(deliver: bool) -> Iterator[None]:
+    """Holds Ctrl-C and SIGTERM for the few calls that write a run's end; afterwards they are delivered or dropped."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in held:
-        signal.signal(number, signal.SIG_IGN)
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in handlers:
+        signal.signal(number, lambda number, frame: came.append(number))
     try:
         yield
     finally:
-        for number, handler in held.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
+    if came and deliver:
+        signal.raise_signal(came[0])
 
 
 class RunWriter:
@@ -174,6 +184,8 @@ class RunWriter:
                 is in another experiment than the study, it stays there as a pointer to the new one.
         """
         own_tags = {**self._own_tags(kind), names.NOTE: note, names.RUN_NAME: name, **(tags or {})}
+        if main:
+            self.reap()
         with contextlib.ExitStack() as stack:
             run_id = self._take_adopted() if main else None
             if run_id and self.client.get_run(run_id).info.experiment_id == self.experiment_id:
@@ -226,34 +238,45 @@ class RunWriter:
     def reap(self) -> int:
         """Ends the runs of this study whose process is dead, and returns how many there were.
 
-        Covers runs of this host that are still marked running (kill -9, power), wherever `mlflow run` put them.
+        Covers runs of this host that are still marked running (kill -9, power), wherever `mlflow run` put them, and
+        those that died between the two calls that end a run.
         """
-        found = search(self.client, STUDY=self.study, STATUS="running")
-        dead = [run for run in found if is_dead(run.tags.get(names.OWNER, ""))]
+        marked = search(self.client, STUDY=self.study, STATUS="running")
+        running = search(self.client, running=True, STUDY=self.study)
+        found = {run.id: run for run in (*marked, *running)}
+        dead = [run for run in found.values() if is_dead(run.tags.get(names.OWNER, ""))]
         for run in dead:
-            stale = Run(self.client, run.id, self.study)
-            stale.set_tags({names.STATUS: "failed", names.ERROR: "its process died before the run ended"})
-            self.client.set_terminated(run.id, status="FAILED")
+            if run.status == "running":
+                reason = {names.STATUS: "failed", names.ERROR: "its process died before the run ended"}
+                Run(self.client, run.id, self.study).set_tags(reason)
+            self.client.set_terminated(run.id, status="FINISHED" if run.finished else "FAILED")
         return len(dead)
 
 
 def close_adopted(note: str = "", error: BaseException | None = None) -> None:
-    """Ends the run that `mlflow run` made where this process has not: a dry run, or an error before the work."""
+    """Ends the run that `mlflow run` made where this process has not, or where it failed after ending it.
+
+    That is after a dry run, a refused request, or a study whose report could not be made.
+    """
     run_id = adopted_run_id()
     if not run_id:
         return
     with contextlib.suppress(MlflowException, OSError):
         client = MlflowClient()
-        tags = client.get_run(run_id).data.tags
-        if tags.get(names.STATUS, "running") != "running":
+        found = client.get_run(run_id)
+        tags = found.data.tags
+        status = tags.get(names.STATUS, "running")
+        if status in ("failed", "interrupted") or (status == "finished" and error is None):
             return
         run = Run(client, run_id, tags.get(names.STUDY, ""))
-        run.set_tags(
-            {
-                names.KIND: tags.get(names.KIND, "study"),
-                names.VERSION: names.SCHEMA_VERSION,
-                names.NOTE: note or "This request was not carried out; the tag proxyflow.error says why.",
-            }
-        )
+        if status == "running":
+            run.set_tags(
+                {
+                    names.KIND: tags.get(names.KIND, "study"),
+                    names.VERSION: names.SCHEMA_VERSION,
+                    names.STUDY: run.study or client.get_experiment(found.info.experiment_id).name,
+                    names.NOTE: note or "This request was not carried out; the tag proxyflow.error says why.",
+                }
+            )
         stopped = isinstance(error, (KeyboardInterrupt, Terminated))
         run.finish("finished" if error is None else "interrupted" if stopped else "failed", error)

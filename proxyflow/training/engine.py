@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from proxyflow.registry import Registry
@@ -115,8 +117,6 @@ OnBatch = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor", int], None]
 class Engine(Protocol):
     """Trains one model."""
 
-    description: str
-
     def train(
         self,
         subset: Subset,
@@ -140,17 +140,33 @@ class Engine(Protocol):
         ...
 
 
-engines: Registry[Engine] = Registry("engine")
+@dataclass(frozen=True)
+class EnginePlugin:
+    """An engine before it is loaded: its libraries take seconds to import, which help and errors need not wait for.
+
+    Attributes:
+        description: what it is, for people.
+        module, cls: where its class is.
+    """
+
+    description: str
+    module: str
+    cls: str
 
 
+engines: Registry[EnginePlugin] = Registry("engine")
+engines.add(
+    "fastai", EnginePlugin("fastai's Learner, the reference", "proxyflow.training.fastai_engine", "FastaiEngine")
+)
+DEFAULT_ENGINE = next(iter(engines))
+
+
+@lru_cache
 def get_engine(name: str) -> Engine:
-    """An engine by name; importing the engines is put off until one is needed, as they import torch and fastai."""
+    """An engine by name, loaded once."""
+    plugin = engines[name]
     with warnings.catch_warnings():
         # torchvision and fastai use parts of torch that are on their way out; users can do nothing about it.
         warnings.simplefilter("ignore")
-        import proxyflow.training.fastai_engine  # noqa: F401
-
-    return engines[name]
-
-
-ENGINE_NAMES = ("fastai",)
+        engine: Engine = getattr(import_module(plugin.module), plugin.cls)()
+    return engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from proxyflow.training.devices import (
     Precision,
     device_name,
     peak_memory_mb,
+    reset_peak_memory,
     resolve_precision,
     synchronize,
 )
@@ -31,7 +33,6 @@ from proxyflow.training.engine import (
     Trained,
     TrainingResult,
     TrainingSpec,
-    engines,
 )
 from proxyflow.training.models import build_model, flops_per_example
 
@@ -133,12 +134,14 @@ class Recording(Callback):  # type: ignore[misc]
         self.records.append(record)
         if self.on_epoch is not None:
             self.on_epoch(record)
+        if not math.isfinite(record.valid_loss):
+            # The last step of an epoch can blow up the weights with no further training loss to show it.
+            self.diverged = True
+            raise CancelFitException()
 
 
 class FastaiEngine:
     """fastai's Learner with its own optimizers."""
-
-    description = "fastai's Learner, the reference"
 
     def train(
         self,
@@ -157,8 +160,7 @@ class FastaiEngine:
                 "batch norm needs at least 2, so choose a larger fraction"
             )
         precision = resolve_precision(settings.precision, device)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        reset_peak_memory(device)
         image_size = settings.image_size or subset.image_size
         train, valid = (
             DeviceImages.load(part, subset.classes, image_size, subset.mean, subset.std, device)
@@ -204,6 +206,3 @@ class FastaiEngine:
             n_classes=len(subset.classes),
         )
         return Trained(result, model, recording.best_weights)
-
-
-engines.add("fastai", FastaiEngine())
