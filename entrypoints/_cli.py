@@ -70,12 +70,11 @@ def _metavar(rule: Rule) -> str:
     return f"{kind}|{rule.word}" if isinstance(rule, OptionalValue) else kind
 
 
-def settings_options(*owners: type, only: tuple[str, ...] = (), **defaults: Any) -> Callable[[F], F]:
+def settings_options(*owners: type, only: tuple[str, ...] = ()) -> Callable[[F], F]:
     """One option per declared setting of the dataclasses, in their order.
 
     Args:
         only: leave out all settings but these.
-        defaults: other defaults than the dataclass's own.
     """
 
     def decorate(function: F) -> F:
@@ -83,11 +82,8 @@ def settings_options(*owners: type, only: tuple[str, ...] = (), **defaults: Any)
         for field in reversed(fields):
             if only and field.name not in only:
                 continue
-            default = defaults.get(field.name, field.default)
-            word = field.metadata.get("word")
-            function = ruled_option(
-                field.name, word if default is None else default, field.metadata["rule"], field.metadata["help"]
-            )(function)
+            default = field.metadata["word"] if field.default is None else field.default
+            function = ruled_option(field.name, default, field.metadata["rule"], field.metadata["help"])(function)
         return function
 
     return decorate

@@ -56,9 +56,7 @@ def load_strategies(text: str) -> tuple[Strategy, ...]:
     try:
         return parse_strategies(" ".join(strategy_lists[p] if p in strategy_lists else p for p in pieces))  # noqa: SIM401
     except UnknownName as error:
-        raise InvalidValue(
-            "strategies", error.value, f"{error.rule}; or the lists {', '.join(strategy_lists)}"
-        ) from None
+        raise InvalidValue("strategy", error.value, f"{error.rule}; or the lists {', '.join(strategy_lists)}") from None
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,23 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_a_result(engine_name: str, di
     assert result.train_seconds > 0
 
 
+def test_weights_that_blow_up_in_the_last_step_are_a_divergence(engine_name: str, digits: Subset) -> None:
+    # One step: its loss is that of the fresh network, and only validation sees what the step did.
+    settings = TrainingSettings(epochs=1, batch_size=130, image_size=8)
+    result = train(engine_name, digits, settings, optimizer="sgd", learning_rate=1e38).result
+    assert result.diverged
+    assert np.isfinite(result.records[0].train_loss)
+    assert result.best_valid_accuracy == 0
+
+
+def test_memory_is_measured_anew_for_each_training(engine_name: str, digits: Subset) -> None:
+    ballast = np.ones(400 * 2**20 // 8)
+    high = train(engine_name, digits, TrainingSettings(epochs=1, batch_size=130, image_size=8)).result
+    del ballast
+    low = train(engine_name, digits, TrainingSettings(epochs=1, batch_size=130, image_size=8)).result
+    assert low.peak_memory_mb < high.peak_memory_mb - 300
+
+
 @pytest.mark.parametrize(("optimizer", "rate"), [("adam", 0.003), ("sgd", 0.1), ("rmsprop", 0.003)])
 def test_every_optimizer_learns(engine_name: str, optimizer: str, rate: float) -> None:
     subset = choose_subset(load_dataset("digits"), parse_strategy("random:0.5"), seed=0)

@@ -83,6 +83,71 @@ def test_a_live_workers_run_is_left_alone(store: str) -> None:
         assert MlflowClient().get_run(run.id).info.status == "RUNNING"
 
 
+def test_a_run_that_died_while_it_was_ended_does_not_stay_running(store: str) -> None:
+    from proxyflow.tracking import names
+    from proxyflow.tracking.connection import connect
+    from proxyflow.tracking.owner import this_process
+    from proxyflow.tracking.runs import RunWriter
+
+    client = connect()
+    writer = RunWriter(client, "half ended")
+    host = this_process().split(" ")[0]
+    made = client.create_run(
+        writer.experiment_id,
+        tags={names.STUDY: "half ended", names.STATUS: "finished", names.OWNER: f"{host} 999999 1.0"},
+    )
+    assert writer.reap() == 1
+    run = client.get_run(made.info.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags[names.STATUS] == "finished"
+
+
+def test_a_success_that_cannot_be_written_is_none(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from proxyflow.tracking.connection import connect
+    from proxyflow.tracking.runs import Run, RunWriter
+
+    writer = RunWriter(connect(), "unwritten")
+    real = Run.set_tags
+
+    def refuse(self: Run, tags: dict[str, str]) -> None:
+        if tags.get("proxyflow.status") == "finished":
+            raise ConnectionError("gone")
+        real(self, tags)
+
+    monkeypatch.setattr(Run, "set_tags", refuse)
+    with pytest.raises(ConnectionError), writer.open("study", "x", "A run whose end cannot be written."):
+        pass
+
+
+@pytest.mark.parametrize(("deliver", "expected"), [(True, 1), (False, 0)])
+def test_signals_wait_until_an_end_is_written(deliver: bool, expected: int) -> None:
+    from proxyflow.tracking.runs import held_signals
+
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        with held_signals(deliver):
+            signal.raise_signal(signal.SIGTERM)
+            assert came == []
+        assert len(came) == expected
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_two_sweeps_of_one_study_share_the_work(store: str, grid_file: Path) -> None:
+    arguments = ["--study", "shared", "--grid", str(grid_file), "--strategies", "full", "--epochs", "2", *STUDY]
+    first = spawn(store, Path.cwd(), "sweep", *arguments)
+    wait_for_trainings(first, "shared", 1)
+    second = spawn(store, Path.cwd(), "sweep", *arguments)
+    for child in (first, second):
+        _, err = child.communicate(timeout=120)
+        assert child.returncode == 0, err
+    trainings = [run for run in runs("shared") if run.data.tags["proxyflow.kind"] == "training"]
+    keys = Counter(run.data.tags["proxyflow.run_key"] for run in trainings)
+    assert len(keys) == 4
+    assert set(keys.values()) == {1}
+
+
 def test_one_failed_training_fails_alone(entry: Entry, grid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from proxyflow.training.engine import get_engine
 

@@ -93,3 +93,33 @@ def test_a_server_that_is_not_there_is_said_soon(
         assert time.monotonic() - begun < 30
     finally:
         mlflow.set_tracking_uri(store)
+
+
+def test_a_server_that_answers_with_an_error_is_said_soon(
+    store: str, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Broken(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(503)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    broken = HTTPServer(("127.0.0.1", 0), Broken)
+    threading.Thread(target=broken.serve_forever, daemon=True).start()
+    uri = f"http://127.0.0.1:{broken.server_port}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    try:
+        begun = time.monotonic()
+        ended = entry("report")
+        assert ended.status == 2
+        assert "answers with status 503" in ended.err
+        assert time.monotonic() - begun < 15
+    finally:
+        broken.shutdown()
+        broken.server_close()
+        mlflow.set_tracking_uri(store)

@@ -206,6 +206,35 @@ def test_a_diverged_training_is_a_finished_result(entry: Entry) -> None:
     assert run.data.metrics["examples_seen"] < 3 * 1280
 
 
+def test_a_subset_of_fewer_epochs_trains_for_as_many(entry: Entry) -> None:
+    made = entry("materialize", "--strategy", "epochs:2", "--study", "short")
+    found = ID.search(made.out)
+    assert found
+    for strategy in ("full", "epochs:2", "epochs:1"):
+        ended = entry(
+            "train", *SMALL, "--epochs", "3", "--subset", found[1], "--strategy", strategy, "--study", "short"
+        )
+        assert ended.status == 0, ended.err
+    trained = {
+        (run.data.tags["proxyflow.strategy"], run.data.tags["proxyflow.epochs"])
+        for run in runs_of("short", kind="training")
+    }
+    assert trained == {("epochs:2", "2"), ("epochs:1", "1")}
+
+
+def test_a_strategy_by_held_out_loss_gets_its_folds(entry: Entry, grid_file: Path, tmp_path: Path) -> None:
+    arguments = ("--study", "folds", "--grid", str(grid_file), "--epochs", "1", *STUDY)
+    ended = entry("sweep", *arguments, "--strategies", "full,easiest:0.1,by=heldout_loss")
+    assert ended.status == 0, ended.err
+    assert runs_of("folds", kind="score")[0].data.params["holdout_folds"] == "5"
+    assert entry("report", "--study", "folds", "--out", str(tmp_path), "--bootstrap", "0").status == 0
+    kinds = set()
+    for run in runs_of("folds"):
+        assert tags_of(run) >= TAGS, run.info.run_name
+        kinds.add(run.data.tags["proxyflow.kind"])
+    assert kinds == {"study", "score", "subset", "training", "report"}
+
+
 def test_limits_stop_between_trainings(entry: Entry, grid_file: Path) -> None:
     arguments = ("--study", "limited", "--grid", str(grid_file), "--strategies", "full,random:0.1", *STUDY)
     ended = entry("sweep", *arguments, "--epochs", "1", "--max-hours", "0.0000001")

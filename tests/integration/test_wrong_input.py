@@ -50,6 +50,9 @@ NOWHERE = "0123456789abcdef0123456789abcdef"
         (["report", "--study", "nobody's"], ["study=nobody's", "does not exist"]),
         (["report", "--cost-basis", "money"], ["cost_basis=money", "train_seconds"]),
         (["report", "--good-fraction", "0"], ["good_fraction=0", "above 0"]),
+        (["main", "--out", "/proc/nowhere"], ["out=/proc/nowhere", "cannot be written"]),
+        (["sweep", "--precision", "fp16"], ["precision=fp16"]),
+        (["sweep", "--strategies", "papr"], ["strategy=papr", "lists demo, paper"]),
         (["main", "--preset", "huge"], ["preset=huge", "demo"]),
     ],
 )

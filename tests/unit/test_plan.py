@@ -33,7 +33,6 @@ PLANNED = PlannedTraining("digits", parse_strategy("random:0.1"), Hyperparameter
 
 def study(spelling: str = "random:0.1 full epochs:2", **changes: Any) -> StudySpec:
     fields: dict[str, Any] = {
-        "name": "study",
         "datasets": ("digits", "letters"),
         "strategies": parse_strategies(spelling),
         "grid": load_grid("demo"),

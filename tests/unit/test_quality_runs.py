@@ -125,7 +125,25 @@ def test_a_repetition_without_an_end_gives_way_to_one_with() -> None:
 def test_a_later_run_that_does_not_count_replaces_nothing(failed: dict[str, Any]) -> None:
     counted = count(training(run_id="good", end_time=1_000), training(**{"run_id": "bad", "end_time": 9_000, **failed}))
     assert ids(counted) == {"good"}
-    assert len(counted.notes) == 1
+    # A failure of what has finished before is no loss, and no news.
+    assert len(counted.notes) == (0 if "status" in failed else 1)
+
+
+def test_one_longer_training_does_not_change_what_the_target_is() -> None:
+    rows = [training("full", config=f"lr={n}", epochs=2) for n in range(3)]
+    counted = count(*rows, training("full", config="default", epochs=20), training("random:0.1", epochs=2))
+    assert counted.epochs == 2
+    assert len(counted.frame) == 4
+    assert "1 finished training(s) at other epoch counts" in counted.notes[0]
+
+
+def test_other_settings_are_told_from_repetitions() -> None:
+    same = [training(run_id="a", run_key="k", end_time=1), training(run_id="b", run_key="k", end_time=2)]
+    assert "1 training(s) are repetitions" in count(*same).notes[0]
+    other = [training(run_id="a", run_key="k", end_time=1), training(run_id="b", run_key="l", end_time=2)]
+    counted = count(*other)
+    assert ids(counted) == {"b"}
+    assert "1 training(s) were run again with other settings" in counted.notes[0]
 
 
 @pytest.mark.parametrize(
