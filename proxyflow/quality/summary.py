@@ -125,24 +125,9 @@ def measure_study(
     table = pd.DataFrame(rows)
     synthetic = table["strategy"].map(is_synthetic).to_numpy(dtype=bool)
     cost, quality = table["relative_cost"].to_numpy(), table["r2"].to_numpy()
-    usable = ~synthetic & np.isfinite(cost) & np.isfinite(quality) & (table["strategy"] != TARGET).to_numpy()
-    curve = PUBLISHED_CURVE if options.cost_curve == "published" else fit_curve(cost[~synthetic], quality[~synthetic])
-    if curve is None:
-        notes.append(
-            (
-                "",
-                "cost_adjusted_r2 is empty: the curve needs at least 3 proxies of different cost; cost_curve=published "
-                "uses the published one.",
-            )
-        )
-    elif curve is not PUBLISHED_CURVE and (known := int(usable.sum())) < FEW_PROXIES:
-        notes.append(
-            (
-                "",
-                f"the cost curve has 3 free coefficients and is fitted to {known} proxies: cost_adjusted_r2 is rough; "
-                "cost_curve=published uses the published one.",
-            )
-        )
+    curve, reason = _choose_curve(cost[~synthetic], quality[~synthetic], options)
+    if reason:
+        notes.append(("", reason))
     table["cost_adjusted_r2"] = np.nan if curve is None else quality - curve(cost)
     table["_order"] = (table["strategy"] != TARGET).astype(int)
     table = table.sort_values(["_order", "relative_cost", "strategy"], kind="stable", ascending=[True, False, True])
@@ -155,6 +140,24 @@ def measure_study(
         lasso=lasso_powers(cost[~synthetic], quality[~synthetic]),
         epochs=counted.epochs,
         notes=tuple(notes),
+    )
+
+
+def _choose_curve(cost: Floats, r2: Floats, options: QualityOptions) -> tuple[CostCurve | None, str]:
+    """The cost curve over strategies that are not synthetic, and what has to be said of it."""
+    if options.cost_curve == "published":
+        return PUBLISHED_CURVE, ""
+    curve = fit_curve(cost, r2)
+    advice = "cost_curve=published uses the published one."
+    if curve is None:
+        return None, f"cost_adjusted_r2 is empty: the curve needs at least 3 proxies of different cost; {advice}"
+    # The target is on the curve by construction, so it is no evidence for it.
+    proxies = int((np.isfinite(cost) & np.isfinite(r2)).sum()) - 1
+    if proxies >= FEW_PROXIES:
+        return curve, ""
+    return curve, (
+        f"the cost curve has 3 free coefficients and is fitted to {proxies} proxies: cost_adjusted_r2 is rough; "
+        f"{advice}"
     )
 
 

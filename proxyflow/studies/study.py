@@ -40,6 +40,15 @@ class Limits:
     max_hours: float | None = None
     max_cost_usd: float | None = None
 
+    def reached(self, lab: Lab, seconds: float) -> str:
+        """Which limit a study has reached after so many seconds, empty where none."""
+        cost = lab.cost_usd(seconds)
+        if self.max_hours is not None and seconds / 3600 >= self.max_hours:
+            return f"max_hours={self.max_hours:g} is reached"
+        if self.max_cost_usd is not None and cost is not None and cost >= self.max_cost_usd:
+            return f"max_cost_usd={self.max_cost_usd:g} is reached"
+        return ""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -244,12 +253,7 @@ def _execute(
     def within_limits() -> Iterator[PlannedTraining]:
         nonlocal stopped
         for training in left:
-            hours = (time.monotonic() - begun) / 3600
-            cost = lab.cost_usd(hours * 3600)
-            if limits.max_hours is not None and hours >= limits.max_hours:
-                stopped = f"max_hours={limits.max_hours:g} is reached"
-            elif limits.max_cost_usd is not None and cost is not None and cost >= limits.max_cost_usd:
-                stopped = f"max_cost_usd={limits.max_cost_usd:g} is reached"
+            stopped = limits.reached(lab, time.monotonic() - begun)
             if stopped:
                 return
             yield training

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from proxyflow.files import write_json
 from proxyflow.studies.lab import Lab, scratch
@@ -52,42 +53,14 @@ def train(
         The result and the run's id.
     """
     begun = time.perf_counter()
-    hyperparameters, settings = planned.hyperparameters, planned.settings
-    spec = TrainingSpec(hyperparameters, settings, planned.seed, planned.engine)
-    engine = get_engine(planned.engine)
-    tags = {
-        names.DATASET: subset.dataset,
-        names.DATASET_FINGERPRINT: subset.dataset_fingerprint,
-        names.STRATEGY: planned.strategy.canonical,
-        names.CONFIG: hyperparameters.name,
-        names.CONFIG_GROUP: hyperparameters.group,
-        names.SEED: planned.seed,
-        names.EPOCHS: settings.epochs,
-        names.SUBSET_FINGERPRINT: subset.fingerprint,
-        names.SUBSET_RUN: subset_run,
-        names.SCORE_RUN: subset.score_run or None,
-        names.RUN_KEY: key_of(lab, planned, subset),
-    }
+    settings = planned.settings
     note = (
-        f"{hyperparameters.arch} trained for {settings.epochs} epochs on {len(subset.train):,} examples of "
-        f"{subset.dataset} ({planned.strategy.canonical}) with configuration {hyperparameters.name}."
+        f"{planned.hyperparameters.arch} trained for {settings.epochs} epochs on {len(subset.train):,} examples of "
+        f"{subset.dataset} ({planned.strategy.canonical}) with configuration {planned.hyperparameters.name}."
     )
+    tags = _tags(lab, planned, subset, subset_run)
     with lab.writer.open("training", planned.title, note, tags, parent, main) as run:
-        run.log_params(
-            {
-                **dataclasses.asdict(hyperparameters),
-                **dataclasses.asdict(settings),
-                "image_size": settings.image_size or subset.image_size,
-                "precision": resolve_precision(settings.precision, lab.device).name,
-                "dataset": subset.dataset,
-                "strategy": planned.strategy.canonical,
-                "seed": planned.seed,
-                "engine": planned.engine,
-                "n_train": len(subset.train),
-                "n_valid": len(subset.valid),
-                "n_classes": len(subset.classes),
-            }
-        )
+        run.log_params(_params(lab, planned, subset))
         run.log_data(
             f"{subset.dataset} {subset.strategy}", subset.fingerprint, "training", subset_run, len(subset.train)
         )
@@ -98,29 +71,52 @@ def train(
                 on_share(1 / settings.epochs, f"epoch {record.epoch}, accuracy {record.valid_accuracy:.3f}")
 
         keep_best = save_model or register_model
-        trained = engine.train(subset, spec, lab.device, on_epoch, keep_best=keep_best)
+        spec = TrainingSpec(planned.hyperparameters, settings, planned.seed, planned.engine)
+        trained = get_engine(planned.engine).train(subset, spec, lab.device, on_epoch, keep_best=keep_best)
         result = trained.result
         run.log_params({"device": result.device, "precision_used": result.precision})
         if keep_best and trained.best_weights is not None:
             _log_weights(run, trained, planned, subset, save_model, register_model)
-        wall_seconds = time.perf_counter() - begun
-        run.log_metrics(
-            {
-                "best_valid_accuracy": result.best_valid_accuracy,
-                "final_valid_accuracy": result.final_valid_accuracy,
-                "best_epoch": float(result.best_epoch),
-                "train_seconds": result.train_seconds,
-                "setup_seconds": result.setup_seconds,
-                "wall_seconds": wall_seconds,
-                "examples_seen": float(result.examples_seen),
-                "train_flops": result.train_flops,
-                "examples_per_second": result.examples_per_second,
-                "peak_memory_mb": result.peak_memory_mb,
-                "cost_usd": lab.cost_usd(wall_seconds),
-            }
-        )
+        run.log_metrics(_metrics(lab, result, wall_seconds=time.perf_counter() - begun))
         run.set_tags({names.DIVERGED: str(result.diverged).lower()})
     return result, run.id
+
+
+def _tags(lab: Lab, planned: PlannedTraining, subset: Subset, subset_run: str) -> dict[str, Any]:
+    return {
+        names.DATASET: subset.dataset,
+        names.DATASET_FINGERPRINT: subset.dataset_fingerprint,
+        names.STRATEGY: planned.strategy.canonical,
+        names.CONFIG: planned.hyperparameters.name,
+        names.CONFIG_GROUP: planned.hyperparameters.group,
+        names.SEED: planned.seed,
+        names.EPOCHS: planned.settings.epochs,
+        names.SUBSET_FINGERPRINT: subset.fingerprint,
+        names.SUBSET_RUN: subset_run,
+        names.SCORE_RUN: subset.score_run or None,
+        names.RUN_KEY: key_of(lab, planned, subset),
+    }
+
+
+def _params(lab: Lab, planned: PlannedTraining, subset: Subset) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(planned.hyperparameters),
+        **dataclasses.asdict(planned.settings),
+        "image_size": planned.settings.image_size or subset.image_size,
+        "precision": resolve_precision(planned.settings.precision, lab.device).name,
+        "dataset": subset.dataset,
+        "strategy": planned.strategy.canonical,
+        "seed": planned.seed,
+        "engine": planned.engine,
+        "n_train": len(subset.train),
+        "n_valid": len(subset.valid),
+        "n_classes": len(subset.classes),
+    }
+
+
+def _metrics(lab: Lab, result: TrainingResult, wall_seconds: float) -> dict[str, float | None]:
+    measured = {"wall_seconds": wall_seconds, "cost_usd": lab.cost_usd(wall_seconds)}
+    return {name: measured[name] if name in measured else getattr(result, name) for name in names.RUN_METRICS}
 
 
 def _log_weights(
