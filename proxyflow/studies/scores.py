@@ -9,7 +9,7 @@ from proxyflow.data.catalog import Dataset
 from proxyflow.errors import UserError
 from proxyflow.files import write_json
 from proxyflow.progress import Progress
-from proxyflow.scoring.scorer import ScoringSpec, score_examples
+from proxyflow.scoring.scorer import Scoring, ScoringSpec, score_examples
 from proxyflow.scoring.table import ExampleScores
 from proxyflow.strategies import Strategy
 from proxyflow.studies.lab import Lab, scratch
@@ -111,7 +111,7 @@ def make_scores(
             {
                 "dataset": dataset.name,
                 **dataclasses.asdict(training.hyperparameters),
-                **{key: value for key, value in dataclasses.asdict(training.settings).items() if value},
+                **dataclasses.asdict(training.settings),
                 "seed": training.seed,
                 "engine": training.engine,
                 "repeats": spec.repeats,
@@ -128,37 +128,44 @@ def make_scores(
                     run.log_metrics({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
 
             scoring = score_examples(dataset, spec, lab.device, on_epoch)
-        with scratch() as folder:
-            scoring.scores.save(folder / names.SCORES_TABLE)
-            summary = scoring.summary() | {
-                "dataset": dataset.name,
-                "dataset_fingerprint": dataset.fingerprint,
-                "training": dataclasses.asdict(training),
-                "repeats": spec.repeats,
-                "holdout_folds": spec.holdout_folds,
-                "train_seconds": scoring.train_seconds,
-                "scoring_seconds": scoring.scoring_seconds,
-                "precision": scoring.results[0].precision,
-                "device": scoring.results[0].device,
-            }
-            write_json(folder / names.SCORES_SUMMARY, summary)
-            run.log_folder(folder, names.SCORES)
-        wall_seconds = time.perf_counter() - begun
-        best = scoring.results[0]
-        run.log_params({"precision_used": best.precision, "device": best.device})
-        run.log_metrics(
-            {
-                "best_valid_accuracy": best.best_valid_accuracy,
-                "final_valid_accuracy": best.final_valid_accuracy,
-                "train_seconds": scoring.train_seconds,
-                "scoring_seconds": scoring.scoring_seconds,
-                "wall_seconds": wall_seconds,
-                "examples_seen": float(sum(result.examples_seen for result in scoring.results)),
-                "train_flops": sum(result.train_flops for result in scoring.results),
-                "cost_usd": lab.cost_usd(wall_seconds),
-            }
-        )
+        _log_table(run, dataset, spec, scoring)
+        model = scoring.results[0]
+        run.log_params({"precision_used": model.precision, "device": model.device})
+        run.log_metrics(_metrics(lab, scoring, wall_seconds=time.perf_counter() - begun))
         scores = ExampleScores(scoring.scores.frame, run.id)
     lab.scores[run.id] = scores
     lab.say(f"scores of {dataset.name}: made in run {run.id}, {scoring.train_seconds:.1f} s of training")
     return scores
+
+
+def _log_table(run: Run, dataset: Dataset, spec: ScoringSpec, scoring: Scoring) -> None:
+    """Logs the score table and a summary of it."""
+    summary = scoring.summary() | {
+        "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "training": dataclasses.asdict(spec.training),
+        "repeats": spec.repeats,
+        "holdout_folds": spec.holdout_folds,
+        "train_seconds": scoring.train_seconds,
+        "scoring_seconds": scoring.scoring_seconds,
+        "precision": scoring.results[0].precision,
+        "device": scoring.results[0].device,
+    }
+    with scratch() as folder:
+        scoring.scores.save(folder / names.SCORES_TABLE)
+        write_json(folder / names.SCORES_SUMMARY, summary)
+        run.log_folder(folder, names.SCORES)
+
+
+def _metrics(lab: Lab, scoring: Scoring, wall_seconds: float) -> dict[str, float | None]:
+    """What all scoring models cost together; accuracies are the first model's, as its epochs are."""
+    return {
+        "best_valid_accuracy": scoring.results[0].best_valid_accuracy,
+        "final_valid_accuracy": scoring.results[0].final_valid_accuracy,
+        "train_seconds": scoring.train_seconds,
+        "scoring_seconds": scoring.scoring_seconds,
+        "wall_seconds": wall_seconds,
+        "examples_seen": float(sum(result.examples_seen for result in scoring.results)),
+        "train_flops": sum(result.train_flops for result in scoring.results),
+        "cost_usd": lab.cost_usd(wall_seconds),
+    }

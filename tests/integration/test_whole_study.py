@@ -66,11 +66,25 @@ def artifact(run: Run, path: str, folder: Path) -> Path:
 
 
 def test_train_makes_all_it_needs_and_says_so(entry: Entry, tmp_path: Path) -> None:
-    ended = entry("score", *SMALL, "--epochs", "1", "--repeats", "2", "--holdout-folds", "2", "--study", "parts")
+    ended = entry(
+        "score",
+        *SMALL,
+        "--epochs",
+        "1",
+        "--repeats",
+        "2",
+        "--holdout-folds",
+        "2",
+        "--weight-decay",
+        "0",
+        "--study",
+        "parts",
+    )
     assert ended.status == 0, ended.err
     score = runs_of("parts", kind="score")[0]
     assert tags_of(score) >= TAGS
     assert score.data.tags["proxyflow.status"] == "finished"
+    assert score.data.params["weight_decay"] == "0.0", "a setting of zero is a setting"
     frame = pd.read_parquet(artifact(score, "scores/scores.parquet", tmp_path))
     assert len(frame) == 1297
     assert frame["example_id"].tolist() == list(range(1297))
