@@ -8,11 +8,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from proxyflow.data.catalog import datasets
+from proxyflow.data.catalog import DATA_VARIABLE, DataOptions, canonical_name
+from proxyflow.data.catalog import spelling as dataset_spelling
+from proxyflow.data.sources import datasets
 from proxyflow.errors import InvalidValue, ProxyflowError, Terminated, UserError, one_line
 from proxyflow.settings import Choice, Number, OptionalValue, Rule, TrueFalse, settings_of
 from proxyflow.strategies import spelling, strategies
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from proxyflow.studies.plan import StudySpec
 
 F = TypeVar("F", bound=Callable[..., Any])
-NONE = "none"
+NONE, AUTO = "none", "auto"
 
 
 class Ruled(click.ParamType[Any]):
@@ -101,8 +104,16 @@ STUDY = click.option(
     help="The study, which is the MLflow experiment of that name. auto is the experiment that MLflow has active "
     "(mlflow run --experiment-name, or MLFLOW_EXPERIMENT_NAME; else Default).",
 )
+DATASET_NAMES = ", ".join(dataset_spelling(name, source) for name, source in datasets.items())
 DATASET = click.option(
-    "--dataset", default="digits", show_default=True, help=f"Data set, one of {', '.join(datasets)}."
+    "--dataset",
+    default="digits",
+    show_default=True,
+    help=f"Data set, one of {DATASET_NAMES}, or NAME@N, a fixed part of it with N training examples; see Data sets "
+    "below.",
+)
+DATASETS = "\b\nData sets:\n" + "\n".join(
+    f"  {dataset_spelling(name, source)}\n      {source.description}" for name, source in datasets.items()
 )
 STRATEGY_HELP = "Which examples to train on; see Strategies below."
 STRATEGIES = "\b\nStrategies:\n" + "\n".join(f"  {spelling(cls)}\n      {cls.summary}" for cls in strategies.values())
@@ -123,6 +134,27 @@ PRICE = ruled_option(
 )
 
 
+def data_options(function: F) -> F:
+    """The options that say where data sets are and how strict their reading is."""
+    function = switch(
+        "skip_bad", "leave out image files that cannot be used, and count them, instead of refusing them"
+    )(function)
+    return click.option(
+        "--data-dir",
+        default=AUTO,
+        show_default=True,
+        metavar="FOLDER",
+        help="Where data sets are looked for and downloaded to. auto: the variable "
+        f"{DATA_VARIABLE}, else ~/.cache/proxyflow.",
+    )(function)
+
+
+def take_data_options(options: dict[str, Any]) -> DataOptions:
+    """Moves what `data_options` gave out of the parsed options."""
+    data_dir = options.pop("data_dir")
+    return DataOptions(None if data_dir in ("", AUTO) else Path(data_dir), options.pop("skip_bad"))
+
+
 ENGINE = ruled_option("engine", DEFAULT_ENGINE, Choice(tuple(engines)), "code that trains")
 
 
@@ -138,13 +170,14 @@ def parse_list(name: str, text: str) -> tuple[str, ...]:
     return items
 
 
-def parse_dataset(name: str) -> str:
-    """A data set's name, checked against the catalog before anything else happens."""
-    datasets[name]
-    return name
+def parse_datasets(text: str) -> tuple[str, ...]:
+    """Data sets separated by commas, checked against the catalog before anything else happens."""
+    # A path may hold spaces, names hold none.
+    names = [part.strip() for part in text.split(",") if part.strip()] if ":" in text else parse_list("datasets", text)
+    return tuple(dict.fromkeys(map(canonical_name, names)))
 
 
-def open_lab(study: str, price_per_hour: float | None = None) -> Lab:
+def open_lab(study: str, data: DataOptions, price_per_hour: float | None = None) -> Lab:
     """Connects to the tracking server and picks the device; imports torch and mlflow."""
     from proxyflow.studies.lab import Lab
     from proxyflow.tracking.connection import connect, resolve_study
@@ -153,7 +186,7 @@ def open_lab(study: str, price_per_hour: float | None = None) -> Lab:
 
     client = connect()
     writer = RunWriter(client, resolve_study(client, study))
-    return Lab(client, writer, pick_device(), price_per_hour)
+    return Lab(client, writer, pick_device(), price_per_hour, data=data)
 
 
 def command(name: str, help: str, example: str, more: str = "") -> Callable[[Callable[..., None]], click.Command]:

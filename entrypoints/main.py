@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import click
 
 from entrypoints import _cli
+from proxyflow.data.catalog import parse_request
 from proxyflow.errors import TrainingFailed
 from proxyflow.studies.executors import executors
 from proxyflow.studies.plan import StudySpec, common_configuration
@@ -18,8 +22,10 @@ from proxyflow.training.grids import load_grid
     "Runs a whole small study, from scoring to report: scores the examples, makes the proxies, trains every "
     "configuration on the target and on each proxy, and reports how well each proxy predicted the target.",
     "--dataset digits --preset demo",
+    _cli.DATASETS,
 )
 @_cli.DATASET
+@_cli.data_options
 @click.option(
     "--preset",
     default="demo",
@@ -30,11 +36,20 @@ from proxyflow.training.grids import load_grid
 @click.option(
     "--out", default="report", show_default=True, help="Folder for the page, figures and tables; a folder per study."
 )
-def main(dataset: str, preset: str, study: str, out: str) -> None:
+def main(dataset: str, preset: str, study: str, out: str, **options: Any) -> None:
     chosen = presets[preset]
     configurations = load_grid(chosen.grid)
+    request = parse_request(dataset)
+    lab = _cli.open_lab(study, _cli.take_data_options(options))
+    from proxyflow.report.run import ReportOptions, check_out, make_report
+    from proxyflow.studies.study import Limits, run_study
+
+    check_out(out, lab.writer.study)
+    if request.part is None and len(lab.dataset(request.name).train) > chosen.max_examples:
+        request = dataclasses.replace(request, part=chosen.max_examples)
+        lab.say(f"preset {preset} uses a part of it: dataset={request.name}")
     spec = StudySpec(
-        datasets=(_cli.parse_dataset(dataset),),
+        datasets=(request.name,),
         strategies=load_strategies(chosen.strategies),
         grid=configurations,
         settings=chosen.settings,
@@ -43,11 +58,6 @@ def main(dataset: str, preset: str, study: str, out: str) -> None:
         scoring_configuration=common_configuration(configurations),
         scoring=chosen.settings,
     )
-    lab = _cli.open_lab(study)
-    from proxyflow.report.run import ReportOptions, check_out, make_report
-    from proxyflow.studies.study import Limits, run_study
-
-    check_out(out, lab.writer.study)
     failure = None
     try:
         run_study(lab, spec, executors["local"], Limits())

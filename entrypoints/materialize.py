@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from entrypoints import _cli
+from proxyflow.data.catalog import canonical_name
 from proxyflow.strategies import parse_strategy
 
 
@@ -13,17 +16,18 @@ from proxyflow.strategies import parse_strategy
     "Selects a subset of a data set by a strategy and logs it as a self-contained artifact (parquet with encoded "
     "images, a manifest with checksums, the validation set with it).",
     "--dataset digits --strategy random:0.1",
-    _cli.STRATEGIES,
+    f"{_cli.DATASETS}\n\n{_cli.STRATEGIES}",
 )
 @_cli.DATASET
+@_cli.data_options
 @click.option("--strategy", default="random:0.1", show_default=True, help=_cli.STRATEGY_HELP)
 @_cli.SCORES
 @_cli.SEED
 @_cli.STUDY
-def materialize(dataset: str, strategy: str, scores: str, seed: int, study: str) -> None:
+def materialize(dataset: str, strategy: str, scores: str, seed: int, study: str, **options: Any) -> None:
     parsed = parse_strategy(strategy)
-    _cli.parse_dataset(dataset)
-    lab = _cli.open_lab(study)
+    dataset = canonical_name(dataset)
+    lab = _cli.open_lab(study, _cli.take_data_options(options))
     from proxyflow.studies.scores import chosen_scores
     from proxyflow.studies.subsets import make_subset
 

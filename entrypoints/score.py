@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from entrypoints import _cli
+from proxyflow.data.catalog import canonical_name
 from proxyflow.settings import Number
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
@@ -15,8 +16,10 @@ from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
     "example is to it: loss, margin, entropy, EL2N, forgetting events. The strategies easiest and hardest choose by "
     "these.",
     "--dataset digits --arch xresnet18 --epochs 3",
+    _cli.DATASETS,
 )
 @_cli.DATASET
+@_cli.data_options
 @_cli.ruled_option("repeats", 1, Number(low=1, whole=True, example="3"), "trainings whose scores are averaged")
 @_cli.ruled_option(
     "holdout_folds",
@@ -32,10 +35,10 @@ from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 def score(dataset: str, repeats: int, holdout_folds: int, study: str, **options: Any) -> None:
     from proxyflow.errors import InvalidValue
 
-    _cli.parse_dataset(dataset)
+    dataset = canonical_name(dataset)
     if holdout_folds == 1:
         raise InvalidValue("holdout_folds", 1, "one fold leaves nothing to train on; use 0, or 2 and more")
-    lab = _cli.open_lab(study, options.pop("price_per_hour"))
+    lab = _cli.open_lab(study, _cli.take_data_options(options), options.pop("price_per_hour"))
     settings = _cli.training_settings_of(options)
     _cli.check_precision(lab, settings)
     from proxyflow.scoring.scorer import ScoringSpec

@@ -23,9 +23,15 @@ LIMIT = OptionalValue(Number(low=0, above=True, example="8"), _cli.NONE)
     "command after an interruption resumes. Scores and subsets are made first, then, configuration by configuration, "
     "the target and its proxies.",
     "--study mine --datasets digits --strategies full,easiest:0.25,random:0.25 --grid demo --epochs 2",
-    _cli.STRATEGIES,
+    f"{_cli.DATASETS}\n\n{_cli.STRATEGIES}",
 )
-@click.option("--datasets", default="digits", show_default=True, help="Data sets, separated by commas.")
+@click.option(
+    "--datasets",
+    default="digits",
+    show_default=True,
+    help=f"Data sets, separated by commas, of {_cli.DATASET_NAMES}; see Data sets below.",
+)
+@_cli.data_options
 @click.option(
     "--strategies",
     default="demo",
@@ -53,7 +59,7 @@ def sweep(
 ) -> None:
     from proxyflow.errors import InvalidValue
 
-    names = tuple(_cli.parse_dataset(name) for name in _cli.parse_list("datasets", datasets))
+    names = _cli.parse_datasets(datasets)
     parsed_seeds = tuple(
         dict.fromkeys(int(_cli.SEED_RULE.parse("seeds", seed)) for seed in _cli.parse_list("seeds", seeds))
     )
@@ -73,7 +79,7 @@ def sweep(
         scoring_configuration=common_configuration(configurations),
         scoring=settings,
     )
-    lab = _cli.open_lab(study, price)
+    lab = _cli.open_lab(study, _cli.take_data_options(options), price)
     _cli.check_precision(lab, settings)
     _cli.run_or_forecast(lab, spec, executor, options["dry_run"], options["max_hours"], options["max_cost_usd"])
 

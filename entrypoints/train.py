@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from entrypoints import _cli
+from proxyflow.data.catalog import canonical_name
 from proxyflow.errors import InvalidValue
 from proxyflow.progress import Progress
 from proxyflow.strategies import Full, Strategy, parse_strategy
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     "Trains one model on one subset and logs accuracies and cost. The subset is a subset run's, or it is chosen from "
     "a data set by a strategy; what that needs (scores, the subset) is found on the tracking server or made.",
     "--dataset digits --strategy easiest:0.1 --learning-rate 0.01",
-    _cli.STRATEGIES,
+    f"{_cli.DATASETS}\n\n{_cli.STRATEGIES}",
 )
 @click.option(
     "--subset",
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     help="Id of a subset run to train on; it decides data set and strategy. none: choose by --dataset and --strategy.",
 )
 @_cli.DATASET
+@_cli.data_options
 @click.option("--strategy", default="full", show_default=True, help=_cli.STRATEGY_HELP)
 @_cli.SCORES
 @_cli.settings_options(Hyperparameters, TrainingSettings)
@@ -44,10 +46,10 @@ def train(
     subset: str, dataset: str, strategy: str, scores: str, save_model: bool, log_model: bool, study: str, **options: Any
 ) -> None:
     parsed = parse_strategy(strategy)
-    _cli.parse_dataset(dataset)
+    dataset = canonical_name(dataset)
     hyperparameters = _cli.hyperparameters_of(options)
     settings = _cli.training_settings_of(options)
-    lab = _cli.open_lab(study, options["price_per_hour"])
+    lab = _cli.open_lab(study, _cli.take_data_options(options), options["price_per_hour"])
     from proxyflow.studies.plan import PlannedTraining
     from proxyflow.studies.trainings import train as train_run
 

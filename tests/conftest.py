@@ -19,6 +19,15 @@ for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", 
     os.environ.pop(name, None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory of the session's own: nothing of the developer's is read, written or downloaded to."""
+    folder = tmp_path_factory.mktemp("data")
+    os.environ["PROXYFLOW_DATA_DIR"] = str(folder)
+    os.environ.pop("PROXYFLOW_CACHE_DIR", None)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A tracking store of the module's own, set as MLflow's."""

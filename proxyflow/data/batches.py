@@ -1,74 +1,236 @@
-"""Batches made on the device from images that were copied to it once.
-
-Every random choice is keyed by (seed, stream, epoch) and drawn per example, so the batch size does not
-change what an example looks like.
-"""
+"""Batches made on the device from images that were copied to it once, for all subsets of a data set."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from proxyflow.data.images import ImageSet
+from proxyflow.data import augment
+from proxyflow.data.images import ImageSet, ImageStore
+from proxyflow.data.resize import Buffer, crop_resize
 from proxyflow.seeds import stream_seed
 
 VALID_BATCH = 256
+RESIZED_TOGETHER = 4096
+
+# A store lives on the device if it takes at most this share of the memory that is free there.
+DEVICE_SHARE = 0.5
+
+# Validation images are brought to so much more than the training size, of which the middle is kept (fastai's
+# RandomResizedCrop, val_xtra).
+VALID_EXTRA = 0.14
+
+
+@dataclass(frozen=True)
+class View:
+    """How images reach a model.
+
+    Attributes:
+        image_size: side in pixels.
+        crop: one of `augment.CROPS`.
+        mean, std: per channel in 0..1.
+    """
+
+    image_size: int
+    crop: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class DeviceImages:
-    """Images at the size they are trained on, with labels counted from 0 within the trained classes.
+class Shown:
+    """Which images are shown how, in the place where the pixels are.
 
     Attributes:
-        images: `(n, channels, size, size) uint8`.
-        labels: `(n,) int64`.
-        mean, std: `(1, channels, 1, 1) float32`, for pixels in 0..255.
+        rows: `(n,) int64`, images of the store.
+        boxes: `(n, 4) int64`, see `augment.Looks`.
+        flips: `(n,) bool`.
+        reach: height and width that no box exceeds.
     """
 
-    images: Tensor
-    labels: Tensor
-    mean: Tensor
-    std: Tensor
+    rows: Tensor
+    boxes: Tensor
+    flips: Tensor
+    reach: tuple[int, int]
+
+    def part(self, index: Tensor) -> Shown:
+        """Some of them."""
+        return Shown(self.rows[index], self.boxes[index], self.flips[index], self.reach)
+
+
+class Canvas(Protocol):
+    """A store's images, ready to be shown at one size.
+
+    Attributes:
+        place: where its pixels are; the device, or the host where they do not fit.
+    """
+
+    place: torch.device
+
+    def plain(self, sizes: NDArray[np.int32]) -> NDArray[np.int64]:
+        """`(n, 4)` boxes that show images of these sizes without augmentation."""
+        ...
+
+    def show(self, shown: Shown, plain: bool) -> Tensor:
+        """`(b, size, size, channels) uint8` in `place`."""
+        ...
+
+
+class PaddedCanvas:
+    """Images resized and padded beforehand, so that a crop of them only has to be copied."""
+
+    def __init__(self, store: ImageStore, image_size: int, device: torch.device) -> None:
+        self.size, self.padding = image_size, augment.padding_of(image_size)
+        side = image_size + 2 * self.padding
+        self.place = place_for(len(store) * side * side * store.channels, device)
+        inner = slice(self.padding, self.padding + image_size)
+        pixels = torch.zeros(len(store), side, side, store.channels, dtype=torch.uint8)
+        # Images of one size, which these mostly are, are resized many at a time.
+        for size in np.unique(store.sizes, axis=0):
+            rows = np.flatnonzero((store.sizes == size).all(axis=1))
+            for some in np.split(rows, range(RESIZED_TOGETHER, len(rows), RESIZED_TOGETHER)):
+                images = torch.from_numpy(np.stack([store.image(int(row)) for row in some]))
+                if tuple(size) != (image_size, image_size):
+                    planes = images.permute(0, 3, 1, 2)
+                    planes = F.interpolate(planes, size=(image_size, image_size), mode="bilinear", antialias=True)
+                    images = planes.permute(0, 2, 3, 1)
+                pixels[torch.from_numpy(some), inner, inner] = images
+        self.pixels = pixels.to(self.place)
+
+    def plain(self, sizes: NDArray[np.int32]) -> NDArray[np.int64]:
+        return np.tile([self.padding, self.padding, self.size, self.size], (len(sizes), 1))
+
+    def show(self, shown: Shown, plain: bool) -> Tensor:
+        steps = torch.arange(self.size, device=self.place)
+        ys = shown.boxes[:, 0, None] + steps
+        xs = shown.boxes[:, 1, None] + torch.where(shown.flips[:, None], steps.flip(0), steps)
+        return self.pixels[shown.rows[:, None, None], ys[:, :, None], xs[:, None]]
+
+
+class NativeCanvas:
+    """Images at their native sizes, resized as they are shown."""
+
+    def __init__(self, store: ImageStore, image_size: int, device: torch.device) -> None:
+        self.size = image_size
+        self.margin = math.ceil(image_size * VALID_EXTRA / 8) * 8 // 2
+        self.place = place_for(len(store.pixels), device)
+        self.buffer = Buffer(
+            torch.from_numpy(store.pixels).to(self.place),
+            torch.from_numpy(store.offsets).to(self.place),
+            torch.from_numpy(store.sizes[:, 1].astype(np.int64)).to(self.place),
+            store.channels,
+        )
+
+    def plain(self, sizes: NDArray[np.int32]) -> NDArray[np.int64]:
+        return np.concatenate([np.zeros_like(sizes), sizes], axis=1).astype(np.int64)
+
+    def show(self, shown: Shown, plain: bool) -> Tensor:
+        margin = self.margin if plain else 0
+        return crop_resize(self.buffer, shown.rows, shown.boxes, shown.flips, self.size, margin, shown.reach)
+
+
+CANVASES: dict[str, type[PaddedCanvas] | type[NativeCanvas]] = {"padded": PaddedCanvas, "resized": NativeCanvas}
+_canvases: WeakKeyDictionary[ImageStore, dict[tuple[str, int, torch.device], Canvas]] = WeakKeyDictionary()
+
+
+def canvas_of(store: ImageStore, crop: str, image_size: int, device: torch.device) -> Canvas:
+    """The store's canvas, made once; every subset and every training of a process shares it."""
+    made = _canvases.setdefault(store, {})
+    key = (crop, image_size, device)
+    if key not in made:
+        made[key] = CANVASES[crop](store, image_size, device)
+    return made[key]
+
+
+def place_for(n_bytes: int, device: torch.device) -> torch.device:
+    """The device where that many bytes take at most half of its free memory, else the host.
+
+    What stays on the host is a memory map where the store is one, and each batch is made there and then copied.
+    """
+    if device.type != "cuda":
+        return device
+    free, _ = torch.cuda.mem_get_info(device)
+    return device if n_bytes <= DEVICE_SHARE * free else torch.device("cpu")
+
+
+class DeviceImages:
+    """The images of a set as a model sees them, with labels counted from 0 within the trained classes.
+
+    Args:
+        classes: the labels that are trained on, sorted.
+        dtype: what the model computes in.
+        layout: memory format of batches; channels-last is how pixels are stored, and how GPUs compute.
+
+    Attributes:
+        labels: `(n,) int64` on the device.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        classes: Sequence[int],
+        view: View,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        layout: torch.memory_format = torch.channels_last,
+    ) -> None:
+        self.images, self.view, self.device, self.dtype, self.layout = images, view, device, dtype, layout
+        self.canvas = canvas_of(images.store, view.crop, view.image_size, device)
+        self.labels = torch.from_numpy(np.searchsorted(np.asarray(classes), images.labels)).to(device)
+        # Over a row of pixels, channels fastest: long rows are what vector instructions like.
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device=device).repeat(view.image_size) * 255
+            for values in (view.mean, view.std)
+        )
+        self.scale, self.shift = 1 / std, -mean / std
+        n = len(images)
+        self._plain = self._shown(augment.Looks(self.canvas.plain(images.sizes), np.zeros(n, dtype=bool)))
 
     def __len__(self) -> int:
         return len(self.images)
 
-    @staticmethod
-    def load(
-        images: ImageSet,
-        classes: Sequence[int],
-        image_size: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        device: torch.device,
-    ) -> DeviceImages:
-        """Copies images to the device and brings them to `image_size` (bilinear) there."""
-        pixels = torch.from_numpy(np.ascontiguousarray(images.images)).to(device).permute(0, 3, 1, 2)
-        if pixels.shape[2:] != (image_size, image_size):
-            enlarged = F.interpolate(pixels.float(), size=(image_size, image_size), mode="bilinear", antialias=True)
-            pixels = enlarged.round_().clamp_(0, 255).to(torch.uint8)
-        labels = torch.from_numpy(np.searchsorted(np.asarray(classes), images.labels)).to(device)
-        shape = (1, len(mean), 1, 1)
-        return DeviceImages(
-            pixels,
-            labels,
-            torch.tensor(mean, device=device).reshape(shape) * 255,
-            torch.tensor(std, device=device).reshape(shape) * 255,
-        )
-
     def batch(self, index: Tensor) -> Tensor:
-        """Normalised `(len(index), 3, size, size) float32`; grey images are repeated to 3 channels."""
-        x = (self.images[index].float() - self.mean) / self.std
-        return x if x.shape[1] == 3 else x.expand(-1, 3, -1, -1)
+        """Images at positions without augmentation: `(len(index), 3, size, size)`, normalised; grey is repeated."""
+        return self._normalised(self.canvas.show(self._plain.part(index.to(self.canvas.place)), plain=True))
+
+    def epoch(self, seed: int, epoch: int, flip_probability: float) -> Shown:
+        """How every image looks in one epoch of a training."""
+        view = self.view
+        drawn = augment.looks(
+            view.crop, seed, epoch, self.images.example_ids, self.images.sizes, view.image_size, flip_probability
+        )
+        return self._shown(drawn)
+
+    def augmented(self, shown: Shown, index: Tensor) -> Tensor:
+        """Images at positions as they look in an epoch, else as `batch`."""
+        return self._normalised(self.canvas.show(shown.part(index.to(self.canvas.place)), plain=False))
+
+    def _shown(self, looks: augment.Looks) -> Shown:
+        reach = looks.boxes[:, 2:].max(axis=0, initial=1)
+        arrays = (self.images.rows, looks.boxes, looks.flips)
+        rows, boxes, flips = (torch.from_numpy(array).to(self.canvas.place) for array in arrays)
+        return Shown(rows, boxes, flips, (int(reach[0]), int(reach[1])))
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        pixels = pixels.to(self.device, non_blocking=True)
+        rows = torch.addcmul(self.shift, pixels.flatten(2).float(), self.scale).to(self.dtype)
+        x = rows.view(pixels.shape).permute(0, 3, 1, 2)
+        if x.shape[1] != 3:
+            x = x.expand(-1, 3, -1, -1)
+        return x.contiguous(memory_format=self.layout)
 
 
 class TrainBatches:
-    """Shuffled, flipped batches; each pass over it is the next epoch.
+    """Shuffled, augmented batches; each pass over it is the next epoch.
 
     The last, smaller batch of an epoch is left out, as its batch-norm statistics would differ; where all
     examples are fewer than a batch they are one batch.
@@ -89,30 +251,22 @@ class TrainBatches:
         return len(self.data) // self.batch_size
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        data, device = self.data, self.data.images.device
-        order = torch.randperm(len(data), generator=self._generator("data")).to(device)
-        chance = torch.rand(len(data), generator=self._generator("augment"))
-        flipped = (chance < self.flip_probability).to(device)
+        data = self.data
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, "data", self.epoch))
+        order = torch.randperm(len(data), generator=generator).to(data.device)
+        shown = data.epoch(self.seed, self.epoch, self.flip_probability)
         self.epoch += 1
         for step in range(len(self)):
             self.index = order[step * self.batch_size : (step + 1) * self.batch_size]
-            x = data.batch(self.index)
-            if self.flip_probability:
-                x = torch.where(flipped[self.index, None, None, None], x.flip(3), x)
-            yield x.contiguous(), data.labels[self.index]
-
-    def _generator(self, stream: str) -> torch.Generator:
-        return torch.Generator().manual_seed(stream_seed(self.seed, stream, self.epoch))
+            yield data.augmented(shown, self.index), data.labels[self.index]
 
 
 class ValidBatches:
     """The validation examples in fixed order, prepared once."""
 
     def __init__(self, data: DeviceImages) -> None:
-        everything = torch.arange(len(data), device=data.images.device)
-        self.batches = [
-            (data.batch(part).contiguous(), data.labels[part]) for part in torch.split(everything, VALID_BATCH)
-        ]
+        everything = torch.arange(len(data), device=data.device)
+        self.batches = [(data.batch(part), data.labels[part]) for part in torch.split(everything, VALID_BATCH)]
 
     def __len__(self) -> int:
         return len(self.batches)

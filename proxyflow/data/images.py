@@ -1,44 +1,155 @@
-"""Labelled images in memory, identified by their content so that no order or path matters."""
+"""Labelled images, decoded and identified by their content so that no order or path matters."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proxyflow.data.decode import BadImage, decode_image, encode_png
+
+DIGEST_BYTES = 32
+
+
+def digest_of(image: NDArray[np.uint8]) -> bytes:
+    """SHA-256 of an image's shape and pixels: what it is known by, wherever it came from."""
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
+
+
+@dataclass(frozen=True, eq=False)
+class ImageStore:
+    """Decoded images of any sizes, one behind the other in one flat buffer.
+
+    The buffer may be a memory map of a file (see `cache`), which processes share. Every subset of a data set
+    is an index into the same store.
+
+    Attributes:
+        pixels: `(bytes,) uint8`; an image is its `height * width * channels` bytes in row order.
+        offsets: `(n,) int64`, where each image begins in `pixels`.
+        sizes: `(n, 2) int32`, height and width of each image as it is stored, which is its native size.
+        channels: 1 (grey) or 3 (RGB), the same for all.
+        digests: `(n, 32) uint8`, see `digest_of`.
+        original_sizes: `(n, 2) int32`, height and width as the file states them, before its EXIF rotation.
+        files: the file of each image relative to `root`; empty where the source has no file per image.
+    """
+
+    pixels: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+    channels: int
+    digests: NDArray[np.uint8]
+    original_sizes: NDArray[np.int32]
+    files: tuple[str, ...] = ()
+    root: Path | None = None
+
+    @staticmethod
+    def of(images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> ImageStore:
+        """A store in memory of `(height, width, channels) uint8` images."""
+        assert len(images) == 0 or images[0].ndim == 3, "an image is (h, w, c)"
+        assert all(image.dtype == np.uint8 for image in images), "pixels are bytes"
+        channels = images[0].shape[2] if len(images) else 1
+        sizes = np.array([image.shape[:2] for image in images], dtype=np.int32).reshape(-1, 2)
+        pixels = (
+            np.ascontiguousarray(images).reshape(-1)
+            if isinstance(images, np.ndarray)
+            else np.concatenate([image.reshape(-1) for image in images] or [np.empty(0, dtype=np.uint8)])
+        )
+        digests = np.frombuffer(b"".join(map(digest_of, images)), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
+        return ImageStore(pixels, offsets_of(sizes, channels), sizes, channels, digests, sizes)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def image(self, row: int) -> NDArray[np.uint8]:
+        """`(height, width, channels)`, a view of the buffer."""
+        height, width = (int(side) for side in self.sizes[row])
+        begin = int(self.offsets[row])
+        end = begin + height * width * self.channels
+        return self.pixels[begin:end].reshape(height, width, self.channels)
+
+    def encoded(self, row: int) -> tuple[bytes, str]:
+        """An image's file: the original bytes where it came from a file that is unchanged, else a PNG.
+
+        Returns:
+            the bytes, and the suffix of their format.
+        """
+        if self.root is not None and self.files:
+            path = self.root / self.files[row]
+            try:
+                data = path.read_bytes()
+                if digest_of(decode_image(data, self.channels)) == self.digests[row].tobytes():
+                    return data, path.suffix.lower()
+            except (OSError, BadImage):
+                pass  # the file went away or was changed since; its pixels are still here
+        return encode_png(self.image(row)), ".png"
+
+
+def offsets_of(sizes: NDArray[np.int32], channels: int) -> NDArray[np.int64]:
+    """`(n,)` where each image begins when all lie one behind the other."""
+    lengths = sizes.astype(np.int64).prod(axis=1) * channels
+    return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64) if len(sizes) else np.empty(0, np.int64)
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images of one size with their labels.
+    """Some of a store's images with their labels.
 
     Attributes:
-        images: `(n, height, width, channels) uint8`, 1 channel (grey) or 3 (RGB).
+        store: where the pixels are.
+        rows: `(n,) int64`, which of the store's images these are.
         labels: `(n,) int64`, index into the data set's class names.
         example_ids: `(n,) int64`, position in the data set's own order.
     """
 
-    images: NDArray[np.uint8]
+    store: ImageStore = field(repr=False)
+    rows: NDArray[np.int64]
     labels: NDArray[np.int64]
     example_ids: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        n = len(self.images)
-        assert self.images.ndim == 4, "images are (n, h, w, c)"
-        assert self.images.dtype == np.uint8, "pixels are bytes"
-        assert self.labels.shape == self.example_ids.shape == (n,), "one label and id per image"
+        assert self.rows.shape == self.labels.shape == self.example_ids.shape, "one label and id per image"
+
+    @staticmethod
+    def of(
+        images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        example_ids: NDArray[np.int64],
+    ) -> ImageSet:
+        """A set with a store of its own."""
+        return ImageSet(ImageStore.of(images), np.arange(len(images), dtype=np.int64), labels, example_ids)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.rows)
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        return self.store.channels
+
+    @property
+    def sizes(self) -> NDArray[np.int32]:
+        """`(n, 2)` height and width of each image."""
+        return self.store.sizes[self.rows]
+
+    def image(self, position: int) -> NDArray[np.uint8]:
+        """`(height, width, channels)`, a view of the store."""
+        return self.store.image(int(self.rows[position]))
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """`(n, height, width, channels)`, a copy; for sets whose images all have one size."""
+        return np.stack([self.image(position) for position in range(len(self))])
 
     @cached_property
     def content_hashes(self) -> NDArray[np.str_]:
         """`(n,)` SHA-256 of each image's shape and pixels, in hexadecimal."""
-        shape = repr(self.images.shape[1:]).encode()
-        return np.array([hashlib.sha256(shape + image.tobytes()).hexdigest() for image in self.images], dtype="U64")
+        text = self.store.digests[self.rows].tobytes().hex().encode()
+        return np.frombuffer(text, dtype=f"S{2 * DIGEST_BYTES}").astype(f"U{2 * DIGEST_BYTES}")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -48,23 +159,4 @@ class ImageSet:
 
     def take(self, positions: NDArray[np.int64] | NDArray[np.bool_]) -> ImageSet:
         """The examples at `positions` (indices or a mask), in that order."""
-        return ImageSet(self.images[positions], self.labels[positions], self.example_ids[positions])
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """A `(height, width, 1 or 3) uint8` image as PNG."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    pixels = image[:, :, 0] if image.shape[2] == 1 else image
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def decode_image(data: bytes, channels: int) -> NDArray[np.uint8]:
-    """An encoded image as `(height, width, channels) uint8`."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:
-        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
-    return pixels.reshape(*pixels.shape[:2], channels)
+        return ImageSet(self.store, self.rows[positions], self.labels[positions], self.example_ids[positions])

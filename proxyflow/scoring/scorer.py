@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from proxyflow.data.batches import VALID_BATCH, DeviceImages
+from proxyflow.data.batches import VALID_BATCH, DeviceImages, View
 from proxyflow.data.catalog import Dataset
 from proxyflow.data.images import ImageSet
 from proxyflow.errors import TrainingFailed
@@ -100,14 +100,9 @@ def score_examples(
         TrainingFailed: a scoring model diverged, so its scores rank nothing.
     """
     full = choose_subset(dataset, Full(), spec.training.seed)
-    everything = DeviceImages.load(
-        dataset.train,
-        full.classes,
-        spec.training.settings.image_size or dataset.image_size,
-        dataset.mean,
-        dataset.std,
-        device,
-    )
+    image_size = spec.training.settings.image_size or dataset.image_size
+    view = View(image_size, dataset.crop, dataset.mean, dataset.std)
+    everything = DeviceImages(dataset.train, full.classes, view, device)
     results: list[TrainingResult] = []
     tables: list[dict[str, Floats]] = []
     seconds = 0.0
@@ -179,13 +174,11 @@ def predict(
     model: torch.nn.Module, images: DeviceImages, positions: Sequence[int] | NDArray[np.int64] | None = None
 ) -> Floats:
     """Logits of a model in eval mode without augmentation, `(n, classes) float64`."""
-    device = images.images.device
+    device = images.device
     index = torch.arange(len(images)) if positions is None else torch.as_tensor(np.asarray(positions))
     model.eval()
     with torch.no_grad():
-        parts = [
-            model(images.batch(part.to(device)).contiguous()).double().cpu() for part in torch.split(index, VALID_BATCH)
-        ]
+        parts = [model(images.batch(part.to(device))).double().cpu() for part in torch.split(index, VALID_BATCH)]
     return torch.cat(parts).numpy()
 
 

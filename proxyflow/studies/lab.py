@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from proxyflow.data.catalog import Dataset, load_dataset
+from proxyflow.data.catalog import DataOptions, Dataset, load_dataset
 from proxyflow.scoring.table import ExampleScores
 from proxyflow.subsets import Subset
 from proxyflow.tracking.connection import Client
@@ -18,6 +18,9 @@ from proxyflow.tracking.runs import RunWriter
 
 if TYPE_CHECKING:
     import torch
+
+
+MAX_PARAM = 500  # what MLflow's older servers take
 
 
 def say_on_stderr(text: str) -> None:
@@ -35,6 +38,7 @@ class Lab:
         device: what trainings run on.
         price_per_hour: US dollars per hour of this machine, None where unknown.
         say: tells the user what is found or made.
+        data: where data sets are.
     """
 
     client: Client
@@ -42,6 +46,7 @@ class Lab:
     device: torch.device
     price_per_hour: float | None = None
     say: Callable[[str], None] = say_on_stderr
+    data: DataOptions = field(default_factory=DataOptions)
     datasets: dict[str, Dataset] = field(default_factory=dict)
     subsets: dict[str, Subset] = field(default_factory=dict)
     scores: dict[str, ExampleScores] = field(default_factory=dict)
@@ -49,12 +54,18 @@ class Lab:
     def dataset(self, name: str) -> Dataset:
         """The data set of that name, loaded once."""
         if name not in self.datasets:
-            self.datasets[name] = load_dataset(name)
+            self.datasets[name] = load_dataset(name, self.data, self.say)
         return self.datasets[name]
 
     def cost_usd(self, seconds: float) -> float | None:
         """What that time costs on this machine, None where the price is unknown."""
         return None if self.price_per_hour is None else seconds / 3600 * self.price_per_hour
+
+
+def dataset_params(dataset: Dataset) -> dict[str, Any]:
+    """What a run's params say of the data set that was read."""
+    params: dict[str, Any] = {"dataset": dataset.name, "classes": ", ".join(dataset.class_names)[:MAX_PARAM]}
+    return params | ({"n_skipped": len(dataset.skipped)} if dataset.skipped else {})
 
 
 @contextmanager

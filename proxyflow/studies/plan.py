@@ -18,7 +18,7 @@ from proxyflow.training.grids import Grid
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
 # Part of every key: raised where a change of code changes what equal settings give.
-KEY_VERSION = 1
+KEY_VERSION = 2
 
 # Folds that a study scores with where a strategy needs a held-out score.
 HOLDOUT_FOLDS = 5
@@ -106,16 +106,22 @@ def plan_trainings(spec: StudySpec) -> Iterator[PlannedTraining]:
 
 
 def training_key(
-    planned: PlannedTraining, dataset_fingerprint: str, subset_fingerprint: str, image_size: int, precision: str
+    planned: PlannedTraining,
+    dataset_fingerprint: str,
+    subset_fingerprint: str,
+    image_size: int,
+    crop: str,
+    precision: str,
 ) -> str:
     """SHA-256 of all that determines a training's result.
 
     Args:
         dataset_fingerprint: content of the full data set, whose statistics normalise the images.
         subset_fingerprint: content of what is trained on and judged by.
-        image_size, precision: what `auto` stands for in this training.
+        image_size, crop, precision: what holds in this training, where the data set or `auto` decides it.
     """
-    settings = dataclasses.asdict(planned.settings) | {"image_size": image_size, "precision": precision}
+    decided = {"image_size": image_size, "crop": crop, "precision": precision}
+    settings = dataclasses.asdict(planned.settings) | decided
     return digest(
         {
             "kind": "training",
@@ -145,10 +151,10 @@ def subset_key(dataset_fingerprint: str, strategy: Strategy, seed: int, score_ru
     )
 
 
-def score_key(dataset_fingerprint: str, scoring: Any, image_size: int, precision: str) -> str:
+def score_key(dataset_fingerprint: str, scoring: Any, image_size: int, crop: str, precision: str) -> str:
     """SHA-256 of all that determines a score table (`scoring` is a `ScoringSpec`)."""
     described = dataclasses.asdict(scoring)
-    described["training"]["settings"] |= {"image_size": image_size, "precision": precision}
+    described["training"]["settings"] |= {"image_size": image_size, "crop": crop, "precision": precision}
     return digest({"kind": "score", "version": KEY_VERSION, "dataset": dataset_fingerprint, "scoring": described})
 
 

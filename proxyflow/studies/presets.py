@@ -67,23 +67,27 @@ class Preset:
         description: what it is for, and how long it takes.
         strategies, grid: as the options of `sweep`.
         settings: of its trainings; the scoring model is trained alike, see `plan.common_configuration`.
+        max_examples: a larger data set is used in part, `NAME@max_examples`.
     """
 
     description: str
     strategies: str
     grid: str
     settings: TrainingSettings
+    max_examples: int
 
 
 presets: Registry[Preset] = Registry("preset")
 presets.add(
     "demo",
     Preset(
-        "5 proxies of 8 configurations of XResNet18, 2 epochs: some minutes on 2 cores",
+        "5 proxies of 8 configurations of XResNet18, at most 2,000 training examples of 32 px, 2 epochs: some minutes "
+        "on 2 cores",
         strategies="demo",
         grid="demo",
         # Two epochs and small batches: with more of either, the digits are learnt by every configuration
         # and there is nothing left to rank.
-        settings=TrainingSettings(epochs=2, batch_size=32),
+        settings=TrainingSettings(epochs=2, batch_size=32, image_size=32),
+        max_examples=2000,
     ),
 )

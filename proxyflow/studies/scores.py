@@ -12,7 +12,7 @@ from proxyflow.progress import Progress
 from proxyflow.scoring.scorer import Scoring, ScoringSpec, score_examples
 from proxyflow.scoring.table import ExampleScores
 from proxyflow.strategies import Strategy
-from proxyflow.studies.lab import Lab, scratch
+from proxyflow.studies.lab import Lab, dataset_params, scratch
 from proxyflow.studies.plan import HOLDOUT_FOLDS, needs_folds, score_key
 from proxyflow.tracking import names
 from proxyflow.tracking.reader import FoundRun, download, get_run, search
@@ -34,7 +34,7 @@ def key_of(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> str:
     """The key of the score run that `spec` asks for on this lab's device."""
     settings = spec.training.settings
     precision = resolve_precision(settings.precision, lab.device).name
-    return score_key(dataset.fingerprint, spec, settings.image_size or dataset.image_size, precision)
+    return score_key(dataset.fingerprint, spec, settings.image_size or dataset.image_size, dataset.crop, precision)
 
 
 def ensure_scores(lab: Lab, dataset: Dataset, spec: ScoringSpec, parent: Run | None = None) -> ExampleScores:
@@ -109,7 +109,7 @@ def make_scores(
     with lab.writer.open("score", title, note, tags, parent, main) as run:
         run.log_params(
             {
-                "dataset": dataset.name,
+                **dataset_params(dataset),
                 **dataclasses.asdict(training.hyperparameters),
                 **dataclasses.asdict(training.settings),
                 "seed": training.seed,

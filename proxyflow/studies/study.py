@@ -119,7 +119,9 @@ def forecast(lab: Lab, spec: StudySpec) -> list[Forecast]:
         finished = False
         if fingerprint is not None:
             dataset = lab.dataset(training.dataset)
-            key = training_runs.key_for(lab, training, dataset.fingerprint, fingerprint, dataset.image_size)
+            key = training_runs.key_for(
+                lab, training, dataset.fingerprint, fingerprint, dataset.image_size, dataset.crop
+            )
             finished = key in done
         result.append(Forecast(training, size, finished, 0.0 if finished else size.work / speed))
     return result

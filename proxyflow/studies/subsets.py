@@ -6,7 +6,7 @@ from proxyflow.data.catalog import Dataset
 from proxyflow.errors import UserError
 from proxyflow.scoring.table import ExampleScores
 from proxyflow.strategies import Strategy
-from proxyflow.studies.lab import Lab, scratch
+from proxyflow.studies.lab import Lab, dataset_params, scratch
 from proxyflow.studies.plan import subset_key
 from proxyflow.subsets import Subset, choose_subset
 from proxyflow.subsets.artifact import read_subset, write_subset
@@ -37,6 +37,11 @@ def ensure_subset(
     if found is None:
         return make_subset(lab, dataset, strategy, seed, scores, parent)
     lab.say(f"subset {strategy.canonical} of {dataset.name}: found in run {found.id}")
+    if found.id not in lab.subsets:
+        # Chosen once more it is an index into the store that all subsets share; its files would be a copy.
+        subset = choose_subset(dataset, strategy, seed, scores)
+        if subset.fingerprint == found.tags.get(names.SUBSET_FINGERPRINT):
+            lab.subsets[found.id] = subset
     return load_subset(lab, found.id), found.id
 
 
@@ -86,7 +91,7 @@ def make_subset(
     with lab.writer.open("subset", f"{dataset.name} · {strategy.canonical}", note, tags, parent, main) as run:
         run.log_params(
             {
-                "dataset": dataset.name,
+                **dataset_params(dataset),
                 "strategy": strategy.canonical,
                 "seed": seed,
                 "n_train": len(subset.train),

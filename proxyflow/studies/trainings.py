@@ -21,13 +21,13 @@ from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, Trai
 
 def key_of(lab: Lab, planned: PlannedTraining, subset: Subset) -> str:
     """The key of a training on this lab's device."""
-    return key_for(lab, planned, subset.dataset_fingerprint, subset.fingerprint, subset.image_size)
+    return key_for(lab, planned, subset.dataset_fingerprint, subset.fingerprint, subset.image_size, subset.crop)
 
 
-def key_for(lab: Lab, planned: PlannedTraining, dataset: str, subset: str, image_size: int) -> str:
+def key_for(lab: Lab, planned: PlannedTraining, dataset: str, subset: str, image_size: int, crop: str) -> str:
     """The key of a training whose data set and subset are known by their fingerprints alone."""
     precision = resolve_precision(planned.settings.precision, lab.device).name
-    return training_key(planned, dataset, subset, planned.settings.image_size or image_size, precision)
+    return training_key(planned, dataset, subset, planned.settings.image_size or image_size, crop, precision)
 
 
 def train(
@@ -103,6 +103,7 @@ def _params(lab: Lab, planned: PlannedTraining, subset: Subset) -> dict[str, Any
         **dataclasses.asdict(planned.hyperparameters),
         **dataclasses.asdict(planned.settings),
         "image_size": planned.settings.image_size or subset.image_size,
+        "crop": subset.crop,
         "precision": resolve_precision(planned.settings.precision, lab.device).name,
         "dataset": subset.dataset,
         "strategy": planned.strategy.canonical,

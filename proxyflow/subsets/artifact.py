@@ -10,10 +10,13 @@ import re
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from proxyflow.data.images import ImageSet, decode_image, encode_png
+from proxyflow.data.augment import CROPS
+from proxyflow.data.decode import BadImage, decode_image
+from proxyflow.data.images import ImageSet
 from proxyflow.errors import UserError
 from proxyflow.files import replacing, sha256_of, write_json
 from proxyflow.subsets.subset import Subset
@@ -47,10 +50,12 @@ def write_subset(subset: Subset, folder: Path) -> Path:
         "class_counts": subset.class_counts,
         "n_train": len(subset.train),
         "n_valid": len(subset.valid),
-        "channels": int(subset.train.images.shape[3]),
+        "channels": subset.train.channels,
         "image_size": subset.image_size,
+        "crop": subset.crop,
         "mean": list(subset.mean),
         "std": list(subset.std),
+        "pillow": PIL.__version__,
         "sha256": {path.name: sha256_of(path) for path in files},
     }
     path = folder / "manifest.json"
@@ -63,10 +68,10 @@ def _write_part(folder: Path, part: str, subset: Subset, images: ImageSet, score
     for number, start in enumerate(range(0, max(1, len(images)), ROWS_PER_FILE)):
         rows = slice(start, start + ROWS_PER_FILE)
         ids = images.example_ids[rows]
-        encoded = [
-            {"bytes": encode_png(image), "path": f"{part}-{example_id}.png"}
-            for image, example_id in zip(images.images[rows], ids, strict=True)
-        ]
+        encoded = []
+        for row, example_id in zip(images.rows[rows], ids, strict=True):
+            data, suffix = images.store.encoded(int(row))
+            encoded.append({"bytes": data, "path": f"{part}-{example_id}{suffix}"})
         table = pa.table(
             {
                 "image": pa.array(encoded, type=IMAGE),
@@ -74,12 +79,23 @@ def _write_part(folder: Path, part: str, subset: Subset, images: ImageSet, score
                 "example_id": pa.array(ids, type=pa.int64()),
                 "score": pa.array(scores[rows] if scores is not None else [None] * len(ids), type=pa.float64()),
             }
-        )
+        ).replace_schema_metadata(_features(subset.class_names))
         path = folder / f"{part}-{number:05d}.parquet"
         with replacing(path) as beside:
             pq.write_table(table, beside)
         paths.append(path)
     return paths
+
+
+def _features(class_names: tuple[str, ...]) -> dict[str, str]:
+    """The schema's metadata by which Hugging Face's `datasets` knows images and class labels."""
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"names": list(class_names), "_type": "ClassLabel"},
+        "example_id": {"dtype": "int64", "_type": "Value"},
+        "score": {"dtype": "float64", "_type": "Value"},
+    }
+    return {"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)}
 
 
 def read_subset(folder: Path) -> Subset:
@@ -113,17 +129,30 @@ def read_subset(folder: Path) -> Subset:
             scores=scores,
             score_run=str(manifest["score_run"]),
             image_size=int(manifest["image_size"]),
+            crop=_known_crop(manifest["crop"]),
             mean=tuple(float(value) for value in manifest["mean"]),
             std=tuple(float(value) for value in manifest["std"]),
         )
         stated = manifest["subset_fingerprint"]
+    except BadImage as error:
+        raise UserError(f"{folder} has an image that cannot be used: {error}; materialize it again") from None
     except (KeyError, TypeError, ValueError, AttributeError, OSError, pa.ArrowException) as error:
         raise UserError(
             f"{path} is not a whole subset manifest ({type(error).__name__}: {error}); materialize it again"
         ) from None
     if subset.fingerprint != stated:
-        raise UserError(f"{path}: the images do not have the stated subset_fingerprint {stated}; materialize it again")
+        # Original files are decoded here once more, and decoders differ by a level now and then.
+        raise UserError(
+            f"{path}: the images do not have the stated subset_fingerprint {stated}; materialize it again, or read it "
+            f"with the Pillow that it was made with ({manifest.get('pillow', 'unknown')}; here it is {PIL.__version__})"
+        )
     return subset
+
+
+def _known_crop(name: object) -> str:
+    if name not in CROPS:
+        raise ValueError(f"crop={name} is none of {', '.join(CROPS)}")
+    return str(name)
 
 
 def _read_parts(
@@ -146,8 +175,8 @@ def _read_parts(
 
 
 def _images_of(table: pa.Table, channels: int) -> tuple[ImageSet, np.ndarray | None]:
-    images = np.stack([decode_image(row["bytes"], channels) for row in table["image"].to_pylist()])
+    images = [decode_image(row["bytes"], channels) for row in table["image"].to_pylist()]
     labels = table["label"].to_numpy().astype(np.int64)
     ids = table["example_id"].to_numpy().astype(np.int64)
     scores = table["score"].to_numpy().astype(np.float64)
-    return ImageSet(images, labels, ids), None if np.isnan(scores).all() else scores
+    return ImageSet.of(images, labels, ids), None if np.isnan(scores).all() else scores

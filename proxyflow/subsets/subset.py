@@ -30,6 +30,7 @@ class Subset:
         scores: `(len(train),) float64`, the score that the choice was made by, or None.
         score_run: the run that the scores came from, or empty.
         image_size: side in pixels at which it is trained on by default.
+        crop: how training images are cropped, one of `data.augment.CROPS`.
         mean, std: per-channel statistics of the full training set in 0..1.
     """
 
@@ -44,6 +45,7 @@ class Subset:
     scores: NDArray[np.float64] | None
     score_run: str
     image_size: int
+    crop: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -117,6 +119,7 @@ def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: Examp
         scores=columns[by][chosen] if columns else None,
         score_run=scores.run_id if scores is not None and strategy.needs_scores else "",
         image_size=dataset.image_size,
+        crop=dataset.crop,
         mean=dataset.mean,
         std=dataset.std,
     )

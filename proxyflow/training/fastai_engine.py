@@ -15,11 +15,12 @@ from fastai.optimizer import SGD, Adam, RMSProp
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
-from proxyflow.data.batches import DeviceImages, TrainBatches, ValidBatches
+from proxyflow.data.batches import DeviceImages, TrainBatches, ValidBatches, View
 from proxyflow.errors import UserError
 from proxyflow.subsets import Subset
 from proxyflow.training.devices import (
     Precision,
+    batch_layout,
     device_name,
     peak_memory_mb,
     reset_peak_memory,
@@ -162,8 +163,10 @@ class FastaiEngine:
         precision = resolve_precision(settings.precision, device)
         reset_peak_memory(device)
         image_size = settings.image_size or subset.image_size
+        view = View(image_size, subset.crop, subset.mean, subset.std)
+        layout = batch_layout(device, precision, image_size)
         train, valid = (
-            DeviceImages.load(part, subset.classes, image_size, subset.mean, subset.std, device)
+            DeviceImages(part, subset.classes, view, device, precision.dtype, layout)
             for part in (subset.train, subset.valid)
         )
         batches = TrainBatches(train, settings.batch_size, hyperparameters.flip_probability, spec.seed)

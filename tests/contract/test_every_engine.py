@@ -94,10 +94,10 @@ def test_best_epoch_and_its_weights(engine_name: str, digits: Subset) -> None:
     assert trained.result.final_valid_accuracy == accuracies[-1]
     assert trained.best_weights is not None
     trained.model.load_state_dict(trained.best_weights)
-    from proxyflow.data.batches import DeviceImages
+    from proxyflow.data.batches import DeviceImages, View
     from proxyflow.scoring.scorer import predict
 
-    images = DeviceImages.load(digits.valid, digits.classes, 8, digits.mean, digits.std, CPU)
+    images = DeviceImages(digits.valid, digits.classes, View(8, digits.crop, digits.mean, digits.std), CPU)
     hits = predict(trained.model, images).argmax(axis=1) == digits.valid.labels
     assert hits.mean() == pytest.approx(max(accuracies))
 

@@ -26,7 +26,7 @@ def digits() -> Dataset:
 def random_images(labels: Sequence[int], channels: int = 1, size: int = 6, seed: int = 0) -> ImageSet:
     """Images of noise, all different, with the given labels."""
     pixels = np.random.default_rng(seed).integers(0, 256, (len(labels), size, size, channels), dtype=np.uint8)
-    return ImageSet(pixels, np.array(labels, dtype=np.int64), np.arange(len(labels), dtype=np.int64))
+    return ImageSet.of(pixels, np.array(labels, dtype=np.int64), np.arange(len(labels), dtype=np.int64))
 
 
 def noise_dataset(train: Sequence[int], valid: Sequence[int], n_classes: int, channels: int = 1) -> Dataset:
@@ -37,6 +37,7 @@ def noise_dataset(train: Sequence[int], valid: Sequence[int], n_classes: int, ch
         train=random_images(train, channels, seed=1),
         valid=random_images(valid, channels, seed=2),
         image_size=8,
+        crop="padded",
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
     )

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import digits
 
-from proxyflow.data.catalog import balanced_split, datasets, load_dataset
+from proxyflow.data.catalog import load_dataset
+from proxyflow.data.sources import datasets
+from proxyflow.data.splits import balanced_split
 from proxyflow.errors import UnknownName
 
 

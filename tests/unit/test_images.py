@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from made_up import random_images
 
-from proxyflow.data.images import ImageSet, decode_image, encode_png
+from proxyflow.data.decode import decode_image, encode_png
+from proxyflow.data.images import ImageSet
 
 
 def test_content_hashes_follow_their_images_through_any_order() -> None:
@@ -21,7 +22,7 @@ def test_content_hashes_follow_their_images_through_any_order() -> None:
 def test_the_fingerprint_depends_neither_on_order_nor_on_ids() -> None:
     images = random_images([0, 1, 2, 0, 1])
     shuffled = images.take(np.array([3, 0, 4, 2, 1]))
-    renamed = ImageSet(images.images, images.labels, images.example_ids + 100)
+    renamed = ImageSet.of(images.images, images.labels, images.example_ids + 100)
     assert shuffled.fingerprint == renamed.fingerprint == images.fingerprint
 
 
@@ -31,8 +32,8 @@ def test_the_fingerprint_sees_a_pixel_a_label_a_missing_and_a_doubled_example() 
     pixels[2, 0, 0, 0] ^= 1
     labels[2] = 1
     others = [
-        ImageSet(pixels, images.labels, images.example_ids),
-        ImageSet(images.images, labels, images.example_ids),
+        ImageSet.of(pixels, images.labels, images.example_ids),
+        ImageSet.of(images.images, labels, images.example_ids),
         images.take(np.array([0, 1, 2, 3])),
         images.take(np.array([0, 1, 2, 3, 4, 4])),
     ]
@@ -41,20 +42,20 @@ def test_the_fingerprint_sees_a_pixel_a_label_a_missing_and_a_doubled_example() 
 
 def test_labels_that_change_places_change_the_fingerprint() -> None:
     images = random_images([0, 1])
-    swapped = ImageSet(images.images, images.labels[::-1].copy(), images.example_ids)
+    swapped = ImageSet.of(images.images, images.labels[::-1].copy(), images.example_ids)
     assert swapped.fingerprint != images.fingerprint
 
 
 def test_the_same_bytes_in_another_shape_are_another_image() -> None:
     pixels = np.arange(16, dtype=np.uint8)
     one = np.zeros(1, dtype=np.int64)
-    wide, square = (ImageSet(pixels.reshape(1, *shape), one, one) for shape in ((2, 8, 1), (4, 4, 1)))
+    wide, square = (ImageSet.of(pixels.reshape(1, *shape), one, one) for shape in ((2, 8, 1), (4, 4, 1)))
     assert wide.content_hashes[0] != square.content_hashes[0]
 
 
 def test_a_content_hash_is_the_same_on_every_machine() -> None:
     one = np.zeros(1, dtype=np.int64)
-    images = ImageSet(np.arange(6, dtype=np.uint8).reshape(1, 1, 2, 3), one, one)
+    images = ImageSet.of(np.arange(6, dtype=np.uint8).reshape(1, 1, 2, 3), one, one)
     assert images.content_hashes[0] == hashlib.sha256(b"(1, 2, 3)" + bytes(range(6))).hexdigest()
 
 

@@ -51,9 +51,10 @@ def key(
     dataset: str = "d",
     subset: str = "s",
     image_size: int = 32,
+    crop: str = "padded",
     precision: str = "fp32",
 ) -> str:
-    return training_key(planned, dataset, subset, image_size, precision)
+    return training_key(planned, dataset, subset, image_size, crop, precision)
 
 
 def with_hyperparameters(**changes: Any) -> PlannedTraining:
@@ -139,16 +140,16 @@ def test_the_key_of_scores_has_their_model_their_repeats_and_their_data() -> Non
     base = Scoring(Training(Hyperparameters(), TrainingSettings()))
     other_model = Scoring(Training(Hyperparameters(arch="xresnet18"), TrainingSettings()))
     keys = {
-        score_key("data", base, 32, "fp32"),
-        score_key("other", base, 32, "fp32"),
-        score_key("data", other_model, 32, "fp32"),
-        score_key("data", dataclasses.replace(base, repeats=2), 32, "fp32"),
-        score_key("data", base, 64, "fp32"),
-        score_key("data", base, 32, "fp16"),
+        score_key("data", base, 32, "padded", "fp32"),
+        score_key("other", base, 32, "padded", "fp32"),
+        score_key("data", other_model, 32, "padded", "fp32"),
+        score_key("data", dataclasses.replace(base, repeats=2), 32, "padded", "fp32"),
+        score_key("data", base, 64, "padded", "fp32"),
+        score_key("data", base, 32, "padded", "fp16"),
     }
     assert len(keys) == 6
     spelt_out = Scoring(Training(Hyperparameters(), TrainingSettings(image_size=32, precision="fp32")))
-    assert score_key("data", spelt_out, 32, "fp32") == score_key("data", base, 32, "fp32")
+    assert score_key("data", spelt_out, 32, "padded", "fp32") == score_key("data", base, 32, "padded", "fp32")
 
 
 @pytest.mark.parametrize("count", [4, 5, 20])

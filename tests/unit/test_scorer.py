@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from proxyflow.data.batches import DeviceImages
+from proxyflow.data.batches import DeviceImages, View
 from proxyflow.data.catalog import Dataset, load_dataset
 from proxyflow.errors import TrainingFailed
 from proxyflow.scoring import scorer
@@ -36,7 +36,7 @@ def test_logits_do_not_depend_on_the_batch_and_leave_batch_norm_alone(
     digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = build_model(Hyperparameters(arch="xresnet18"), 10, seed=0)
-    images = DeviceImages.load(digits.train, tuple(range(10)), 8, digits.mean, digits.std, CPU)
+    images = DeviceImages(digits.train, tuple(range(10)), View(8, "padded", digits.mean, digits.std), CPU)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     whole = predict(model, images)
     monkeypatch.setattr(scorer, "VALID_BATCH", 7)

@@ -185,7 +185,7 @@ def test_a_shuffled_score_table_is_matched_by_content(scores: ExampleScores) -> 
 def test_scores_follow_the_examples_into_any_order_of_the_training_set(scores: ExampleScores) -> None:
     order = np.random.default_rng(0).permutation(1297)
     shuffled = digits().train.take(order)
-    renumbered = ImageSet(shuffled.images, shuffled.labels, np.arange(1297))
+    renumbered = ImageSet.of(shuffled.images, shuffled.labels, np.arange(1297))
     aligned = align_scores(scores, renumbered)
     assert np.array_equal(aligned.frame["loss"], scores.frame["loss"].to_numpy()[order])
     dataset = dataclasses.replace(digits(), train=renumbered)
@@ -198,7 +198,7 @@ def test_scores_follow_the_examples_into_any_order_of_the_training_set(scores: E
 
 def test_examples_that_are_pixel_for_pixel_equal_keep_a_score_each() -> None:
     noise = noise_dataset(train=[0, 0, 1, 1], valid=[0, 1], n_classes=2).train
-    doubled = ImageSet(noise.images[[0, 0, 1, 2, 3]], noise.labels[[0, 0, 1, 2, 3]], np.arange(5))
+    doubled = ImageSet.of(noise.images[[0, 0, 1, 2, 3]], noise.labels[[0, 0, 1, 2, 3]], np.arange(5))
     table = random_scores(doubled)
     aligned = align_scores(ExampleScores(table.frame.iloc[::-1], "score-run"), doubled)
     assert np.array_equal(aligned.frame["loss"], table.frame["loss"])

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from made_up import noise_dataset, random_scores
 
-from proxyflow.data.images import decode_image
+from proxyflow.data.decode import decode_image
 from proxyflow.errors import UserError
 from proxyflow.strategies import parse_strategy
 from proxyflow.subsets import artifact

@@ -1,0 +1,120 @@
+"""Image files to pixels and back: every kind of file that people have becomes 8-bit grey or RGB, upright.
+
+Pillow decodes, because what it gives is what fastai and torchvision train on by default.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ORIENTATION = 0x0112  # the EXIF tag
+LYING = range(5, 9)  # its values that turn the image by a quarter
+GREY_MODES = ("1", "L", "LA", "La")
+
+
+class BadImage(Exception):
+    """A file that holds no image that can be trained on; the message says why, without the file's name."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself before its pixels are decoded.
+
+    Attributes:
+        size: height and width once it is upright.
+        original_size: height and width as stored in the file.
+        grey: it has no colours.
+    """
+
+    size: tuple[int, int]
+    original_size: tuple[int, int]
+    grey: bool
+
+
+def read_header(source: Path | bytes) -> Header:
+    """Reads size and kind of an image file.
+
+    Raises:
+        BadImage: it is none.
+    """
+    with _Opened(source) as image:
+        width, height = image.size
+        lying = image.getexif().get(ORIENTATION, 1) in LYING
+        grey = image.mode in GREY_MODES or image.mode.startswith("I;16")
+        return Header((width, height) if lying else (height, width), (height, width), grey)
+
+
+def decode_image(source: Path | bytes, channels: int) -> NDArray[np.uint8]:
+    """An encoded image as `(height, width, channels) uint8`.
+
+    Palette and CMYK images are converted, 16-bit grey is brought to 8 bits, an alpha channel is left out (as
+    fastai's and torchvision's loaders do), and the rotation that a camera noted in EXIF is applied. Of an animation
+    it is the first frame.
+
+    Raises:
+        BadImage: the file is empty, no image, truncated, or its pixels are no 8- or 16-bit colours.
+    """
+    from PIL import ImageOps
+
+    with _Opened(source) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I;16"):
+            levels = np.asarray(image, dtype=np.uint16) >> 8
+            pixels = levels.astype(np.uint8)[..., np.newaxis].repeat(channels, axis=2)
+        elif image.mode in ("I", "F"):
+            raise BadImage(f"its pixels are 32-bit numbers (mode {image.mode}); save it with 8 bits per channel")
+        else:
+            if image.mode == "P" and "transparency" in image.info:
+                image = image.convert("RGBA")  # Pillow asks for this step on the way to RGB
+            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """A `(height, width, 1 or 3) uint8` image as PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    pixels = image[:, :, 0] if image.shape[2] == 1 else image
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+class _Opened:
+    """Pillow's image of a file, whose many kinds of errors all become `BadImage`."""
+
+    def __init__(self, source: Path | bytes) -> None:
+        self.source = source
+
+    def __enter__(self) -> Any:
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            empty = len(self.source) == 0 if isinstance(self.source, bytes) else self.source.stat().st_size == 0
+            if empty:
+                raise BadImage("it is empty (0 bytes)")
+            self.image = Image.open(io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source)
+        except UnidentifiedImageError:
+            raise BadImage("it is no image that Pillow knows") from None
+        except Exception as error:
+            raise self._bad(error) from None
+        return self.image
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.image.close()
+        # Decoders raise whatever their format's damage leads to: OSError, SyntaxError, struct.error, EOFError ...
+        if isinstance(error, Exception) and not isinstance(error, MemoryError):
+            raise self._bad(error) from None
+
+    @staticmethod
+    def _bad(error: Exception) -> BadImage:
+        if isinstance(error, BadImage):
+            return error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return BadImage(f"it is damaged or cannot be read ({reason})")

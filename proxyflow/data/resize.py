@@ -1,0 +1,106 @@
+"""Parts of images brought to one size: one function, computed image by image on a CPU and in one batch elsewhere.
+
+Both compute Pillow's antialiased bilinear filter (a triangle as wide as the reduction), and agree to rounding;
+`tests/unit/test_resize.py` holds them to each other and to Pillow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """A store's pixels as tensors in one place.
+
+    Attributes:
+        pixels: `(bytes,) uint8`.
+        offsets: `(n,) int64`.
+        widths: `(n,) int64`, of the stored images.
+        channels: 1 or 3.
+    """
+
+    pixels: Tensor
+    offsets: Tensor
+    widths: Tensor
+    channels: int
+
+
+def crop_resize(
+    buffer: Buffer, rows: Tensor, boxes: Tensor, flips: Tensor, size: int, margin: int, reach: tuple[int, int]
+) -> Tensor:
+    """Cuts a box out of each image and brings it to `(size, size)`.
+
+    Args:
+        rows: `(b,) int64`, images of the buffer.
+        boxes: `(b, 4) int64`, top, left, height, width.
+        flips: `(b,) bool`, mirrored left to right afterwards.
+        margin: the box is brought to `size + 2 * margin`, of which the middle is kept.
+        reach: height and width that no box exceeds (known without asking the device).
+
+    Returns:
+        `(b, size, size, channels) uint8`.
+    """
+    if buffer.pixels.device.type == "cpu":
+        return one_by_one(buffer, rows, boxes, flips, size, margin)
+    return all_at_once(buffer, rows, boxes, flips, size, margin, reach)
+
+
+def one_by_one(buffer: Buffer, rows: Tensor, boxes: Tensor, flips: Tensor, size: int, margin: int) -> Tensor:
+    """`crop_resize` by torch's kernel for bytes, which wins on a CPU because it touches each pixel once."""
+    channels, grid = buffer.channels, size + 2 * margin
+    result = torch.empty(len(rows), size, size, channels, dtype=torch.uint8)
+    offsets, widths = buffer.offsets[rows].tolist(), buffer.widths[rows].tolist()
+    columns = zip(result, offsets, widths, boxes.tolist(), flips.tolist(), strict=True)
+    for target, offset, stride, (top, left, height, width), flip in columns:
+        begin = offset + (top * stride + left) * channels
+        part = buffer.pixels.as_strided(
+            (1, channels, height, width), (height * stride * channels, 1, stride * channels, channels), begin
+        )
+        shown = F.interpolate(part, size=(grid, grid), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+        if margin:
+            shown = shown[margin : margin + size, margin : margin + size]
+        target.copy_(shown.flip(1) if flip else shown)
+    return result
+
+
+def all_at_once(
+    buffer: Buffer, rows: Tensor, boxes: Tensor, flips: Tensor, size: int, margin: int, reach: tuple[int, int]
+) -> Tensor:
+    """`crop_resize` as one gather and two batched matrix products, for devices that are slow to start a kernel."""
+    device, channels = buffer.pixels.device, buffer.channels
+    top, left, height, width = (boxes[:, column, None] for column in range(4))
+    ys, xs = (torch.arange(side, device=device)[None] for side in reach)
+    # Beyond its box an image repeats its last pixel, which then has the weight 0.
+    ys, xs = top + ys.minimum(height - 1), left + xs.minimum(width - 1)
+    pixel = (
+        buffer.offsets[rows][:, None, None]
+        + (ys[:, :, None] * buffer.widths[rows][:, None, None] + xs[:, None]) * channels
+    )
+    parts = buffer.pixels[pixel[..., None] + torch.arange(channels, device=device)].float()
+    vertical = filter_matrix(height, reach[0], size, margin)
+    horizontal = filter_matrix(width, reach[1], size, margin)
+    horizontal = torch.where(flips[:, None, None], horizontal.flip(1), horizontal)
+    rows_done = torch.bmm(vertical, parts.flatten(2)).view(len(rows), size, reach[1], channels)
+    shown = torch.einsum("bxw,bywc->byxc", horizontal, rows_done)
+    return shown.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def filter_matrix(lengths: Tensor, reach: int, size: int, margin: int) -> Tensor:
+    """`(b, size, reach) float32`: the weight of each of a box's pixels in each pixel that is shown.
+
+    Args:
+        lengths: `(b, 1) int64`, side of each box.
+    """
+    scale = lengths.float() / (size + 2 * margin)
+    width = scale.clamp(min=1)
+    shown = torch.arange(margin, margin + size, device=lengths.device)[None, :, None]
+    centres = (shown + 0.5) * scale[:, :, None]
+    places = torch.arange(reach, device=lengths.device)[None, None]
+    weights = (1 - ((places + 0.5 - centres) / width[:, :, None]).abs()).clamp(min=0)
+    weights = weights * (places < lengths[:, :, None])
+    return weights / weights.sum(dim=2, keepdim=True)

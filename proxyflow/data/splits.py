@@ -1,0 +1,72 @@
+"""Fixed choices of examples: every run of every study of a data set has the same ones, whatever its seed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxyflow.seeds import generator
+from proxyflow.strategies.budget import apportion
+
+VALIDATION_EXAMPLES = 500
+
+# Where a data set has no validation set of its own, most of each class stays for training.
+LARGEST_SHARE = 1 / 3
+
+
+def balanced_split(
+    labels: NDArray[np.int64], hashes: NDArray[np.str_], n_valid: int, largest_share: float = 1.0
+) -> NDArray[np.bool_]:
+    """Chooses a validation set with every class alike.
+
+    The choice depends on the examples' content alone: not on their order, and not on a run's seed,
+    because every run of every study must be judged on the same examples.
+
+    Args:
+        labels: `(n,) int64`.
+        hashes: `(n,)` content hashes.
+        n_valid: how many examples to choose.
+        largest_share: at most this share of any class, but one of two examples.
+
+    Returns:
+        `(n,) bool`, true for validation examples.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    available = np.maximum(counts * largest_share, np.minimum(counts // 2, 1)).astype(np.int64)
+    quotas = even_quotas(available, n_valid)
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label, quota in zip(classes, quotas, strict=True):
+        members = np.flatnonzero(labels == label)
+        members = members[np.argsort(hashes[members], kind="stable")]
+        order = generator(0, "validation", int(label)).permutation(len(members))
+        chosen[members[order[:quota]]] = True
+    return chosen
+
+
+def fixed_part(labels: NDArray[np.int64], hashes: NDArray[np.str_], n: int) -> NDArray[np.bool_]:
+    """Chooses `n` examples with every class in proportion, by content alone; a larger part holds the smaller ones."""
+    classes, counts = np.unique(labels, return_counts=True)
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label, quota in zip(classes, apportion(n, counts.tolist()), strict=True):
+        members = np.flatnonzero(labels == label)
+        members = members[np.argsort(hashes[members], kind="stable")]
+        chosen[members[generator(0, "part", int(label)).permutation(len(members))[:quota]]] = True
+    return chosen
+
+
+def even_quotas(available: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+    """`(classes,)` how many to take of each class so that they differ as little as may be.
+
+    A class that has too few gives all it has, and the others make up for it; what is left over by the division goes to
+    the first classes that have it.
+    """
+    quotas = np.zeros_like(available)
+    left = min(wanted, int(available.sum()))
+    while left:
+        open_classes = np.flatnonzero(quotas < available)
+        share = max(1, left // len(open_classes))
+        for label in open_classes:
+            more = min(share, int(available[label] - quotas[label]), left)
+            quotas[label] += more
+            left -= more
+    return quotas
