@@ -1,0 +1,273 @@
+"""A user's folder: read as it is meant, or refused with the name of what is wrong in it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from picture_files import BAD, make_folder, save
+
+from proxyflow.data.catalog import DataOptions, Dataset, canonical_name, describe, load_dataset
+from proxyflow.data.images import ImageSet
+from proxyflow.errors import UserError
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def load(root: Path, said: list[str], skip_bad: bool = False) -> Dataset:
+    options = DataOptions(root.parent / "data", skip_bad)
+    return load_dataset(f"folder:{root}", options, said.append)
+
+
+def refusal(root: Path, **options: bool) -> str:
+    with pytest.raises(UserError) as caught:
+        load(root, [], **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def contents(images: ImageSet) -> list[tuple[str, int]]:
+    return list(zip(images.content_hashes.tolist(), images.labels.tolist(), strict=True))
+
+
+def test_train_and_val_folders_are_the_two_sets(tmp_path: Path, said: list[str]) -> None:
+    dataset = load(make_folder(tmp_path / "pets"), said)
+    assert dataset.class_names == ("ant", "bee")
+    assert dataset.train.labels.tolist() == [0] * 6 + [1] * 6
+    assert np.bincount(dataset.valid.labels).tolist() == [2, 2]
+    assert dataset.train.example_ids.tolist() == list(range(12))
+    assert dataset.name == f"folder:{tmp_path / 'pets'}"
+    assert any(
+        "12 training and 4 validation images of 50 x 40 pixels, RGB, 2 classes: ant, bee" in line for line in said
+    )
+
+
+def test_a_folder_without_val_gives_a_fixed_third_at_most(tmp_path: Path, said: list[str]) -> None:
+    make_folder(tmp_path / "pets", train=9, valid=0)
+    (tmp_path / "pets" / "train").rename(tmp_path / "plain")
+    dataset = load(tmp_path / "plain", said)
+    assert (len(dataset.train), len(dataset.valid)) == (12, 6)
+    assert not set(contents(dataset.train)) & set(contents(dataset.valid))
+    again = load(tmp_path / "plain", said)
+    assert contents(again.valid) == contents(dataset.valid)
+
+
+def test_names_places_and_nesting_do_not_change_the_data_set(tmp_path: Path, said: list[str]) -> None:
+    first = load(make_folder(tmp_path / "one"), said)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    for number, path in enumerate(sorted((tmp_path / "two" / "train" / "ant").iterdir())):
+        deeper = path.parent / "more"
+        deeper.mkdir(exist_ok=True)
+        path.rename(deeper / f"z{9 - number}.JPG")
+    second = load(tmp_path / "two", said)
+    assert second.fingerprint == first.fingerprint
+    # The training order, which ids and so random streams count in, is the same, too.
+    assert contents(second.train) == contents(first.train)
+
+
+def test_another_label_or_pixel_changes_the_fingerprint(tmp_path: Path, said: list[str]) -> None:
+    root = make_folder(tmp_path / "one")
+    before = load(root, said).fingerprint
+    save(root / "train" / "ant" / "0.jpg", seed=77)
+    changed = load(root, said).fingerprint
+    assert changed != before
+    (root / "train" / "ant" / "1.jpg").rename(root / "train" / "bee" / "moved.jpg")
+    assert load(root, said).fingerprint not in (before, changed)
+
+
+def test_images_keep_their_native_sizes_and_their_statistics_are_by_pixel(tmp_path: Path, said: list[str]) -> None:
+    root = make_folder(tmp_path / "pets", suffix=".png")
+    save(root / "train" / "ant" / "large.png", seed=50, size=(90, 70))
+    dataset = load(root, said)
+    assert {tuple(size) for size in dataset.train.sizes.tolist()} == {(40, 50), (90, 70)}
+    pixels = np.concatenate([dataset.train.image(i).reshape(-1, 3) for i in range(len(dataset.train))]) / 255
+    assert dataset.mean == pytest.approx(pixels.mean(axis=0).tolist(), abs=1e-12)
+    assert dataset.std == pytest.approx(pixels.std(axis=0).tolist(), abs=1e-12)
+
+
+def test_all_grey_is_one_channel_and_one_colour_makes_it_three(tmp_path: Path, said: list[str]) -> None:
+    for name in ("ant", "bee"):
+        for i in range(6):
+            save(tmp_path / "grey" / name / f"{i}.png", mode="L", seed=i + 10 * (name == "bee"))
+    grey = load(tmp_path / "grey", said)
+    assert grey.train.channels == 1
+    save(tmp_path / "grey" / "ant" / "colour.png", seed=99)
+    assert load(tmp_path / "grey", said).train.channels == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "image_size"),
+    [((28, 28), "padded", 32), ((40, 48), "padded", 40), ((160, 200), "resized", 128), ((70, 90), "resized", 64)],
+)
+def test_sizes_decide_how_a_folder_is_trained_on(
+    tmp_path: Path, said: list[str], size: tuple[int, int], crop: str, image_size: int
+) -> None:
+    dataset = load(make_folder(tmp_path / "pets", size=size), said)
+    assert (dataset.crop, dataset.image_size) == (crop, image_size)
+
+
+def test_all_bad_files_are_named_together_with_their_reasons(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "pets")
+    made = [make(root / "train" / "ant" / f"bad-{kind}{suffix}") for kind, (suffix, make) in BAD.items()]
+    message = refusal(root)
+    assert f"{len(BAD)} files" in message
+    assert all(str(path) in message for path in made)
+    assert "skip_bad=true" in message
+    assert not list((tmp_path / "data" / "decoded").glob("*pets*/")), "nothing half made is left"
+
+
+def test_with_skip_bad_they_are_left_out_and_counted(tmp_path: Path, said: list[str]) -> None:
+    root = make_folder(tmp_path / "pets")
+    clean = load(root, said).fingerprint
+    for kind, (suffix, make) in BAD.items():
+        make(root / "train" / "ant" / f"bad-{kind}{suffix}")
+    for _ in range(2):  # decoded now, then from the cache
+        said.clear()
+        dataset = load(root, said, skip_bad=True)
+        assert dataset.fingerprint == clean
+        assert len(dataset.skipped) == len(BAD)
+        assert any(f"{len(BAD)} files are left out" in line for line in said)
+    assert "cannot be used" in refusal(root), "the cache does not make them good"
+
+
+def test_very_many_bad_files_are_counted(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "pets")
+    for i in range(30):
+        (root / "train" / "ant" / f"bad{i}.jpg").write_text("no")
+    message = refusal(root)
+    assert "30 files" in message
+    assert "and 10 more" in message
+
+
+def test_a_class_of_bad_files_alone_is_an_empty_class(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "pets")
+    (root / "train" / "wasp").mkdir()
+    (root / "val" / "wasp").mkdir()
+    save(root / "val" / "wasp" / "0.jpg")
+    (root / "train" / "wasp" / "0.jpg").write_text("no")
+    assert "no training image of wasp" in refusal(root, skip_bad=True)
+
+
+def test_an_empty_class_is_named(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "pets")
+    (root / "train" / "wasp").mkdir()
+    (root / "train" / "wasp" / "notes.txt").write_text("later")
+    message = refusal(root)
+    assert str(root / "train" / "wasp") in message
+    assert ".jpg" in message
+
+
+def test_one_class_or_none_is_refused(tmp_path: Path) -> None:
+    assert "has one class, ant" in refusal(make_folder(tmp_path / "one", classes=("ant",)))
+    (tmp_path / "none").mkdir()
+    assert "no class folders" in refusal(tmp_path / "none")
+    save(tmp_path / "flat" / "a.jpg")
+    assert "no class folders" in refusal(tmp_path / "flat")
+
+
+def test_classes_that_one_side_lacks_are_named(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "pets")
+    save(root / "val" / "wasp" / "0.jpg")
+    assert "lacks: wasp" in refusal(root)
+    shutil.rmtree(root / "val" / "wasp")
+    shutil.rmtree(root / "val" / "bee")
+    assert "lacks classes" in refusal(root)
+    assert "bee" in refusal(root)
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path / "nowhere")
+    assert f"dataset=folder:{tmp_path / 'nowhere'}" in message
+    assert "train/CLASS" in message
+    with pytest.raises(UserError, match="it needs a path"):
+        canonical_name("folder:")
+    with pytest.raises(UserError, match="it needs a path"):
+        canonical_name("folder")
+
+
+def test_a_link_in_a_circle_is_refused_and_other_links_are_followed(tmp_path: Path, said: list[str]) -> None:
+    root = make_folder(tmp_path / "pets")
+    elsewhere = tmp_path / "elsewhere"
+    (root / "train" / "ant").rename(elsewhere)
+    (root / "train" / "ant").symlink_to(elsewhere)
+    assert len(load(root, said).train) == 12
+    (elsewhere / "again").symlink_to(root / "train")
+    message = refusal(root)
+    assert "is a link to a folder that it lies in" in message
+    (elsewhere / "again").unlink()
+    (root / "train" / "self").symlink_to(root / "train")
+    assert str(root / "train" / "self") in refusal(root)
+
+
+def test_a_link_to_nowhere_is_a_bad_file(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "pets")
+    (root / "train" / "ant" / "gone.jpg").symlink_to(tmp_path / "gone.jpg")
+    (root / "train" / "ant" / "self.jpg").symlink_to(root / "train" / "ant" / "self.jpg")
+    message = refusal(root)
+    assert "gone.jpg" in message
+    assert "self.jpg" in message
+
+
+def test_hidden_files_and_other_files_are_no_images(tmp_path: Path, said: list[str]) -> None:
+    root = make_folder(tmp_path / "pets")
+    (root / "train" / ".DS_Store").write_text("x")
+    (root / "train" / "ant" / ".hidden.jpg").write_text("x")
+    (root / "train" / "ant" / "Thumbs.db").write_text("x")
+    (root / "train" / ".ipynb_checkpoints").mkdir()
+    assert len(load(root, said).train) == 12
+
+
+def test_images_of_both_sets_are_warned_of_and_counted(tmp_path: Path, said: list[str]) -> None:
+    root = make_folder(tmp_path / "pets")
+    for i in range(2):
+        shutil.copy(root / "val" / "ant" / f"{i}.jpg", root / "train" / "ant" / f"copy{i}.jpg")
+    load(root, said)
+    assert any("2 training images" in line and "also in the validation set" in line for line in said)
+
+
+def test_images_smaller_than_the_crop_are_enlarged_and_named(tmp_path: Path, said: list[str]) -> None:
+    root = make_folder(tmp_path / "pets", size=(140, 150))
+    save(root / "train" / "bee" / "tiny.jpg", seed=5, size=(20, 30))
+    load(root, said)
+    warning = next(line for line in said if "enlarged" in line)
+    assert "1 training image " in warning
+    assert "train/bee/tiny.jpg, 30 x 20" in warning
+
+
+def test_a_clean_data_set_is_described_in_one_line(tmp_path: Path, said: list[str]) -> None:
+    assert len(describe(load(make_folder(tmp_path / "pets"), said))) == 1
+
+
+def test_a_part_is_a_data_set_of_its_own(tmp_path: Path, said: list[str]) -> None:
+    root = make_folder(tmp_path / "pets")
+    whole = load(root, said)
+    part = load_dataset(f"folder:{root}@6", DataOptions(tmp_path / "data"), said.append)
+    assert part.name == f"folder:{root}@6"
+    assert part.fingerprint != whole.fingerprint
+    assert np.bincount(part.train.labels).tolist() == [3, 3]
+    assert part.train.example_ids.tolist() == list(range(6))
+    assert contents(part.valid) == contents(whole.valid)
+    assert set(contents(part.train)) < set(contents(whole.train))
+    for wrong in (1, 12, 5000):
+        with pytest.raises(
+            UserError, match=r"a part has at least one example per class \(2\) and fewer than all \(12\)"
+        ):
+            load_dataset(f"folder:{root}@{wrong}", DataOptions(tmp_path / "data"), said.append)
+
+
+def test_a_folder_may_be_called_like_a_part(tmp_path: Path, said: list[str]) -> None:
+    root = make_folder(tmp_path / "pets@6")
+    assert len(load(root, said).train) == 12
+
+
+def test_relative_paths_and_home_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert canonical_name("folder:pets") == f"folder:{tmp_path / 'pets'}"
+    assert canonical_name("folder:~/pets@30") == f"folder:{tmp_path / 'home' / 'pets'}@30"
