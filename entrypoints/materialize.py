@@ -28,9 +28,10 @@ def materialize(dataset: str, strategy: str, scores: str, seed: int, study: str,
     parsed = parse_strategy(strategy)
     dataset = canonical_name(dataset)
     lab = _cli.open_lab(study, _cli.take_data_options(options))
-    from proxyflow.studies.scores import chosen_scores
+    from proxyflow.studies.scores import check_scores, chosen_scores
     from proxyflow.studies.subsets import make_subset
 
+    check_scores(lab, scores, parsed)
     data = lab.dataset(dataset)
     table = chosen_scores(lab, data, scores, parsed) if parsed.needs_scores else None
     subset, run_id = make_subset(lab, data, parsed, seed, table, main=True)

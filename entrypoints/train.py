@@ -95,9 +95,10 @@ def _named_subset(lab: Lab, run_id: str, strategy: Strategy) -> tuple[Subset, st
 
 def _chosen_subset(lab: Lab, name: str, strategy: Strategy, scores: str, seed: int) -> tuple[Subset, str]:
     """The subset that the strategy gives, found or made, with its run."""
-    from proxyflow.studies.scores import chosen_scores
+    from proxyflow.studies.scores import check_scores, chosen_scores
     from proxyflow.studies.subsets import ensure_subset
 
+    check_scores(lab, scores, strategy)
     data = lab.dataset(name)
     table = chosen_scores(lab, data, scores, strategy) if strategy.needs_scores else None
     return ensure_subset(lab, data, strategy, seed, table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from proxyflow.data import augment
 from proxyflow.data.images import ImageSet, ImageStore
-from proxyflow.data.resize import Buffer, crop_resize
+from proxyflow.data.resize import Buffer, all_at_once, one_by_one
 from proxyflow.seeds import stream_seed
 
 VALID_BATCH = 256
@@ -123,19 +124,18 @@ class NativeCanvas:
         self.size = image_size
         self.margin = math.ceil(image_size * VALID_EXTRA / 8) * 8 // 2
         self.place = place_for(len(store.pixels), device)
-        self.buffer = Buffer(
-            torch.from_numpy(store.pixels).to(self.place),
-            torch.from_numpy(store.offsets).to(self.place),
-            torch.from_numpy(store.sizes[:, 1].astype(np.int64)).to(self.place),
-            store.channels,
-        )
+        # The canvas is kept with its store, so it must not keep the store.
+        self._store = weakref.proxy(store)
+        self.buffer = None if self.place.type == "cpu" else Buffer.of(store, self.place)
 
     def plain(self, sizes: NDArray[np.int32]) -> NDArray[np.int64]:
         return np.concatenate([np.zeros_like(sizes), sizes], axis=1).astype(np.int64)
 
     def show(self, shown: Shown, plain: bool) -> Tensor:
         margin = self.margin if plain else 0
-        return crop_resize(self.buffer, shown.rows, shown.boxes, shown.flips, self.size, margin, shown.reach)
+        if self.buffer is None:
+            return one_by_one(self._store, shown.rows, shown.boxes, shown.flips, self.size, margin)
+        return all_at_once(self.buffer, shown.rows, shown.boxes, shown.flips, self.size, margin, shown.reach)
 
 
 CANVASES: dict[str, type[PaddedCanvas] | type[NativeCanvas]] = {"padded": PaddedCanvas, "resized": NativeCanvas}
@@ -222,7 +222,8 @@ class DeviceImages:
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         pixels = pixels.to(self.device, non_blocking=True)
-        rows = torch.addcmul(self.shift, pixels.flatten(2).float(), self.scale).to(self.dtype)
+        rows = pixels.flatten(2).float()
+        rows = torch.addcmul(self.shift, rows, self.scale, out=rows).to(self.dtype)
         x = rows.view(pixels.shape).permute(0, 3, 1, 2)
         if x.shape[1] != 3:
             x = x.expand(-1, 3, -1, -1)

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from proxyflow.data.assemble import Assembled, assemble, refuse_bad_files
-from proxyflow.data.images import ImageStore, digest_of, offsets_of
+from proxyflow.data.images import ImageStore, OpenFile, digest_of, offsets_of
 from proxyflow.data.sources.base import Found
 from proxyflow.errors import UserError
 from proxyflow.files import digest, sha256_of, write_json
@@ -191,6 +191,7 @@ def _open(name: str, folder: Path, found: Found, skip_bad: bool) -> Assembled:
         arrays["original_sizes"],
         tuple(files.split("\0")) if files else (),
         Path(meta["root"]) if meta["root"] is not None else None,
+        OpenFile(folder / PIXELS),
     )
     if not _is_verified(folder):
         altered = _altered(store)

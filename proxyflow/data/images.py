@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +18,29 @@ from proxyflow.data.decode import BadImage, decode_image, encode_png
 DIGEST_BYTES = 32
 
 
+class OpenFile:
+    """A file that any thread may read anywhere, closed when nobody needs it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def read(self, begin: int, n_bytes: int) -> NDArray[np.uint8]:
+        """`(n_bytes,)` bytes from a place.
+
+        Raises:
+            OSError: the file ends before.
+        """
+        found = np.empty(n_bytes, dtype=np.uint8)
+        done = 0
+        while done < n_bytes:
+            count = os.preadv(self._descriptor, [found[done:]], begin + done)  # type: ignore[list-item]
+            if not count:
+                raise OSError("the file of decoded images was cut short while it was used")
+            done += count
+        return found
+
+
 def digest_of(image: NDArray[np.uint8]) -> bytes:
     """SHA-256 of an image's shape and pixels: what it is known by, wherever it came from."""
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
@@ -25,17 +50,18 @@ def digest_of(image: NDArray[np.uint8]) -> bytes:
 class ImageStore:
     """Decoded images of any sizes, one behind the other in one flat buffer.
 
-    The buffer may be a memory map of a file (see `cache`), which processes share. Every subset of a data set
-    is an index into the same store.
+    Every subset of a data set is an index into the same store.
 
     Attributes:
-        pixels: `(bytes,) uint8`; an image is its `height * width * channels` bytes in row order.
+        pixels: `(bytes,) uint8`; an image is its `height * width * channels` bytes in row order. In memory, or a memory
+            map of a file (see `cache`), which processes share.
         offsets: `(n,) int64`, where each image begins in `pixels`.
         sizes: `(n, 2) int32`, height and width of each image as it is stored, which is its native size.
         channels: 1 (grey) or 3 (RGB), the same for all.
         digests: `(n, 32) uint8`, see `digest_of`.
         original_sizes: `(n, 2) int32`, height and width as the file states them, before its EXIF rotation.
         files: the file of each image relative to `root`; empty where the source has no file per image.
+        file: the file that `pixels` is a map of.
     """
 
     pixels: NDArray[np.uint8]
@@ -46,6 +72,7 @@ class ImageStore:
     original_sizes: NDArray[np.int32]
     files: tuple[str, ...] = ()
     root: Path | None = None
+    file: OpenFile | None = None
 
     @staticmethod
     def of(images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> ImageStore:
@@ -66,11 +93,17 @@ class ImageStore:
         return len(self.offsets)
 
     def image(self, row: int) -> NDArray[np.uint8]:
-        """`(height, width, channels)`, a view of the buffer."""
-        height, width = (int(side) for side in self.sizes[row])
-        begin = int(self.offsets[row])
-        end = begin + height * width * self.channels
-        return self.pixels[begin:end].reshape(height, width, self.channels)
+        """`(height, width, channels)`; what belongs to the store must not be written to."""
+        return self.lines(row, 0, int(self.sizes[row, 0]))
+
+    def lines(self, row: int, top: int, height: int) -> NDArray[np.uint8]:
+        """`(height, width, channels)`: the lines of an image from `top` on."""
+        width = int(self.sizes[row, 1])
+        begin, n_bytes = int(self.offsets[row]) + top * width * self.channels, height * width * self.channels
+        # Touching a page of a map maps its neighbours, too: a process that reads a tenth of the images, here and there,
+        # would come to hold nearly all of them. A read holds what it reads, and takes it from the same cache.
+        found = self.file.read(begin, n_bytes) if self.file else self.pixels[begin : begin + n_bytes]
+        return found.reshape(height, width, self.channels)
 
     def encoded(self, row: int) -> tuple[bytes, str]:
         """An image's file: the original bytes where it came from a file that is unchanged, else a PNG.

@@ -77,6 +77,12 @@ def chosen_scores(lab: Lab, dataset: Dataset, scores: str, strategy: Strategy) -
     return load_scores(lab, newest)
 
 
+def check_scores(lab: Lab, scores: str, strategy: Strategy) -> None:
+    """Refuses the name of a score run that does not exist, before any data is read."""
+    if strategy.needs_scores and scores != LATEST:
+        get_run(lab.client, scores, "score", "scores")
+
+
 def load_scores(lab: Lab, run: FoundRun) -> ExampleScores:
     """Downloads a score run's table, once per process."""
     if run.id not in lab.scores:

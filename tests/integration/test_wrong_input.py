@@ -54,6 +54,15 @@ NOWHERE = "0123456789abcdef0123456789abcdef"
         (["sweep", "--precision", "fp16"], ["precision=fp16"]),
         (["sweep", "--strategies", "papr"], ["strategy=papr", "lists demo, paper"]),
         (["main", "--preset", "huge"], ["preset=huge", "demo"]),
+        (["train", "--dataset", "digits:/tmp"], ["dataset=digits:/tmp", "takes no path"]),
+        (["train", "--dataset", "digits@5"], ["dataset=digits@5", "one example per class (10)", "all (1,297)"]),
+        (["main", "--dataset", "digits@99999"], ["dataset=digits@99999", "fewer than all (1,297)"]),
+        (["train", "--dataset", "folder"], ["dataset=folder", "folder:PATH"]),
+        (["score", "--dataset", "folder:/no/where"], ["dataset=folder:/no/where", "no such folder", "train/CLASS"]),
+        (["materialize", "--dataset", "folder:/proc/self/fd"], ["/proc/self/fd", "no class folders"]),
+        (["sweep", "--datasets", "folder:/no where"], ["dataset=folder:/no where"]),
+        (["train", "--skip-bad", "perhaps"], ["skip_bad=perhaps", "true or false"]),
+        (["train", "--dataset", "folder:/", "--data-dir", "/proc/no"], ["/proc/no", "PROXYFLOW_CACHE_DIR"]),
     ],
 )
 def test_wrong_input_is_said_in_one_line(entry: Entry, arguments: list[str], said: list[str]) -> None:

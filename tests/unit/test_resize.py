@@ -9,7 +9,9 @@ from PIL import Image
 
 from proxyflow.data.batches import DeviceImages, View
 from proxyflow.data.images import ImageSet
-from proxyflow.data.resize import Buffer, all_at_once, crop_resize, one_by_one
+from proxyflow.data.resize import Buffer, all_at_once, one_by_one
+
+CPU = torch.device("cpu")
 
 
 def pictures(n: int, channels: int, low: int = 20, high: int = 120) -> ImageSet:
@@ -29,12 +31,6 @@ def pictures(n: int, channels: int, low: int = 20, high: int = 120) -> ImageSet:
     return ImageSet.of(images, np.zeros(n, dtype=np.int64), np.arange(n, dtype=np.int64))
 
 
-def buffer_of(images: ImageSet) -> Buffer:
-    store = images.store
-    widths = torch.from_numpy(store.sizes[:, 1].astype(np.int64))
-    return Buffer(torch.from_numpy(store.pixels), torch.from_numpy(store.offsets), widths, store.channels)
-
-
 def random_boxes(images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(1)
     boxes = []
@@ -52,8 +48,8 @@ def test_one_by_one_and_all_at_once_agree_with_each_other_and_with_pillow(
     images = pictures(30, channels)
     boxes, flips = random_boxes(images)
     rows, reach = torch.arange(30), (int(boxes[:, 2].max()), int(boxes[:, 3].max()))
-    one = one_by_one(buffer_of(images), rows, boxes, flips, size, margin)
-    batch = all_at_once(buffer_of(images), rows, boxes, flips, size, margin, reach)
+    one = one_by_one(images.store, rows, boxes, flips, size, margin)
+    batch = all_at_once(Buffer.of(images.store, CPU), rows, boxes, flips, size, margin, reach)
     assert one.shape == batch.shape == (30, size, size, channels)
     assert int((one.int() - batch.int()).abs().max()) <= 1
     grid = size + 2 * margin
@@ -72,8 +68,8 @@ def test_a_box_of_the_final_size_is_copied() -> None:
     images = pictures(1, 3, low=40, high=41)
     boxes = torch.tensor([[3, 5, 16, 16]])
     for way in (
-        one_by_one(buffer_of(images), torch.arange(1), boxes, torch.tensor([False]), 16, 0),
-        all_at_once(buffer_of(images), torch.arange(1), boxes, torch.tensor([False]), 16, 0, (16, 16)),
+        one_by_one(images.store, torch.arange(1), boxes, torch.tensor([False]), 16, 0),
+        all_at_once(Buffer.of(images.store, CPU), torch.arange(1), boxes, torch.tensor([False]), 16, 0, (16, 16)),
     ):
         assert np.array_equal(way[0].numpy(), images.image(0)[3:19, 5:21])
 
@@ -82,16 +78,9 @@ def test_a_larger_reach_changes_nothing() -> None:
     images = pictures(5, 3)
     boxes, flips = random_boxes(images)
     reach = (int(boxes[:, 2].max()), int(boxes[:, 3].max()))
-    near = all_at_once(buffer_of(images), torch.arange(5), boxes, flips, 32, 0, reach)
-    far = all_at_once(buffer_of(images), torch.arange(5), boxes, flips, 32, 0, (reach[0] + 9, reach[1] + 30))
+    near = all_at_once(Buffer.of(images.store, CPU), torch.arange(5), boxes, flips, 32, 0, reach)
+    far = all_at_once(Buffer.of(images.store, CPU), torch.arange(5), boxes, flips, 32, 0, (reach[0] + 9, reach[1] + 30))
     assert int((near.int() - far.int()).abs().max()) <= 1
-
-
-def test_the_place_of_the_pixels_decides_which_way() -> None:
-    images = pictures(3, 3)
-    boxes, flips = random_boxes(images)
-    chosen = crop_resize(buffer_of(images), torch.arange(3), boxes, flips, 32, 0, (120, 120))
-    assert torch.equal(chosen, one_by_one(buffer_of(images), torch.arange(3), boxes, flips, 32, 0))
 
 
 def test_validation_images_are_those_of_fastai() -> None:
@@ -105,7 +94,7 @@ def test_validation_images_are_those_of_fastai() -> None:
         crop.before_call(picture, split_idx=1)
         theirs.append(np.asarray(crop.encodes(_pil_image(picture))))
     view = View(128, "resized", (0.0,) * 3, (1.0,) * 3)
-    ours = DeviceImages(images, (0,), view, torch.device("cpu")).batch(torch.arange(20)).permute(0, 2, 3, 1).numpy()
+    ours = DeviceImages(images, (0,), view, CPU).batch(torch.arange(20)).permute(0, 2, 3, 1).numpy()
     difference = np.abs(ours - np.stack(theirs) / 255)
     assert difference.mean() < 0.002  # the limit is .01 of the range
     assert difference.max() < 0.012

@@ -1,0 +1,122 @@
+"""Data sets of the user's own through the real entry points, and subsets where the data set is not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from conftest import SMALL, STUDY, Entry
+from mlflow.tracking import MlflowClient
+from picture_files import BAD, make_folder
+
+from proxyflow.strategies import parse_strategy
+
+CLASSES = ("ant", "bee", "cat")
+
+
+@pytest.fixture(params=[(24, 30), (50, 60)], ids=["padded", "resized"])
+def pets(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    return make_folder(tmp_path / "my pets", CLASSES, train=40, valid=10, size=request.param)
+
+
+def run_id_of(out: str) -> str:
+    return out.split("run ", 1)[1].split(":", 1)[0]
+
+
+def losses(run_id: str) -> list[float]:
+    return [metric.value for metric in MlflowClient().get_metric_history(run_id, "train_loss")]
+
+
+def test_a_subset_trains_alike_with_and_without_its_data_set(entry: Entry, pets: Path) -> None:
+    dataset = f"folder:{pets}"
+    made = entry("materialize", "--dataset", dataset, "--strategy", "random:0.5")
+    assert made.status == 0, made.err
+    assert "120 training and 30 validation images of " in made.err
+    assert " pixels, RGB, 3 classes: ant, bee, cat" in made.err
+    subset = run_id_of(made.out)
+    with_data = entry("train", "--dataset", dataset, "--strategy", "random:0.5", "--epochs", "2", *SMALL)
+    assert with_data.status == 0, with_data.err
+    shutil.rmtree(pets)
+    without = entry("train", "--subset", subset, "--epochs", "2", *SMALL)
+    assert without.status == 0, without.err
+    client = MlflowClient()
+    one, two = (client.get_run(run_id_of(ended.out)) for ended in (with_data, without))
+    for tag in ("subset_fingerprint", "dataset_fingerprint", "run_key", "strategy", "dataset"):
+        assert one.data.tags[f"proxyflow.{tag}"] == two.data.tags[f"proxyflow.{tag}"], tag
+    assert losses(one.info.run_id) == losses(two.info.run_id)
+    assert one.data.metrics["best_valid_accuracy"] == two.data.metrics["best_valid_accuracy"]
+    assert client.get_run(subset).data.params["classes"] == "ant, bee, cat"
+
+
+def test_original_files_travel_in_the_subset_and_datasets_reads_them(
+    entry: Entry, pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = entry("materialize", "--dataset", f"folder:{pets}", "--strategy", "random:0.5")
+    folder = Path(mlflow.artifacts.download_artifacts(run_id=run_id_of(made.out), artifact_path="subset"))
+    for name in ("HF_HOME", "HF_DATASETS_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    read = datasets.load_dataset(
+        "parquet",
+        data_files={"train": str(folder / "train-*.parquet"), "validation": str(folder / "valid-*.parquet")},
+        cache_dir=str(tmp_path / "cache"),
+    )
+    train = read["train"]
+    assert isinstance(train.features["image"], datasets.Image)
+    assert train.features["label"].names == list(CLASSES)
+    assert (len(train), len(read["validation"])) == (60, 30)
+    assert train[0]["image"].size in ((30, 24), (60, 50))
+    originals = {path.read_bytes() for path in (pets / "train").rglob("*.jpg")}
+    raw = train.cast_column("image", datasets.Image(decode=False))
+    assert {row["image"]["bytes"] for row in raw} < originals
+    assert {row["image"]["path"].rpartition(".")[2] for row in raw} == {"jpg"}
+    assert np.bincount(train["label"]).tolist() == [20, 20, 20]
+
+
+def test_bad_files_are_refused_and_can_be_left_out(entry: Entry, pets: Path) -> None:
+    for kind, (suffix, make) in BAD.items():
+        make(pets / "train" / "ant" / f"{kind}{suffix}")
+    request = ("materialize", "--dataset", f"folder:{pets}", "--strategy", "random:0.5")
+    refused = entry(*request)
+    assert refused.status == 2
+    assert refused.err.count("\nerror: ") + refused.err.startswith("error: ") == 1
+    assert all(str(pets / "train" / "ant" / f"{kind}{suffix}") in refused.err for kind, (suffix, _) in BAD.items())
+    made = entry(*request, "--skip-bad", "true")
+    assert made.status == 0, made.err
+    assert f"{len(BAD)} files are left out" in made.err
+    assert MlflowClient().get_run(run_id_of(made.out)).data.params["n_skipped"] == str(len(BAD))
+
+
+def test_a_sweep_over_a_folder_and_a_part(entry: Entry, pets: Path, grid_file: Path, tmp_path: Path) -> None:
+    study = ("--study", f"sweep over {tmp_path.name}")
+    swept = entry(
+        *("sweep", "--datasets", f"folder:{pets},digits@200", "--strategies", "full,easiest:0.5", "--epochs", "1"),
+        *("--grid", str(grid_file), *study, *STUDY),
+    )
+    assert swept.status == 0, swept.err
+    assert "16 finished (16 now)" in swept.out
+    reported = entry("report", *study, "--out", str(tmp_path / "report"), "--bootstrap", "50")
+    assert reported.status == 0, reported.err
+    table = (tmp_path / "report" / study[1] / "runs.csv").read_text()
+    assert f"folder:{pets}" in table
+    assert "digits@200" in table
+
+
+def test_subsets_of_one_study_share_the_store(entry: Entry, pets: Path) -> None:
+    """A subset that the server already has is an index into the store, not another copy from its files."""
+    from entrypoints._cli import open_lab
+    from proxyflow.data.catalog import DataOptions
+    from proxyflow.studies.subsets import ensure_subset
+
+    for _ in range(2):
+        lab = open_lab("sharing", DataOptions())
+        dataset = lab.dataset(f"folder:{pets}")
+        for strategy in ("full", "random:0.5"):
+            subset, _ = ensure_subset(lab, dataset, parse_strategy(strategy), 0, None)
+            assert subset.train.store is dataset.train.store
+            assert subset.valid.store is dataset.train.store
