@@ -153,7 +153,8 @@ def _each(
 
 def _describe(listing: Listing, position: int, reason: str) -> str:
     where = str(listing.root / listing.files[position]) if listing.root and listing.files else f"image {position}"
-    return f"{where}: {reason}"
+    # File systems take any bytes in names, messages and tags take text.
+    return f"{where}: {reason}".encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _partition(

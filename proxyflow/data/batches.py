@@ -73,9 +73,11 @@ class Canvas(Protocol):
 
     Attributes:
         place: where its pixels are; the device, or the host where they do not fit.
+        kept: pixels that every training asks for again (its validation images), by which images they are.
     """
 
     place: torch.device
+    kept: dict[bytes, Tensor]
 
     def plain(self, sizes: NDArray[np.int32]) -> NDArray[np.int64]:
         """`(n, 4)` boxes that show images of these sizes without augmentation."""
@@ -91,6 +93,7 @@ class PaddedCanvas:
 
     def __init__(self, store: ImageStore, image_size: int, device: torch.device) -> None:
         self.size, self.padding = image_size, augment.padding_of(image_size)
+        self.kept: dict[bytes, Tensor] = {}
         side = image_size + 2 * self.padding
         self.place = place_for(len(store) * side * side * store.channels, device)
         inner = slice(self.padding, self.padding + image_size)
@@ -122,6 +125,7 @@ class NativeCanvas:
 
     def __init__(self, store: ImageStore, image_size: int, device: torch.device) -> None:
         self.size = image_size
+        self.kept: dict[bytes, Tensor] = {}
         self.margin = math.ceil(image_size * VALID_EXTRA / 8) * 8 // 2
         self.place = place_for(len(store.pixels), device)
         # The canvas is kept with its store, so it must not keep the store.
@@ -202,6 +206,14 @@ class DeviceImages:
         """Images at positions without augmentation: `(len(index), 3, size, size)`, normalised; grey is repeated."""
         return self._normalised(self.canvas.show(self._plain.part(index.to(self.canvas.place)), plain=True))
 
+    def batches(self, size: int) -> list[tuple[Tensor, Tensor]]:
+        """All images in order without augmentation, resized once for all trainings that ask for them."""
+        key = self.images.rows.tobytes()
+        if key not in self.canvas.kept:
+            self.canvas.kept[key] = self.canvas.show(self._plain, plain=True)
+        parts = zip(torch.split(self.canvas.kept[key], size), torch.split(self.labels, size), strict=True)
+        return [(self._normalised(pixels), labels) for pixels, labels in parts]
+
     def epoch(self, seed: int, epoch: int, flip_probability: float) -> Shown:
         """How every image looks in one epoch of a training."""
         view = self.view
@@ -266,8 +278,7 @@ class ValidBatches:
     """The validation examples in fixed order, prepared once."""
 
     def __init__(self, data: DeviceImages) -> None:
-        everything = torch.arange(len(data), device=data.device)
-        self.batches = [(data.batch(part), data.labels[part]) for part in torch.split(everything, VALID_BATCH)]
+        self.batches = data.batches(VALID_BATCH)
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -36,20 +36,18 @@ Say = Callable[[str], None]
 
 @contextmanager
 def locked(folder: Path, name: str, say: Say) -> Iterator[None]:
-    """Keeps other processes from finding and building the same data set meanwhile."""
-    try:
+    """Keeps other processes from finding and building the same data set meanwhile.
+
+    A folder that cannot be written may hold all that is needed; if not, building says so.
+    """
+    lock = FileLock(folder / f"{slug(name)}.lock")
+    with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{slug(name)}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             say(f"another process is preparing {name}; waiting for it")
             lock.acquire()
-    except OSError as error:
-        raise UserError(
-            f"the cache of decoded images {folder} cannot be written ({error}); name another folder in "
-            "PROXYFLOW_CACHE_DIR"
-        ) from None
     try:
         yield
     finally:

@@ -132,6 +132,8 @@ def parse_request(name: str) -> Request:
     source = datasets[kind] if kind in datasets else datasets[name]
     if source.takes_path and not path:
         raise InvalidValue("dataset", name, f"it needs a path: {spelling(kind, source)}")
+    if path != path.encode("utf-8", "replace").decode("utf-8"):
+        raise InvalidValue("dataset", ascii(name), "its path must be UTF-8, as it names runs; rename the folder")
     if colon and not source.takes_path:
         raise InvalidValue("dataset", name, f"{kind} takes no path; write dataset={kind}")
     return Request(kind, str(Path(path).expanduser().absolute()) if path else "", part)

@@ -148,6 +148,19 @@ def test_validation_covers_everything_once_in_order() -> None:
     assert torch.equal(labels, torch.from_numpy(digits().valid.labels))
 
 
+@pytest.mark.parametrize("crop", ["padded", "resized"])
+def test_validation_images_are_resized_once_for_all_trainings(crop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = random_images([0, 1, 2, 3])
+    view = View(8, crop, (0.5,), (0.5,))
+    first = ValidBatches(DeviceImages(images.take(np.array([1, 3])), TEN, view, CPU))
+    canvas = canvas_of(images.store, crop, 8, CPU)
+    monkeypatch.setattr(canvas, "show", lambda *args, **kwargs: pytest.fail("resized again"))
+    again = ValidBatches(DeviceImages(images.take(np.array([1, 3])), TEN, view, CPU, torch.bfloat16))
+    assert torch.equal(first.batches[0][0].bfloat16(), again.batches[0][0])
+    with pytest.raises(pytest.fail.Exception):
+        ValidBatches(DeviceImages(images.take(np.array([1, 2])), TEN, view, CPU))
+
+
 def test_labels_are_counted_within_the_trained_classes() -> None:
     pixels = np.zeros((3, 4, 4, 1), dtype=np.uint8)
     some = ImageSet.of(pixels, np.array([7, 3, 9]), np.arange(3))

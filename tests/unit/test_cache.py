@@ -153,6 +153,18 @@ def test_a_cache_that_cannot_be_written_is_named(root: Path, monkeypatch: pytest
         load(root)
 
 
+def test_a_cache_that_others_made_may_be_read_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load(root).fingerprint
+
+    def refuse(self: object, *args: object, **kwargs: object) -> None:
+        raise PermissionError(30, "Read-only file system")
+
+    monkeypatch.setattr(cache.FileLock, "acquire", refuse)
+    monkeypatch.setattr(cache, "write_json", refuse)
+    (store_of(root) / "verified.json").unlink()
+    assert load(root).fingerprint == before
+
+
 def test_the_cache_may_be_elsewhere(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROXYFLOW_CACHE_DIR", str(tmp_path / "fast disk"))
     load(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -212,6 +213,19 @@ def test_a_link_to_nowhere_is_a_bad_file(tmp_path: Path) -> None:
     message = refusal(root)
     assert "gone.jpg" in message
     assert "self.jpg" in message
+
+
+def test_names_that_are_not_utf8_are_read_and_told(tmp_path: Path, said: list[str]) -> None:
+    root = make_folder(tmp_path / "pets")
+    strange = os.fsencode(root / "train" / "ant") + b"/\xff\xfe.jpg"
+    os.rename(root / "train" / "ant" / "0.jpg", strange)  # noqa: PTH104 (Path takes no bytes)
+    assert len(load(root, said).train) == 12
+    Path(os.fsdecode(strange)).write_bytes(b"")
+    assert "\ufffd" in refusal(root)
+    assert len(load(root, said, skip_bad=True).train) == 11
+    assert len(load(root, said, skip_bad=True).train) == 11
+    with pytest.raises(UserError, match="must be UTF-8"):
+        canonical_name("folder:/a\udcff")
 
 
 def test_hidden_files_and_other_files_are_no_images(tmp_path: Path, said: list[str]) -> None:

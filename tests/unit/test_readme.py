@@ -1,9 +1,11 @@
-"""The README's lists are those of the registries, so that neither runs ahead of the other."""
+"""The lists in README and docs are those of the registries, so that neither runs ahead of the other."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from proxyflow.data.catalog import spelling as dataset_spelling
+from proxyflow.data.sources import datasets
 from proxyflow.strategies import spelling, strategies
 
 ROOT = Path(__file__).parents[2]
@@ -13,6 +15,13 @@ def test_every_strategy_has_its_row() -> None:
     text = (ROOT / "README.md").read_text()
     rows = [f"| `{spelling(cls)}` | {cls.summary} |" for cls in strategies.values()]
     assert "\n".join(rows) in text
+
+
+def test_every_data_set_has_its_row() -> None:
+    text = (ROOT / "docs" / "data.md").read_text()
+    rows = [f"| `{dataset_spelling(name, source)}` | {source.description} |" for name, source in datasets.items()]
+    assert "\n".join(rows) in text
+    assert all(f"`{name}`" in (ROOT / "README.md").read_text() for name in datasets if name != "folder")
 
 
 def test_every_entry_point_has_its_row() -> None:
