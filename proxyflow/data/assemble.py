@@ -13,10 +13,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyflow.data.decode import BadImage
-from proxyflow.data.images import DIGEST_BYTES, ImageStore, digest_of, offsets_of
-from proxyflow.data.sources.base import Listing
-from proxyflow.data.splits import LARGEST_SHARE, VALIDATION_EXAMPLES, balanced_split
+from proxyflow.data.decode import BadImage, Header
+from proxyflow.data.images import DIGEST_BYTES, ImageStore, digest_of, hexadecimal, offsets_of
+from proxyflow.data.sources.base import Listing, as_text
+from proxyflow.data.splits import VALIDATION_EXAMPLES, balanced_split, split_off
 from proxyflow.errors import UserError
 from proxyflow.progress import Progress
 
@@ -77,48 +77,74 @@ def assemble(name: str, listing: Listing, skip_bad: bool, allocate: Allocate, sh
     with warnings.catch_warnings():
         # Pillow warns of odd metadata; what matters is whether there are pixels.
         warnings.simplefilter("ignore")
-        headers = _each(lambda position: listing.header(position), range(len(listing)), bad)
-        good = [position for position in range(len(listing)) if position not in bad]
-        sizes = np.array([headers[position].size for position in good], dtype=np.int32).reshape(-1, 2)
-        channels = 1 if all(headers[position].grey for position in good) else 3
-        offsets = offsets_of(sizes, channels)
-        pixels = allocate(int(sizes.astype(np.int64).prod(axis=1).sum()) * channels)
-        places = dict(zip(good, range(len(good)), strict=True))
-
-        def decode(position: int) -> tuple[bytes, NDArray[np.int64]]:
-            image = listing.decode(position, channels)
-            place = places[position]
-            if image.shape[:2] != tuple(sizes[place]):
-                raise BadImage("it changed while it was read")
-            begin = offsets[place]
-            pixels[begin : begin + image.size] = image.reshape(-1)
-            values = image.reshape(-1, channels).astype(np.float64)  # sums of whole numbers stay exact
-            sums = np.array([values.sum(axis=0), (values * values).sum(axis=0)]).astype(np.int64)
-            return digest_of(image), sums
-
-        with Progress(f"decoding {name}", len(good), "images") if show else nullcontext() as progress:
-            decoded = _each(decode, good, bad, progress)
-    described = tuple(_describe(listing, position, bad[position]) for position in sorted(bad))
-    if bad and not skip_bad:
-        raise refuse_bad_files(name, described)
-    kept = np.array([position for position in good if position in decoded], dtype=np.int64)
-    digests = np.frombuffer(b"".join(decoded[p][0] for p in kept), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
-    train, valid = _partition(name, listing, kept, digests)
+        headers = _each(listing.header, range(len(listing)), bad)
+        decoded = _decode(name, listing, headers, bad, allocate, show)
+        if bad and not skip_bad:
+            raise refuse_bad_files(name, _described(listing, bad))
+        if decoded.store.channels == 3 and all(headers[position].grey for position in decoded.positions):
+            # All that had colours was left out.
+            decoded = _decode(name, listing, headers, bad, allocate, show)
+    labels = listing.labels[decoded.positions]
+    train, valid = _partition(name, listing, decoded, labels)
     order = np.concatenate([train, valid])
-    rows = np.array([places[position] for position in kept[order]], dtype=np.int64)
+    store = decoded.store.take(order)
+    n_pixels = int(store.sizes[: len(train)].astype(np.int64).prod(axis=1).sum())
+    mean, std = _statistics(decoded.sums[train].sum(axis=0), n_pixels)
+    return Assembled(store, labels[order], len(train), listing.class_names, mean, std, _described(listing, bad))
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """Decoded images in the order of the listing.
+
+    Attributes:
+        positions: `(n,) int64`, which of the listing's images could be decoded.
+        sums: `(n, 2, channels) int64`, of the pixels and of their squares.
+    """
+
+    store: ImageStore
+    positions: NDArray[np.int64]
+    sums: NDArray[np.int64]
+
+
+def _decode(
+    name: str, listing: Listing, headers: dict[int, Header], bad: dict[int, str], allocate: Allocate, show: bool
+) -> _Decoded:
+    """Decodes all images that are not known as bad, and notes those that turn out to be."""
+    good = [position for position in sorted(headers) if position not in bad]
+    sizes = np.array([headers[position].size for position in good], dtype=np.int32).reshape(-1, 2)
+    channels = 1 if all(headers[position].grey for position in good) else 3
+    offsets = offsets_of(sizes, channels)
+    pixels = allocate(int(sizes.astype(np.int64).prod(axis=1).sum()) * channels)
+
+    def decode(place: int) -> tuple[bytes, NDArray[np.int64]]:
+        image = listing.decode(good[place], channels)
+        if image.shape[:2] != tuple(sizes[place]):
+            raise BadImage("its size is not the one that its header states")
+        begin = offsets[place]
+        pixels[begin : begin + image.size] = image.reshape(-1)
+        return digest_of(image), sums_of(image)
+
+    unusable: dict[int, str] = {}
+    with Progress(f"decoding {name}", len(good), "images") if show else nullcontext() as progress:
+        results = _each(decode, range(len(good)), unusable, progress)
+    bad.update((good[place], reason) for place, reason in unusable.items())
+    places = np.array(sorted(results), dtype=np.int64)
+    positions = np.array(good, dtype=np.int64)[places]
+    digests = b"".join(results[place][0] for place in places)
     store = ImageStore(
         pixels,
-        offsets[rows],
-        sizes[rows],
+        offsets[places],
+        sizes[places],
         channels,
-        digests[order],
-        np.array([headers[position].original_size for position in kept[order]], dtype=np.int32).reshape(-1, 2),
-        tuple(listing.files[position] for position in kept[order]) if listing.files else (),
+        np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_BYTES),
+        np.array([headers[position].original_size for position in positions], dtype=np.int32).reshape(-1, 2),
+        tuple(listing.files[position] for position in positions) if listing.files else (),
         listing.root,
     )
-    sums = np.array([decoded[position][1] for position in kept[train]]).sum(axis=0)
-    mean, std = _statistics(sums, int(store.sizes[: len(train)].astype(np.int64).prod(axis=1).sum()))
-    return Assembled(store, listing.labels[kept[order]], len(train), listing.class_names, mean, std, described)
+    return _Decoded(
+        store, positions, np.array([results[place][1] for place in places], dtype=np.int64).reshape(-1, 2, channels)
+    )
 
 
 def _each(
@@ -136,7 +162,7 @@ def _each(
                 done.append((position, None, str(error)))
         return done
 
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(usable_cores())
     try:
         for ended in pool.map(chunk, [positions[i : i + CHUNK] for i in range(0, len(positions), CHUNK)]):
             for position, result, reason in ended:
@@ -151,25 +177,28 @@ def _each(
     return results
 
 
-def _describe(listing: Listing, position: int, reason: str) -> str:
-    where = str(listing.root / listing.files[position]) if listing.root and listing.files else f"image {position}"
-    # File systems take any bytes in names, messages and tags take text.
-    return f"{where}: {reason}".encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+def _described(listing: Listing, bad: dict[int, str]) -> tuple[str, ...]:
+    """Bad files by name, each with the reason."""
+    lines = []
+    for position in sorted(bad):
+        where = str(listing.root / listing.files[position]) if listing.root and listing.files else f"image {position}"
+        lines.append(as_text(f"{where}: {bad[position]}"))
+    return tuple(lines)
 
 
 def _partition(
-    name: str, listing: Listing, kept: NDArray[np.int64], digests: NDArray[np.uint8]
+    name: str, listing: Listing, decoded: _Decoded, labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which of the kept examples are for training, in training order, and which for validation."""
-    labels = listing.labels[kept]
-    hashes = np.array([row.tobytes().hex() for row in digests], dtype=f"U{2 * DIGEST_BYTES}")
+    """Which of the decoded examples are for training, in training order, and which for validation."""
+    hashes = hexadecimal(decoded.store.digests)
+    wanted = max(VALIDATION_EXAMPLES, len(listing.class_names))
     if listing.is_valid is None:
-        is_valid = balanced_split(labels, hashes, VALIDATION_EXAMPLES, LARGEST_SHARE)
+        is_valid = split_off(labels, hashes, wanted)
         is_train = ~is_valid
     else:
-        candidates = listing.is_valid[kept]
+        candidates = listing.is_valid[decoded.positions]
         is_train, is_valid = ~candidates, np.zeros_like(candidates)
-        is_valid[candidates] = balanced_split(labels[candidates], hashes[candidates], VALIDATION_EXAMPLES)
+        is_valid[candidates] = balanced_split(labels[candidates], hashes[candidates], wanted)
     for part, chosen in (("training", is_train), ("validation", is_valid)):
         counts = np.bincount(labels[chosen], minlength=len(listing.class_names))
         empty = [listing.class_names[label] for label in np.flatnonzero(counts == 0)]
@@ -186,10 +215,26 @@ def _partition(
     return ordered(is_train), ordered(is_valid)
 
 
+def sums_of(image: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """`(2, channels)` sum of the pixels and of their squares; Pillow counts levels without copying large images."""
+    from PIL import Image
+
+    counts = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).histogram()
+    levels = np.arange(256)
+    return np.stack([levels, levels**2]) @ np.array(counts, dtype=np.int64).reshape(-1, 256).T
+
+
 def _statistics(sums: NDArray[np.int64], n_pixels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel in 0..1, from sums over pixels and over their squares."""
-    total, squares = (row.astype(object) for row in sums)  # Python's integers do not overflow
-    mean = tuple(float(value) / n_pixels / 255 for value in total)
-    variance = [(int(q) * n_pixels - int(t) * int(t)) / n_pixels**2 for t, q in zip(total, squares, strict=True)]
-    # A channel of one colour has nothing to normalise; 1/255 keeps the division defined.
-    return mean, tuple(max(value**0.5, 1.0) / 255 for value in variance)
+    """Mean and standard deviation per channel in 0..1.
+
+    In whole numbers up to the last division, so that the order of the images cannot show in them.
+    """
+    means = tuple(total / n_pixels / 255 for total in sums[0].tolist())
+    variances = [(q * n_pixels - t * t) / n_pixels**2 for t, q in zip(*sums.tolist(), strict=True)]
+    # A channel of one colour has nothing to normalise; a deviation of one level keeps the division defined.
+    return means, tuple(max(variance**0.5, 1.0) / 255 for variance in variances)
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -17,11 +17,14 @@ from torch.nn import functional as F
 
 from proxyflow.data import augment
 from proxyflow.data.images import ImageSet, ImageStore
-from proxyflow.data.resize import Buffer, all_at_once, one_by_one
+from proxyflow.data.resize import Buffer, cut_on_device, cut_on_host, one_by_one, resize_together
 from proxyflow.seeds import stream_seed
 
 VALID_BATCH = 256
 RESIZED_TOGETHER = 4096
+
+# Pixels that are cut out in one step on a device, some 150 bytes each meanwhile.
+CUT_TOGETHER = 2**22
 
 # A store lives on the device if it takes at most this share of the memory that is free there.
 DEVICE_SHARE = 0.5
@@ -55,17 +58,33 @@ class Shown:
         rows: `(n,) int64`, images of the store.
         boxes: `(n, 4) int64`, see `augment.Looks`.
         flips: `(n,) bool`.
-        reach: height and width that no box exceeds.
+        sides: `(n, 2) int64`, heights and widths of the boxes on the host: asking a device for them would wait for it.
     """
 
     rows: Tensor
     boxes: Tensor
     flips: Tensor
-    reach: tuple[int, int]
+    sides: NDArray[np.int64]
 
-    def part(self, index: Tensor) -> Shown:
-        """Some of them."""
-        return Shown(self.rows[index], self.boxes[index], self.flips[index], self.reach)
+    def part(self, index: Tensor, on_host: NDArray[np.int64]) -> Shown:
+        """Some of them; the same positions are given in both places."""
+        return Shown(self.rows[index], self.boxes[index], self.flips[index], self.sides[on_host])
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Height and width that no box exceeds."""
+        height, width = self.sides.max(axis=0, initial=1)
+        return int(height), int(width)
+
+    def split(self) -> list[Shown]:
+        """Parts that are small enough to be cut out together."""
+        height, width = self.reach
+        together = max(1, CUT_TOGETHER // (height * width))
+        if len(self.rows) <= together:
+            return [self]
+        ranges = range(0, len(self.rows), together)
+        parts = (slice(begin, begin + together) for begin in ranges)
+        return [Shown(self.rows[p], self.boxes[p], self.flips[p], self.sides[p]) for p in parts]
 
 
 class Canvas(Protocol):
@@ -84,7 +103,7 @@ class Canvas(Protocol):
         ...
 
     def show(self, shown: Shown, plain: bool) -> Tensor:
-        """`(b, size, size, channels) uint8` in `place`."""
+        """`(b, size, size, channels) uint8`, on the device or in `place`."""
         ...
 
 
@@ -127,9 +146,10 @@ class NativeCanvas:
         self.size = image_size
         self.kept: dict[bytes, Tensor] = {}
         self.margin = math.ceil(image_size * VALID_EXTRA / 8) * 8 // 2
-        self.place = place_for(len(store.pixels), device)
+        self.device, self.place = device, place_for(len(store.pixels), device)
+        self.one_by_one = device.type == "cpu"
         # The canvas is kept with its store, so it must not keep the store.
-        self._store = weakref.proxy(store)
+        self.store = weakref.proxy(store)
         self.buffer = None if self.place.type == "cpu" else Buffer.of(store, self.place)
 
     def plain(self, sizes: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -137,9 +157,18 @@ class NativeCanvas:
 
     def show(self, shown: Shown, plain: bool) -> Tensor:
         margin = self.margin if plain else 0
-        if self.buffer is None:
-            return one_by_one(self._store, shown.rows, shown.boxes, shown.flips, self.size, margin)
-        return all_at_once(self.buffer, shown.rows, shown.boxes, shown.flips, self.size, margin, shown.reach)
+        if self.one_by_one:
+            return one_by_one(self.store, shown.rows, shown.boxes, shown.flips, self.size, margin)
+        return torch.cat([self._together(part, margin) for part in shown.split()])
+
+    def _together(self, shown: Shown, margin: int) -> Tensor:
+        # Wherever the store is, the device does the arithmetic: how full it is must not show in the pixels.
+        if self.buffer is not None:
+            parts = cut_on_device(self.buffer, shown.rows, shown.boxes, shown.reach)
+        else:
+            parts = cut_on_host(self.store, shown.rows, shown.boxes, shown.reach).to(self.device)
+        boxes, flips = shown.boxes.to(self.device), shown.flips.to(self.device)
+        return resize_together(parts, boxes, flips, self.size, margin)
 
 
 CANVASES: dict[str, type[PaddedCanvas] | type[NativeCanvas]] = {"padded": PaddedCanvas, "resized": NativeCanvas}
@@ -204,7 +233,8 @@ class DeviceImages:
 
     def batch(self, index: Tensor) -> Tensor:
         """Images at positions without augmentation: `(len(index), 3, size, size)`, normalised; grey is repeated."""
-        return self._normalised(self.canvas.show(self._plain.part(index.to(self.canvas.place)), plain=True))
+        shown = self._plain.part(index.to(self.canvas.place), index.cpu().numpy())
+        return self._normalised(self.canvas.show(shown, plain=True))
 
     def batches(self, size: int) -> list[tuple[Tensor, Tensor]]:
         """All images in order without augmentation, resized once for all trainings that ask for them."""
@@ -222,15 +252,14 @@ class DeviceImages:
         )
         return self._shown(drawn)
 
-    def augmented(self, shown: Shown, index: Tensor) -> Tensor:
-        """Images at positions as they look in an epoch, else as `batch`."""
-        return self._normalised(self.canvas.show(shown.part(index.to(self.canvas.place)), plain=False))
+    def augmented(self, shown: Shown, index: Tensor, on_host: NDArray[np.int64]) -> Tensor:
+        """Images at positions (the same on device and host) as they look in an epoch, else as `batch`."""
+        return self._normalised(self.canvas.show(shown.part(index.to(self.canvas.place), on_host), plain=False))
 
     def _shown(self, looks: augment.Looks) -> Shown:
-        reach = looks.boxes[:, 2:].max(axis=0, initial=1)
         arrays = (self.images.rows, looks.boxes, looks.flips)
         rows, boxes, flips = (torch.from_numpy(array).to(self.canvas.place) for array in arrays)
-        return Shown(rows, boxes, flips, (int(reach[0]), int(reach[1])))
+        return Shown(rows, boxes, flips, looks.boxes[:, 2:])
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         pixels = pixels.to(self.device, non_blocking=True)
@@ -266,12 +295,14 @@ class TrainBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         data = self.data
         generator = torch.Generator().manual_seed(stream_seed(self.seed, "data", self.epoch))
-        order = torch.randperm(len(data), generator=generator).to(data.device)
+        on_host = torch.randperm(len(data), generator=generator)
+        order = on_host.to(data.device)
         shown = data.epoch(self.seed, self.epoch, self.flip_probability)
         self.epoch += 1
         for step in range(len(self)):
-            self.index = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield data.augmented(shown, self.index), data.labels[self.index]
+            part = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            self.index = order[part]
+            yield data.augmented(shown, self.index, on_host[part].numpy()), data.labels[self.index]
 
 
 class ValidBatches:

@@ -22,7 +22,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from proxyflow.data.assemble import Assembled, assemble, refuse_bad_files
+from proxyflow.data.assemble import Assembled, assemble, refuse_bad_files, usable_cores
 from proxyflow.data.images import ImageStore, OpenFile, digest_of, offsets_of
 from proxyflow.data.sources.base import Found
 from proxyflow.errors import UserError
@@ -35,21 +35,28 @@ Say = Callable[[str], None]
 
 
 @contextmanager
-def locked(folder: Path, name: str, say: Say) -> Iterator[None]:
+def locked(folder: Path, name: str, say: Say) -> Iterator[OSError | None]:
     """Keeps other processes from finding and building the same data set meanwhile.
 
-    A folder that cannot be written may hold all that is needed; if not, building says so.
+    Gives None, or what stands in the way of writing; what somebody else has built may still be read.
+
+    Raises:
+        UserError: the folder cannot be written, and the data set is not in it.
     """
-    lock = FileLock(folder / f"{slug(name)}.lock")
-    with suppress(OSError):
+    lock, problem = FileLock(folder / f"{slug(name)}.lock"), None
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             say(f"another process is preparing {name}; waiting for it")
             lock.acquire()
+    except OSError as error:
+        problem = error
+        if not (folder / slug(name)).exists():
+            raise _cannot_write(folder, error) from None
     try:
-        yield
+        yield problem
     finally:
         lock.release()
 
@@ -60,8 +67,13 @@ def slug(name: str) -> str:
     return plain if plain == name else f"{plain}-{digest(name)[:12]}"
 
 
-def open_or_build(name: str, found: Found, cache: Path, skip_bad: bool, say: Say) -> Assembled:
+def open_or_build(
+    name: str, found: Found, cache: Path, skip_bad: bool, say: Say, problem: OSError | None = None
+) -> Assembled:
     """The decoded data set from its folder in the cache, built there first where needed (hold `locked`).
+
+    Args:
+        problem: why nothing can be built, see `locked`.
 
     Raises:
         UserError: files cannot be used and `skip_bad` is false, or the cache cannot be written.
@@ -72,27 +84,37 @@ def open_or_build(name: str, found: Found, cache: Path, skip_bad: bool, say: Say
             return _open(name, folder, found, skip_bad)
         except _Stale as reason:
             say(f"the decoded images of {name} are made again: {reason}")
+    if problem is not None:  # without the lock two builders would spoil each other's work
+        raise _cannot_write(cache, problem)
+    listing = found.listing()
     beside = cache / f".{folder.name}.building"
     old = cache / f".{folder.name}.old"
     for leftover in (beside, old):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
         beside.mkdir()
-        assembled = assemble(name, found.listing(), skip_bad, partial(_allocate, beside / PIXELS))
+        assembled = assemble(name, listing, skip_bad, partial(_allocate, beside / PIXELS))
         _write(assembled, found.signature, beside)
         if folder.exists():
             folder.rename(old)
         beside.rename(folder)
         _note_verified(folder)
     except OSError as error:
-        raise UserError(
-            f"the decoded images of {name} cannot be written to {folder} ({error}); make room, or name another "
-            "folder in PROXYFLOW_CACHE_DIR"
-        ) from None
+        raise _cannot_write(cache, error) from None
     finally:
         for leftover in (beside, old):
             shutil.rmtree(leftover, ignore_errors=True)
-    return _open(name, folder, found, skip_bad)
+    try:
+        return _open(name, folder, found, skip_bad)
+    except _Stale as reason:
+        raise UserError(f"the decoded images of {name} were spoilt while they were written: {reason}") from None
+
+
+def _cannot_write(cache: Path, error: OSError) -> UserError:
+    return UserError(
+        f"the cache of decoded images {cache} cannot be written ({error}); make room, or name another folder in "
+        "PROXYFLOW_CACHE_DIR"
+    )
 
 
 def _allocate(path: Path, n_bytes: int) -> NDArray[np.uint8]:
@@ -233,5 +255,5 @@ def _altered(store: ImageStore) -> int:
         return sum(digest_of(store.image(row)) != store.digests[row].tobytes() for row in rows)
 
     parts = [range(begin, min(begin + 256, len(store))) for begin in range(0, len(store), 256)]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         return sum(pool.map(wrong, parts))

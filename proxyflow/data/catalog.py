@@ -77,13 +77,25 @@ class DataOptions:
     @property
     def folder(self) -> Path:
         """The data directory."""
-        return (self.data_dir or Path(os.environ.get(DATA_VARIABLE) or "~/.cache/proxyflow")).expanduser().absolute()
+        return absolute("data_dir", str(self.data_dir or os.environ.get(DATA_VARIABLE) or "~/.cache/proxyflow"))
 
     @property
     def cache(self) -> Path:
         """Where decoded images are kept: the variable PROXYFLOW_CACHE_DIR, else below the data directory."""
         named = os.environ.get(CACHE_VARIABLE)
-        return Path(named).expanduser().absolute() if named else self.folder / "decoded"
+        return absolute(CACHE_VARIABLE, named) if named else self.folder / "decoded"
+
+
+def absolute(name: str, path: str) -> Path:
+    """A path that a user gave, with `~` filled in.
+
+    Raises:
+        InvalidValue: it is below the home of a user that does not exist.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise InvalidValue(name, path, f"{error}; write the whole path") from None
 
 
 def spelling(name: str, source: Source) -> str:
@@ -126,7 +138,7 @@ def parse_request(name: str) -> Request:
     match = PART.fullmatch(name)
     part = None
     # A folder may itself be called pictures@2000.
-    if match and not (":" in name and Path(name.partition(":")[2]).expanduser().is_dir()):
+    if match and not (":" in name and absolute("dataset", name.partition(":")[2]).is_dir()):
         name, part = match["name"], int(match["n"])
     kind, colon, path = name.partition(":")
     source = datasets[kind] if kind in datasets else datasets[name]
@@ -136,7 +148,7 @@ def parse_request(name: str) -> Request:
         raise InvalidValue("dataset", ascii(name), "its path must be UTF-8, as it names runs; rename the folder")
     if colon and not source.takes_path:
         raise InvalidValue("dataset", name, f"{kind} takes no path; write dataset={kind}")
-    return Request(kind, str(Path(path).expanduser().absolute()) if path else "", part)
+    return Request(kind, str(absolute("dataset", path)) if path else "", part)
 
 
 def canonical_name(name: str) -> str:
@@ -163,9 +175,9 @@ def load_dataset(name: str, options: DataOptions | None = None, say: Callable[[s
     source, name = datasets[request.kind], request.whole
     try:
         if source.cached:
-            with locked(options.cache, name, say):
+            with locked(options.cache, name, say) as problem:
                 found = source.find(request.path, options.folder)
-                assembled = open_or_build(name, found, options.cache, options.skip_bad, say)
+                assembled = open_or_build(name, found, options.cache, options.skip_bad, say, problem)
         else:
             found = source.find(request.path, options.folder)
             assembled = assemble(
@@ -262,7 +274,7 @@ def describe(dataset: Dataset) -> list[str]:
         file = f"{train.store.files[int(train.rows[least])]}, " if train.store.files else ""
         lines.append(
             f"warning: {_counted(int(small.sum()), 'training image')} of {dataset.name} smaller than "
-            f"image_size={dataset.image_size} and enlarged (the smallest: {file}{width} x {height})"
+            f"its image_size={dataset.image_size} and enlarged to it (the smallest: {file}{width} x {height})"
         )
     return lines
 

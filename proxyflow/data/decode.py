@@ -14,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 ORIENTATION = 0x0112  # the EXIF tag
-LYING = range(5, 9)  # its values that turn the image by a quarter
+# What undoes each of its values, as the names of Pillow's `Transpose`; from 5 on they turn by a quarter.
+UPRIGHT = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+LYING = 5
 GREY_MODES = ("1", "L", "LA", "La")
 
 
@@ -45,9 +55,12 @@ def read_header(source: Path | bytes) -> Header:
     """
     with _Opened(source) as image:
         width, height = image.size
-        lying = image.getexif().get(ORIENTATION, 1) in LYING
+        lying = _orientation(image) >= LYING
         grey = image.mode in GREY_MODES or image.mode.startswith("I;16")
-        return Header((width, height) if lying else (height, width), (height, width), grey)
+        upright, other = (height, width), (width, height)
+        if image.format == "TIFF":  # Pillow turns these itself, and says so before it does
+            return Header(upright, other if lying else upright, grey)
+        return Header(other if lying else upright, upright, grey)
 
 
 def decode_image(source: Path | bytes, channels: int) -> NDArray[np.uint8]:
@@ -60,10 +73,12 @@ def decode_image(source: Path | bytes, channels: int) -> NDArray[np.uint8]:
     Raises:
         BadImage: the file is empty, no image, truncated, or its pixels are no 8- or 16-bit colours.
     """
-    from PIL import ImageOps
+    from PIL import Image
 
     with _Opened(source) as opened:
-        image = ImageOps.exif_transpose(opened)
+        # Pillow's own exif_transpose also rewrites the metadata, and fails where a camera wrote odd ones.
+        turn = UPRIGHT.get(_orientation(opened)) if opened.format != "TIFF" else None
+        image = opened.transpose(Image.Transpose[turn]) if turn else opened
         if image.mode.startswith("I;16"):
             levels = np.asarray(image, dtype=np.uint16) >> 8
             pixels = levels.astype(np.uint8)[..., np.newaxis].repeat(channels, axis=2)
@@ -84,6 +99,12 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     pixels = image[:, :, 0] if image.shape[2] == 1 else image
     Image.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def _orientation(image: Any) -> int:
+    """The orientation that the camera noted, 1 (upright) where it is none or no number."""
+    found = image.getexif().get(ORIENTATION, 1)
+    return found if found in UPRIGHT else 1
 
 
 class _Opened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import weakref
@@ -105,6 +106,17 @@ class ImageStore:
         found = self.file.read(begin, n_bytes) if self.file else self.pixels[begin : begin + n_bytes]
         return found.reshape(height, width, self.channels)
 
+    def take(self, rows: NDArray[np.int64]) -> ImageStore:
+        """A store of some of the images in another order, over the same pixels."""
+        return dataclasses.replace(
+            self,
+            offsets=self.offsets[rows],
+            sizes=self.sizes[rows],
+            digests=self.digests[rows],
+            original_sizes=self.original_sizes[rows],
+            files=tuple(self.files[row] for row in rows) if self.files else (),
+        )
+
     def encoded(self, row: int) -> tuple[bytes, str]:
         """An image's file: the original bytes where it came from a file that is unchanged, else a PNG.
 
@@ -120,6 +132,12 @@ class ImageStore:
             except (OSError, BadImage):
                 pass  # the file went away or was changed since; its pixels are still here
         return encode_png(self.image(row)), ".png"
+
+
+def hexadecimal(digests: NDArray[np.uint8]) -> NDArray[np.str_]:
+    """`(n,)` digests as text."""
+    text = digests.tobytes().hex().encode()
+    return np.frombuffer(text, dtype=f"S{2 * DIGEST_BYTES}").astype(f"U{2 * DIGEST_BYTES}")
 
 
 def offsets_of(sizes: NDArray[np.int32], channels: int) -> NDArray[np.int64]:
@@ -181,8 +199,7 @@ class ImageSet:
     @cached_property
     def content_hashes(self) -> NDArray[np.str_]:
         """`(n,)` SHA-256 of each image's shape and pixels, in hexadecimal."""
-        text = self.store.digests[self.rows].tobytes().hex().encode()
-        return np.frombuffer(text, dtype=f"S{2 * DIGEST_BYTES}").astype(f"U{2 * DIGEST_BYTES}")
+        return hexadecimal(self.store.digests[self.rows])
 
     @cached_property
     def fingerprint(self) -> str:

@@ -68,34 +68,48 @@ def one_by_one(store: ImageStore, rows: Tensor, boxes: Tensor, flips: Tensor, si
     return result
 
 
-def all_at_once(
-    buffer: Buffer, rows: Tensor, boxes: Tensor, flips: Tensor, size: int, margin: int, reach: tuple[int, int]
-) -> Tensor:
-    """`one_by_one` as one gather and two batched matrix products, for devices that are slow to start a kernel.
+def cut_on_device(buffer: Buffer, rows: Tensor, boxes: Tensor, reach: tuple[int, int]) -> Tensor:
+    """The boxes of images in one gather: `(b, *reach, channels) uint8`.
 
     Args:
-        reach: height and width that no box exceeds, known without asking the device.
+        reach: height and width that no box exceeds, known without asking the device; what is beyond a box is undefined.
     """
-    device, channels = buffer.pixels.device, buffer.channels
+    device = buffer.pixels.device
     top, left, height, width = (boxes[:, column, None] for column in range(4))
     ys, xs = (torch.arange(side, device=device)[None] for side in reach)
-    # Beyond its box an image repeats its last pixel, which then has the weight 0.
     ys, xs = top + ys.minimum(height - 1), left + xs.minimum(width - 1)
-    pixel = (
-        buffer.offsets[rows][:, None, None]
-        + (ys[:, :, None] * buffer.widths[rows][:, None, None] + xs[:, None]) * channels
-    )
-    parts = buffer.pixels[pixel[..., None] + torch.arange(channels, device=device)].float()
-    vertical = filter_matrix(height, reach[0], size, margin)
-    horizontal = filter_matrix(width, reach[1], size, margin)
+    strides = buffer.widths[rows][:, None, None]
+    pixel = buffer.offsets[rows][:, None, None] + (ys[:, :, None] * strides + xs[:, None]) * buffer.channels
+    return buffer.pixels[pixel[..., None] + torch.arange(buffer.channels, device=device)]
+
+
+def cut_on_host(store: ImageStore, rows: Tensor, boxes: Tensor, reach: tuple[int, int]) -> Tensor:
+    """As `cut_on_device`, for a store that does not fit there."""
+    parts = torch.zeros(len(rows), *reach, store.channels, dtype=torch.uint8)
+    for target, row, (top, left, height, width) in zip(parts, rows.tolist(), boxes.tolist(), strict=True):
+        lines = torch.from_numpy(store.lines(row, top, height))
+        target[:height, :width] = lines[:, left : left + width]
+    return parts
+
+
+def resize_together(parts: Tensor, boxes: Tensor, flips: Tensor, size: int, margin: int) -> Tensor:
+    """What `one_by_one` does to boxes, by two batched matrix products, for devices that are slow to start a kernel.
+
+    Args:
+        parts: `(b, reach, reach, channels) uint8`, what `cut_on_device` gives.
+        boxes, flips, size, margin: as of `one_by_one`.
+    """
+    reach, channels = parts.shape[1:3], parts.shape[3]
+    vertical = filter_matrix(boxes[:, 2, None], reach[0], size, margin)
+    horizontal = filter_matrix(boxes[:, 3, None], reach[1], size, margin)
     horizontal = torch.where(flips[:, None, None], horizontal.flip(1), horizontal)
-    rows_done = torch.bmm(vertical, parts.flatten(2)).view(len(rows), size, reach[1], channels)
+    rows_done = torch.bmm(vertical, parts.float().flatten(2)).view(len(parts), size, reach[1], channels)
     shown = torch.einsum("bxw,bywc->byxc", horizontal, rows_done)
     return shown.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def filter_matrix(lengths: Tensor, reach: int, size: int, margin: int) -> Tensor:
-    """`(b, size, reach) float32`: the weight of each of a box's pixels in each pixel that is shown.
+    """`(b, size, reach) float32`: the weight of each of a box's pixels in each pixel that is shown, 0 beyond the box.
 
     Args:
         lengths: `(b, 1) int64`, side of each box.

@@ -14,10 +14,8 @@ VALIDATION_EXAMPLES = 500
 LARGEST_SHARE = 1 / 3
 
 
-def balanced_split(
-    labels: NDArray[np.int64], hashes: NDArray[np.str_], n_valid: int, largest_share: float = 1.0
-) -> NDArray[np.bool_]:
-    """Chooses a validation set with every class alike.
+def balanced_split(labels: NDArray[np.int64], hashes: NDArray[np.str_], n_valid: int) -> NDArray[np.bool_]:
+    """Chooses validation examples with every class alike.
 
     The choice depends on the examples' content alone: not on their order, and not on a run's seed,
     because every run of every study must be judged on the same examples.
@@ -26,14 +24,36 @@ def balanced_split(
         labels: `(n,) int64`.
         hashes: `(n,)` content hashes.
         n_valid: how many examples to choose.
-        largest_share: at most this share of any class, but one of two examples.
 
     Returns:
         `(n,) bool`, true for validation examples.
     """
     classes, counts = np.unique(labels, return_counts=True)
-    available = np.maximum(counts * largest_share, np.minimum(counts // 2, 1)).astype(np.int64)
-    quotas = even_quotas(available, n_valid)
+    return _chosen(labels, hashes, classes, even_quotas(counts, n_valid))
+
+
+def split_off(labels: NDArray[np.int64], hashes: NDArray[np.str_], n_valid: int) -> NDArray[np.bool_]:
+    """As `balanced_split`, for examples of which the others are trained on.
+
+    Most of each class stays for training, and of an image that is there twice both copies do: a model is not to be
+    judged on what it was shown. (A class of copies alone gives one all the same, as each needs one.)
+    """
+    _, inverse, copies = np.unique(hashes, return_inverse=True, return_counts=True)
+    classes, counts = np.unique(labels, return_counts=True)
+    single = copies[inverse] == 1
+    without = ~np.isin(labels, labels[single])
+    eligible = single | without
+    most = np.maximum(counts * LARGEST_SHARE, np.minimum(counts // 2, 1)).astype(np.int64)
+    available = np.array([int(eligible[labels == label].sum()) for label in classes])
+    quotas = even_quotas(np.minimum(most, available), n_valid)
+    chosen = np.zeros(len(labels), dtype=bool)
+    chosen[eligible] = _chosen(labels[eligible], hashes[eligible], classes, quotas)
+    return chosen
+
+
+def _chosen(
+    labels: NDArray[np.int64], hashes: NDArray[np.str_], classes: NDArray[np.int64], quotas: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     chosen = np.zeros(len(labels), dtype=bool)
     for label, quota in zip(classes, quotas, strict=True):
         members = np.flatnonzero(labels == label)

@@ -8,6 +8,7 @@ import pandas as pd
 
 TARGET = "full"
 FEWER_EPOCHS = "epochs:"
+FOLDER = "folder:"
 KEY = ["dataset", "strategy", "config", "seed"]
 
 
@@ -26,19 +27,43 @@ class CountedRuns:
     notes: tuple[str, ...]
 
 
+def one_name_each(trainings: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Gives a folder that was read under several paths one name, the latest, as its content is one data set.
+
+    Returns:
+        The trainings, and a note for each name under which several contents were trained on.
+    """
+    if "dataset_fingerprint" not in trainings or trainings.empty:
+        return trainings, []
+    frame = trainings.copy()
+    known = frame[frame["dataset_fingerprint"].astype(str) != ""]
+    folders = known[known["dataset"].str.startswith(FOLDER)].sort_values("end_time", kind="stable", na_position="first")
+    latest = folders.groupby("dataset_fingerprint")["dataset"].last()
+    renamed = frame["dataset_fingerprint"].map(latest)
+    is_folder = frame["dataset"].str.startswith(FOLDER) & renamed.notna()
+    frame["dataset"] = frame["dataset"].mask(is_folder, renamed)
+    contents = frame[frame["dataset_fingerprint"].astype(str) != ""].groupby("dataset")["dataset_fingerprint"].nunique()
+    notes = [
+        f"the data set {name} has changed during the study ({count} fingerprints), so pairs may mix its contents: give "
+        "each its own study."
+        for name, count in contents[contents > 1].items()
+    ]
+    return frame, notes
+
+
 def count_runs(trainings: pd.DataFrame) -> CountedRuns:
     """Chooses the runs that enter the measures.
 
     Args:
         trainings: columns `status`, `dataset`, `strategy`, `config`, `seed`, `epochs` (nullable),
-            `end_time`, `run_key`, `best_valid_accuracy`.
+            `end_time`, `run_key`, `best_valid_accuracy`, and `dataset_fingerprint` where it is known.
 
     Returns:
         Finished runs with an accuracy. The target is `full` at the epoch count that most of its runs have (the
         larger of two that tie); other strategies count where they trained as long (`epochs:N` where it trained N),
         or state no epochs. Of several runs of one cell the one that ended last counts.
     """
-    notes = []
+    trainings, notes = one_name_each(trainings)
     frame = trainings[trainings["status"] == "finished"]
     done = set(zip(*(frame[column] for column in KEY), strict=True))
     again = [key in done for key in zip(*(trainings[column] for column in KEY), strict=True)]

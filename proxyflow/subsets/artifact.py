@@ -24,6 +24,9 @@ from proxyflow.subsets.subset import Subset
 SCHEMA_VERSION = 1
 ROWS_PER_FILE = 20_000
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+SCHEMA = pa.schema([("image", IMAGE), ("label", pa.int64()), ("example_id", pa.int64()), ("score", pa.float64())])
+# A row group whose images are above 2 GB cannot be read back.
+ROWS_TOGETHER = 100
 # Only plain names in the artifact's own folder: a manifest is somebody else's input.
 FILE_NAME = re.compile(r"(train|valid)-[0-9]{5}\.parquet")
 
@@ -64,27 +67,32 @@ def write_subset(subset: Subset, folder: Path) -> Path:
 
 
 def _write_part(folder: Path, part: str, subset: Subset, images: ImageSet, scores: np.ndarray | None) -> list[Path]:
+    """Writes a file per `ROWS_PER_FILE` examples, a few at a time: encoded images may be larger than memory."""
+    schema = SCHEMA.with_metadata(_features(subset.class_names))
     paths = []
-    for number, start in enumerate(range(0, max(1, len(images)), ROWS_PER_FILE)):
-        rows = slice(start, start + ROWS_PER_FILE)
-        ids = images.example_ids[rows]
-        encoded = []
-        for row, example_id in zip(images.rows[rows], ids, strict=True):
-            data, suffix = images.store.encoded(int(row))
-            encoded.append({"bytes": data, "path": f"{part}-{example_id}{suffix}"})
-        table = pa.table(
-            {
-                "image": pa.array(encoded, type=IMAGE),
-                "label": pa.array(images.labels[rows], type=pa.int64()),
-                "example_id": pa.array(ids, type=pa.int64()),
-                "score": pa.array(scores[rows] if scores is not None else [None] * len(ids), type=pa.float64()),
-            }
-        ).replace_schema_metadata(_features(subset.class_names))
+    for number, begin in enumerate(range(0, max(1, len(images)), ROWS_PER_FILE)):
         path = folder / f"{part}-{number:05d}.parquet"
-        with replacing(path) as beside:
-            pq.write_table(table, beside)
+        end = min(begin + ROWS_PER_FILE, len(images))
+        with replacing(path) as beside, pq.ParquetWriter(beside, schema) as writer:
+            for first in range(begin, end, ROWS_TOGETHER):
+                rows = slice(first, min(first + ROWS_TOGETHER, end))
+                writer.write_table(pa.table(_columns(part, images, scores, rows), schema=schema))
         paths.append(path)
     return paths
+
+
+def _columns(part: str, images: ImageSet, scores: np.ndarray | None, rows: slice) -> dict[str, pa.Array]:
+    ids = images.example_ids[rows]
+    encoded = []
+    for row, example_id in zip(images.rows[rows], ids, strict=True):
+        data, suffix = images.store.encoded(int(row))
+        encoded.append({"bytes": data, "path": f"{part}-{example_id}{suffix}"})
+    return {
+        "image": pa.array(encoded, type=IMAGE),
+        "label": pa.array(images.labels[rows], type=pa.int64()),
+        "example_id": pa.array(ids, type=pa.int64()),
+        "score": pa.array(scores[rows] if scores is not None else [None] * len(ids), type=pa.float64()),
+    }
 
 
 def _features(class_names: tuple[str, ...]) -> dict[str, str]:
@@ -158,7 +166,7 @@ def _known_crop(name: object) -> str:
 def _read_parts(
     folder: Path, checksums: dict[str, str], channels: int
 ) -> dict[str, tuple[ImageSet, np.ndarray | None]]:
-    tables: dict[str, list[pa.Table]] = {"train": [], "valid": []}
+    files: dict[str, list[Path]] = {"train": [], "valid": []}
     for name, checksum in sorted(checksums.items()):
         match = FILE_NAME.fullmatch(name)
         if not match:
@@ -170,13 +178,19 @@ def _read_parts(
             raise UserError(f"{path} is missing from the subset; materialize it again")
         if sha256_of(path) != checksum:
             raise UserError(f"{path} does not have the checksum of its manifest; materialize it again")
-        tables[match[1]].append(pq.read_table(path))
-    return {part: _images_of(pa.concat_tables(found), channels) for part, found in tables.items()}
+        files[match[1]].append(path)
+    return {part: _images_of(paths, channels) for part, paths in files.items()}
 
 
-def _images_of(table: pa.Table, channels: int) -> tuple[ImageSet, np.ndarray | None]:
-    images = [decode_image(row["bytes"], channels) for row in table["image"].to_pylist()]
-    labels = table["label"].to_numpy().astype(np.int64)
-    ids = table["example_id"].to_numpy().astype(np.int64)
-    scores = table["score"].to_numpy().astype(np.float64)
+def _images_of(paths: list[Path], channels: int) -> tuple[ImageSet, np.ndarray | None]:
+    images: list[np.ndarray] = []
+    columns: dict[str, list[np.ndarray]] = {"label": [], "example_id": [], "score": []}
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS_TOGETHER, columns=SCHEMA.names):
+                images += [decode_image(row["bytes"], channels) for row in batch["image"].to_pylist()]
+                for name, parts in columns.items():
+                    parts.append(batch[name].to_numpy(zero_copy_only=False))
+    labels, ids = (np.concatenate(columns[name]).astype(np.int64) for name in ("label", "example_id"))
+    scores = np.concatenate(columns["score"]).astype(np.float64)
     return ImageSet.of(images, labels, ids), None if np.isnan(scores).all() else scores

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from source_files import MAKE
+from source_files import MAKE, published_md5
 
 from proxyflow.data.augment import CROPS
 from proxyflow.data.catalog import DataOptions, Dataset, load_dataset, spelling
 from proxyflow.data.images import digest_of
-from proxyflow.data.sources import datasets
+from proxyflow.data.sources import datasets, download
 from proxyflow.strategies import parse_strategy
 from proxyflow.subsets import choose_subset
 from proxyflow.subsets.artifact import read_subset, write_subset
 
 
 @pytest.fixture(params=list(datasets), scope="module")
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, DataOptions]:
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, DataOptions]]:
     data_dir = tmp_path_factory.mktemp(request.param)
-    return MAKE[request.param](data_dir), DataOptions(data_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(download, "md5_of", published_md5)
+        yield MAKE[request.param](data_dir), DataOptions(data_dir)
 
 
 @pytest.fixture(scope="module")

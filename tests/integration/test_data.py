@@ -7,12 +7,16 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import SMALL, STUDY, Entry
 from mlflow.tracking import MlflowClient
 from picture_files import BAD, make_folder
+from source_files import MAKE
 
 from proxyflow.strategies import parse_strategy
+from proxyflow.studies.presets import Preset, presets
+from proxyflow.training.hyperparameters import TrainingSettings
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -105,6 +109,31 @@ def test_a_sweep_over_a_folder_and_a_part(entry: Entry, pets: Path, grid_file: P
     table = (tmp_path / "report" / study[1] / "runs.csv").read_text()
     assert f"folder:{pets}" in table
     assert "digits@200" in table
+
+
+@pytest.mark.parametrize("kind", ["folder", "fashion-mnist"])
+def test_main_runs_unchanged_on_any_data_set(
+    entry: Entry, kind: str, tmp_path: Path, grid_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = Preset(
+        "tiny",
+        strategies="full random:0.5 easiest:0.5 half-classes:0.5",
+        grid=str(grid_file),
+        settings=TrainingSettings(epochs=1, batch_size=16, image_size=8),
+        max_examples=60,
+    )
+    monkeypatch.setitem(presets._items, "demo", tiny)
+    name = MAKE[kind](tmp_path) if kind != "folder" else f"folder:{make_folder(tmp_path / 'pets', CLASSES, train=40)}"
+    study = f"main on {kind}"
+    ended = entry(
+        "main", "--dataset", name, "--data-dir", str(tmp_path), "--study", study, "--out", str(tmp_path / "out")
+    )
+    assert ended.status == 0, ended.err
+    assert f"uses a part of it: dataset={name}@60" in ended.err
+    runs = pd.read_csv(tmp_path / "out" / study / "runs.csv")
+    assert len(runs) == 16
+    assert set(runs["dataset"]) == {f"{name}@60"}
+    assert (runs["status"] == "finished").all()
 
 
 def test_subsets_of_one_study_share_the_store(entry: Entry, pets: Path) -> None:

@@ -10,6 +10,7 @@ from made_up import digits, random_images
 from proxyflow.data import batches as batches_module
 from proxyflow.data.batches import DeviceImages, TrainBatches, ValidBatches, View, canvas_of, place_for
 from proxyflow.data.images import ImageSet
+from proxyflow.data.resize import Buffer
 
 CPU = torch.device("cpu")
 TEN = tuple(range(10))
@@ -176,6 +177,27 @@ def test_subsets_of_a_store_share_one_copy_of_it_on_the_device(crop: str) -> Non
     assert part.canvas is whole.canvas
     assert torch.equal(part.batch(torch.arange(2)), whole.batch(torch.tensor([2, 0])))
     assert canvas_of(images.store, crop, 16, CPU) is not whole.canvas
+
+
+@pytest.mark.parametrize("on_device", [True, False])
+@pytest.mark.parametrize("together", [10**6, 2 * 50 * 50])
+def test_a_gpus_way_shows_the_same_images_wherever_the_store_is(
+    on_device: bool, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way of a GPU, run on a CPU: with the store there or on the host, all at once or in parts."""
+    monkeypatch.setattr(batches_module, "CUT_TOGETHER", together)
+    plain, other = natives(ragged()), natives(ragged())
+    assert isinstance(other.canvas, batches_module.NativeCanvas)
+    other.canvas.one_by_one = False
+    other.canvas.buffer = Buffer.of(other.images.store, CPU) if on_device else None
+    level = 1 / 255 / 0.25
+    for (x, y), (other_x, other_y) in zip(
+        TrainBatches(plain, 20, 0.5, 0), TrainBatches(other, 20, 0.5, 0), strict=True
+    ):
+        assert torch.equal(y, other_y)
+        assert float((x - other_x).abs().max()) < 1.01 * level
+    (x, _), (other_x, _) = ValidBatches(plain).batches[0], ValidBatches(other).batches[0]
+    assert float((x - other_x).abs().max()) < 1.01 * level
 
 
 def test_a_canvas_goes_away_with_its_store() -> None:

@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,11 +189,11 @@ def test_validation_images_that_are_not_used_take_no_room(tmp_path: Path, monkey
 
 
 def load_and_report(root: Path, queue: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
-    said: list[str] = []
-    queue.put((load(root, said).fingerprint, any("another process" in line for line in said)))
+    fingerprint = load(root).fingerprint
+    queue.put((fingerprint, (store_of(root) / "pixels.bin").stat().st_ino))
 
 
-def test_two_processes_at_once_build_it_once(tmp_path: Path) -> None:
+def test_several_processes_at_once_build_it_once(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "pets", train=150, size=(100, 120))
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
@@ -201,11 +203,32 @@ def test_two_processes_at_once_build_it_once(tmp_path: Path) -> None:
     results = [queue.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
-    assert len({fingerprint for fingerprint, _ in results}) == 1
-    meta = store_of(root) / "meta.json"
-    before = meta.stat().st_ino
+    assert len(set(results)) == 1, "each building is another file"
+
+
+def test_who_waits_for_another_process_says_so(root: Path) -> None:
+    said: list[str] = []
     load(root)
-    assert meta.stat().st_ino == before
+    lock = cache.FileLock(store_of(root).parent / f"{store_of(root).name}.lock")
+    with lock:
+        thread = threading.Thread(target=load, args=(root, said))
+        thread.start()
+        while not said:
+            time.sleep(0.01)
+    thread.join()
+    assert said[0] == f"another process is preparing folder:{root}; waiting for it"
+
+
+def test_nothing_is_built_without_the_lock(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(root)
+    save(root / "train" / "ant" / "0.jpg", seed=500)
+
+    def refuse(self: object, *args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cache.FileLock, "acquire", refuse)
+    with pytest.raises(UserError, match=r"cannot be written .*Permission denied"):
+        load(root)
 
 
 def test_a_name_is_a_file_name_of_its_own(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from pathlib import Path
 
@@ -75,7 +76,7 @@ TURNS = {
 
 
 @pytest.mark.parametrize("orientation", list(TURNS))
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 def test_what_the_camera_noted_is_undone(tmp_path: Path, orientation: int, suffix: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -85,6 +86,26 @@ def test_what_the_camera_noted_is_undone(tmp_path: Path, orientation: int, suffi
     header = read_header(path)
     assert header.size == upright.shape[:2]
     assert header.original_size == (40, 50)
+    assert np.abs(decode_image(path, 3).astype(int) - upright).mean() < 12
+
+
+# Tag, type (2 is text, 3 a short, 9 a signed long), count, value in four bytes.
+ODD = {
+    "a resolution that is text": (0x011A, 2, 3, b"72\0\0"),
+    "a width below zero": (0x0100, 9, 1, struct.pack("<i", -5)),
+    "an orientation that is text": (0x0112, 2, 2, b"6\0\0\0"),
+    "an orientation that is none": (0x0112, 3, 1, b"\x63\0\0\0"),
+}
+
+
+@pytest.mark.parametrize("kind", list(ODD))
+def test_odd_metadata_spoil_no_image(tmp_path: Path, kind: str) -> None:
+    tags = [ODD[kind]] + ([] if ODD[kind][0] == 0x0112 else [(0x0112, 3, 1, b"\x06\0\0\0")])
+    entries = b"".join(struct.pack("<HHI", tag, form, count) + value for tag, form, count, value in tags)
+    block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + b"\0\0\0\0"
+    path = save(tmp_path / "a.jpg", exif=block)
+    upright = picture() if len(tags) == 1 else TURNS[6](picture())
+    assert read_header(path).size == upright.shape[:2]
     assert np.abs(decode_image(path, 3).astype(int) - upright).mean() < 12
 
 

@@ -202,8 +202,63 @@ def test_a_link_in_a_circle_is_refused_and_other_links_are_followed(tmp_path: Pa
     message = refusal(root)
     assert "is a link to a folder that it lies in" in message
     (elsewhere / "again").unlink()
-    (root / "train" / "self").symlink_to(root / "train")
-    assert str(root / "train" / "self") in refusal(root)
+    (root / "train" / "up").symlink_to(root / "train")
+    assert str(root / "train" / "up") in refusal(root)
+    (root / "train" / "up").unlink()
+    for target in (root / "train" / "itself", tmp_path / "gone"):
+        (root / "train" / "itself").symlink_to(target)
+        assert f"{root / 'train' / 'itself'} is a link that leads nowhere" in refusal(root)
+        (root / "train" / "itself").unlink()
+
+
+@pytest.mark.parametrize(("train", "valid"), [("training", "validation"), ("Train", "Val"), ("trn", "val")])
+def test_parts_under_other_names_are_no_classes(tmp_path: Path, train: str, valid: str) -> None:
+    root = make_folder(tmp_path / "pets")
+    (root / "train").rename(root / train)
+    (root / "val").rename(root / valid)
+    message = refusal(root)
+    assert valid in message
+    assert "call the parts train and val" in message
+
+
+def test_what_was_left_out_does_not_decide_the_colours(tmp_path: Path, said: list[str]) -> None:
+    for name in ("ant", "bee"):
+        for i in range(6):
+            save(tmp_path / "grey" / name / f"{i}.png", mode="L", seed=i + 10 * (name == "bee"))
+    clean = load(tmp_path / "grey", said)
+    BAD["truncated"][1](tmp_path / "grey" / "ant" / "colour.jpg")
+    dataset = load(tmp_path / "grey", said, skip_bad=True)
+    assert dataset.train.channels == 1
+    assert dataset.fingerprint == clean.fingerprint
+
+
+def test_copies_of_an_image_are_not_split_over_both_sets(tmp_path: Path, said: list[str]) -> None:
+    make_folder(tmp_path / "pets", train=9, valid=0)
+    for i in range(4):
+        shutil.copy(
+            tmp_path / "pets" / "train" / "ant" / f"{i}.jpg", tmp_path / "pets" / "train" / "ant" / f"copy{i}.jpg"
+        )
+    (tmp_path / "pets" / "train").rename(tmp_path / "plain")
+    dataset = load(tmp_path / "plain", said)
+    assert not set(dataset.train.content_hashes) & set(dataset.valid.content_hashes)
+    assert len(describe(dataset)) == 1
+
+
+def test_more_classes_than_validation_images_are_no_error(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from proxyflow.data import assemble
+
+    monkeypatch.setattr(assemble, "VALIDATION_EXAMPLES", 2)
+    dataset = load(make_folder(tmp_path / "pets", ("ant", "bee", "cat"), train=2, valid=1), said)
+    assert dataset.valid.labels.tolist() == [0, 1, 2]
+
+
+def test_a_home_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UserError, match="dataset=~nobody-of-that-name/x is not accepted"):
+        canonical_name("folder:~nobody-of-that-name/x")
+    with pytest.raises(UserError, match="data_dir=~nobody-of-that-name is not accepted"):
+        load_dataset("cifar10", DataOptions(Path("~nobody-of-that-name")))
 
 
 def test_a_link_to_nowhere_is_a_bad_file(tmp_path: Path) -> None:
@@ -224,6 +279,9 @@ def test_names_that_are_not_utf8_are_read_and_told(tmp_path: Path, said: list[st
     assert "\ufffd" in refusal(root)
     assert len(load(root, said, skip_bad=True).train) == 11
     assert len(load(root, said, skip_bad=True).train) == 11
+    os.rename(os.fsencode(root / "train" / "bee"), os.fsencode(root / "train") + b"/\xff")  # noqa: PTH104
+    os.rename(os.fsencode(root / "val" / "bee"), os.fsencode(root / "val") + b"/\xff")  # noqa: PTH104
+    assert load(root, said, skip_bad=True).class_names == ("ant", "\ufffd")
     with pytest.raises(UserError, match="must be UTF-8"):
         canonical_name("folder:/a\udcff")
 

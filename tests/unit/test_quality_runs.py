@@ -176,3 +176,32 @@ def test_the_frame_that_came_in_is_left_as_it_was() -> None:
     before = frame.copy()
     count_runs(frame)
     pd.testing.assert_frame_equal(frame, before)
+
+
+def folder_rows(*paths: tuple[str, str]) -> pd.DataFrame:
+    rows = [
+        training(strategy, dataset=path, dataset_fingerprint=content, end_time=number)
+        for number, (path, content) in enumerate(paths)
+        for strategy in ("full", "random:0.5")
+    ]
+    return trainings_frame(rows).assign(dataset_fingerprint=[row["dataset_fingerprint"] for row in rows])
+
+
+def test_a_folder_that_moved_during_the_study_stays_one_data_set() -> None:
+    frame = folder_rows(("folder:/a", "one"), ("folder:/b", "one"), ("folder:/c", "other"))
+    frame = frame.drop(index=[1, 2])  # the target was trained at /a, the proxy at /b
+    counted = count_runs(frame)
+    assert sorted(zip(counted.frame["dataset"], counted.frame["strategy"], strict=True)) == [
+        ("folder:/b", "full"),
+        ("folder:/b", "random:0.5"),
+        ("folder:/c", "full"),
+        ("folder:/c", "random:0.5"),
+    ]
+    assert not counted.notes
+
+
+def test_a_data_set_whose_content_changed_is_noted() -> None:
+    notes = count_runs(folder_rows(("folder:/a", "one"), ("folder:/a", "other"))).notes
+    assert any("folder:/a has changed during the study (2 fingerprints)" in note for note in notes)
+    # Other names mean what they say, whatever was written as their fingerprint.
+    assert not count_runs(folder_rows(("digits", "same"), ("letters", "same"))).notes

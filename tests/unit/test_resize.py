@@ -9,7 +9,7 @@ from PIL import Image
 
 from proxyflow.data.batches import DeviceImages, View
 from proxyflow.data.images import ImageSet
-from proxyflow.data.resize import Buffer, all_at_once, one_by_one
+from proxyflow.data.resize import Buffer, cut_on_device, cut_on_host, one_by_one, resize_together
 
 CPU = torch.device("cpu")
 
@@ -31,6 +31,14 @@ def pictures(n: int, channels: int, low: int = 20, high: int = 120) -> ImageSet:
     return ImageSet.of(images, np.zeros(n, dtype=np.int64), np.arange(n, dtype=np.int64))
 
 
+def all_at_once(
+    images: ImageSet, boxes: torch.Tensor, flips: torch.Tensor, size: int, margin: int, reach: tuple[int, int]
+) -> torch.Tensor:
+    """What a GPU does, on a CPU."""
+    parts = cut_on_device(Buffer.of(images.store, CPU), torch.arange(len(images)), boxes, reach)
+    return resize_together(parts, boxes, flips, size, margin)
+
+
 def random_boxes(images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(1)
     boxes = []
@@ -49,7 +57,7 @@ def test_one_by_one_and_all_at_once_agree_with_each_other_and_with_pillow(
     boxes, flips = random_boxes(images)
     rows, reach = torch.arange(30), (int(boxes[:, 2].max()), int(boxes[:, 3].max()))
     one = one_by_one(images.store, rows, boxes, flips, size, margin)
-    batch = all_at_once(Buffer.of(images.store, CPU), rows, boxes, flips, size, margin, reach)
+    batch = all_at_once(images, boxes, flips, size, margin, reach)
     assert one.shape == batch.shape == (30, size, size, channels)
     assert int((one.int() - batch.int()).abs().max()) <= 1
     grid = size + 2 * margin
@@ -69,17 +77,25 @@ def test_a_box_of_the_final_size_is_copied() -> None:
     boxes = torch.tensor([[3, 5, 16, 16]])
     for way in (
         one_by_one(images.store, torch.arange(1), boxes, torch.tensor([False]), 16, 0),
-        all_at_once(Buffer.of(images.store, CPU), torch.arange(1), boxes, torch.tensor([False]), 16, 0, (16, 16)),
+        all_at_once(images, boxes, torch.tensor([False]), 16, 0, (16, 16)),
     ):
         assert np.array_equal(way[0].numpy(), images.image(0)[3:19, 5:21])
+
+
+def test_cutting_on_the_host_gives_the_pixels_of_cutting_on_the_device() -> None:
+    images = pictures(9, 3)
+    boxes, flips = random_boxes(images)
+    reach = (int(boxes[:, 2].max()), int(boxes[:, 3].max()))
+    parts = cut_on_host(images.store, torch.arange(9), boxes, reach)
+    assert torch.equal(resize_together(parts, boxes, flips, 32, 0), all_at_once(images, boxes, flips, 32, 0, reach))
 
 
 def test_a_larger_reach_changes_nothing() -> None:
     images = pictures(5, 3)
     boxes, flips = random_boxes(images)
     reach = (int(boxes[:, 2].max()), int(boxes[:, 3].max()))
-    near = all_at_once(Buffer.of(images.store, CPU), torch.arange(5), boxes, flips, 32, 0, reach)
-    far = all_at_once(Buffer.of(images.store, CPU), torch.arange(5), boxes, flips, 32, 0, (reach[0] + 9, reach[1] + 30))
+    near = all_at_once(images, boxes, flips, 32, 0, reach)
+    far = all_at_once(images, boxes, flips, 32, 0, (reach[0] + 9, reach[1] + 30))
     assert int((near.int() - far.int()).abs().max()) <= 1
 
 

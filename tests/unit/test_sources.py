@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from source_files import archive, make_cifar10, make_fashion_mnist, make_imagenette, write_idx
+from source_files import make_cifar10, make_fashion_mnist, make_imagenette, published_md5, write_idx
 
 from proxyflow.data.catalog import DataOptions, Dataset, load_dataset
 from proxyflow.data.sources import cifar10, datasets, fashion_mnist, imagenette
+from proxyflow.data.sources import download as download_module
 from proxyflow.data.sources.download import download, extract
 from proxyflow.data.sources.fashion_mnist import DEBIAN, read_idx
 from proxyflow.errors import UserError
@@ -32,6 +33,7 @@ def nothing_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fashion_mnist, "URL", UNREACHABLE)
     monkeypatch.setattr(cifar10, "URL", f"{UNREACHABLE}/cifar-10-binary.tar.gz")
     monkeypatch.setattr(imagenette, "URL", UNREACHABLE)
+    monkeypatch.setattr(download_module, "md5_of", published_md5)
 
 
 def load(name: str, data_dir: Path) -> Dataset:
@@ -233,6 +235,62 @@ def test_a_damaged_archive_is_refused_and_leaves_nothing(tmp_path: Path) -> None
     assert not [p for p in tmp_path.iterdir() if "extracting" in p.name]
 
 
+def test_every_altered_byte_of_an_archive_is_noticed(tmp_path: Path) -> None:
+    make_imagenette("imagenette", tmp_path)
+    path = tmp_path / "imagenette-160.tgz"
+    data = path.read_bytes()
+    # Time, system and file name in the header are covered by no checksum, and mean nothing.
+    for place in (*range(40, len(data), len(data) // 40), len(data) - 8, len(data) - 1):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(UserError, match=r"imagenette-160\.tgz"):
+            extract(path, tmp_path / "imagenette-160")
+        assert not (tmp_path / "imagenette-160").exists()
+
+
+def test_an_archive_with_another_checksum_than_published_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    make_imagenette("imagenette2", tmp_path)
+    message = refusal("imagenette2", tmp_path)
+    assert "does not have the published MD5 checksum e793b78cc4c9e9a4ccc0c1155377a412" in message
+    make_cifar10(tmp_path)
+    assert "MD5" in refusal("cifar10", tmp_path)
+
+
+def test_a_full_disk_is_not_the_archives_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_imagenette("imagenette", tmp_path)
+
+    def full(self: object, *args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", full)
+    message = refusal("imagenette", tmp_path)
+    assert "No space left on device" in message
+    assert "delete" not in message
+
+
+def test_two_that_unpack_at_once_do_not_meet(tmp_path: Path) -> None:
+    make_imagenette("imagenette", tmp_path)
+    folder = tmp_path / "imagenette-160"
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            extract(tmp_path / "imagenette-160.tgz", folder)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert len(list(folder.rglob("*.JPEG"))) == 40
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["imagenette-160", "imagenette-160.tgz"]
+
+
 def test_an_archive_without_a_folder_is_its_folder(tmp_path: Path) -> None:
     (tmp_path / "one" / "train").mkdir(parents=True)
     (tmp_path / "one" / "val").mkdir()
@@ -246,6 +304,3 @@ def test_an_archive_without_a_folder_is_its_folder(tmp_path: Path) -> None:
 def test_a_path_belongs_to_folders_alone() -> None:
     with pytest.raises(UserError, match="digits takes no path"):
         load_dataset("digits:/tmp")
-
-
-__all__ = ["archive"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxyflow.data.splits import balanced_split, even_quotas, fixed_part
+from proxyflow.data.splits import balanced_split, even_quotas, fixed_part, split_off
 
 
 def made_up_hashes(n: int) -> np.ndarray:
@@ -33,8 +33,19 @@ def test_a_class_that_is_too_small_is_made_up_for_by_the_others() -> None:
 
 def test_most_of_each_class_stays_for_training() -> None:
     labels = np.repeat(np.arange(4), [2, 3, 30, 90])
-    chosen = balanced_split(labels, made_up_hashes(125), 500, largest_share=1 / 3)
+    chosen = split_off(labels, made_up_hashes(125), 500)
     assert np.bincount(labels[chosen]).tolist() == [1, 1, 10, 30]
+
+
+def test_of_an_image_that_is_there_twice_both_copies_are_trained_on() -> None:
+    labels, hashes = np.repeat(np.arange(2), 40), made_up_hashes(80)
+    hashes[1:20:2] = hashes[0:20:2]  # half of the first class
+    hashes[79] = hashes[39]  # and one image under both labels
+    chosen = split_off(labels, hashes, 500)
+    assert not set(hashes[chosen]) & set(hashes[~chosen])
+    assert np.bincount(labels[chosen]).tolist() == [13, 13]
+    hashes[:40:2] = hashes[1:40:2]  # all of the first class
+    assert np.bincount(labels[split_off(labels, hashes, 500)]).tolist() == [13, 13]
 
 
 @pytest.mark.parametrize("n", [4, 10, 60, 124])

@@ -128,8 +128,8 @@ datasets: Registry[Source] = Registry("dataset")
 
 
 def files_signature(root: Path, files: Sequence[str]) -> str:
-    """SHA-256 over names, sizes and modification times."""
-    lines = [str(root)]
+    """SHA-256 over names below `root`, sizes and modification times."""
+    lines = []
     for name in files:
         try:
             stat = (root / name).stat()
@@ -137,3 +137,8 @@ def files_signature(root: Path, files: Sequence[str]) -> str:
         except OSError as error:  # a link to nowhere; decoding will say so
             lines.append(f"{name}\0{error.errno}")
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def as_text(name: str) -> str:
+    """A name from the file system, which may hold any bytes, as text that messages, tags and JSON can hold."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

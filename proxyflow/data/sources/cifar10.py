@@ -34,7 +34,7 @@ class Cifar10:
             except OSError as error:
                 hint = f"put {ARCHIVE} (the binary version), or its folder {FOLDER}, into {data_dir}"
                 raise missing("cifar10", data_dir, error, hint) from None
-            extract(archive, folder)
+            extract(archive, folder, MD5)
         names = [*TRAIN, TEST]
         absent = [name for name in names if not (folder / name).is_file()]
         if absent:

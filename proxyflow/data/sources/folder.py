@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from proxyflow.data.sources.base import Found, Listing, datasets, files_signature
+from proxyflow.data.sources.base import Found, Listing, as_text, datasets, files_signature
 from proxyflow.errors import InvalidValue, UserError
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 LOOP = "{path} is a link to a folder that it lies in ({real}), so there is no end to it; delete it"
 TRAIN, VALID = "train", ("val", "valid")
+PART_NAMES = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 
 
 class Folder:
@@ -51,6 +52,12 @@ def find_folder(root: Path, class_names: Mapping[str, str] | None = None) -> Fou
     valid_folder = next((root / name for name in VALID if (root / name).is_dir()), None)
     if not train_folder.is_dir():
         train_folder, valid_folder = root, None
+        parts = [path.name for path in root.iterdir() if path.is_dir() and path.name.lower() in PART_NAMES]
+        if parts:
+            raise UserError(
+                f"{root} has no folder {TRAIN}, but {' and '.join(sorted(parts))}: a part of the data, and no class; "
+                f"call the parts {TRAIN} and {VALID[0]}"
+            )
     train = _classes_of(train_folder)
     valid = _classes_of(valid_folder) if valid_folder is not None else {}
     if len(train) < 2:
@@ -61,8 +68,8 @@ def find_folder(root: Path, class_names: Mapping[str, str] | None = None) -> Fou
     labels = {name: label for label, name in enumerate(train)}
     rows = [(file, labels[name], False) for name, files in train.items() for file in files]
     rows += [(file, labels[name], True) for name, files in valid.items() for file in files]
-    files = [os.path.relpath(file, root) for file, _, _ in rows]
-    names = [(class_names or {}).get(name, name) for name in train]
+    files = [file[len(str(root)) :].lstrip(os.sep) for file, _, _ in rows]
+    names = [as_text((class_names or {}).get(name, name)) for name in train]
     listing = partial(
         Listing.of_files,
         names,
@@ -78,6 +85,8 @@ def _classes_of(folder: Path) -> dict[str, list[str]]:
     """Class folders in alphabetical order with the image files below each."""
     found = {}
     for path in sorted(folder.iterdir()):
+        if path.is_symlink() and not path.exists():
+            raise UserError(f"{path} is a link that leads nowhere ({path.readlink()}); mend it or delete it")
         if path.is_dir() and not path.name.startswith("."):
             files = sorted(_images_below(path))
             if not files:

@@ -63,7 +63,7 @@ class Imagenette:
             except OSError as error:
                 hint = f"put {archive.name}, or its folder {self.folder} with train and val in it, into {data_dir}"
                 raise missing(self._name, data_dir, error, hint) from None
-            extract(archive, folder)
+            extract(archive, folder, self.md5)
         return dataclasses.replace(find_folder(folder, self.classes), image_size=128, crop="resized")
 
     @property
