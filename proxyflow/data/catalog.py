@@ -141,6 +141,8 @@ def parse_request(name: str) -> Request:
     if match and not (":" in name and absolute("dataset", name.partition(":")[2]).is_dir()):
         name, part = match["name"], int(match["n"])
     kind, colon, path = name.partition(":")
+    if kind not in datasets and Path(name).is_dir():
+        raise InvalidValue("dataset", name, f"it is a folder; write dataset=folder:{name}")
     source = datasets[kind] if kind in datasets else datasets[name]
     if source.takes_path and not path:
         raise InvalidValue("dataset", name, f"it needs a path: {spelling(kind, source)}")

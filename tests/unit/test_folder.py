@@ -254,6 +254,11 @@ def test_more_classes_than_validation_images_are_no_error(
     assert dataset.valid.labels.tolist() == [0, 1, 2]
 
 
+def test_a_folder_without_its_word_is_told_how_to_write_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"it is a folder; write dataset=folder:{tmp_path}"):
+        canonical_name(str(tmp_path))
+
+
 def test_a_home_that_does_not_exist_is_refused() -> None:
     with pytest.raises(UserError, match="dataset=~nobody-of-that-name/x is not accepted"):
         canonical_name("folder:~nobody-of-that-name/x")
