@@ -29,7 +29,8 @@ LIMIT = OptionalValue(Number(low=0, above=True, example="8"), _cli.NONE)
     "--datasets",
     default="digits",
     show_default=True,
-    help=f"Data sets, separated by commas, of {_cli.DATASET_NAMES}; see Data sets below.",
+    help=f"Data sets, separated by commas, of {_cli.DATASET_NAMES}, or NAME@N, a fixed part of one; see Data "
+    "sets below.",
 )
 @_cli.data_options
 @click.option(

@@ -85,7 +85,12 @@ def assemble(name: str, listing: Listing, skip_bad: bool, allocate: Allocate, sh
             # All that had colours was left out.
             decoded = _decode(name, listing, headers, bad, allocate, show)
     labels = listing.labels[decoded.positions]
-    train, valid = _partition(name, listing, decoded, labels)
+    try:
+        train, valid = _partition(name, listing, decoded, labels)
+    except UserError as error:
+        described = _described(listing, bad)
+        more = f" ({len(bad):,} files were left out: {'; '.join(described[:3])})" if bad else ""
+        raise UserError(f"{error}{more}") from None
     order = np.concatenate([train, valid])
     store = decoded.store.take(order)
     n_pixels = int(store.sizes[: len(train)].astype(np.int64).prod(axis=1).sum())

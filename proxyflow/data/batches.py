@@ -192,6 +192,8 @@ def place_for(n_bytes: int, device: torch.device) -> torch.device:
     if device.type != "cuda":
         return device
     free, _ = torch.cuda.mem_get_info(device)
+    # What earlier trainings left to torch's allocator is free as well.
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return device if n_bytes <= DEVICE_SHARE * free else torch.device("cpu")
 
 
@@ -254,7 +256,9 @@ class DeviceImages:
 
     def augmented(self, shown: Shown, index: Tensor, on_host: NDArray[np.int64]) -> Tensor:
         """Images at positions (the same on device and host) as they look in an epoch, else as `batch`."""
-        return self._normalised(self.canvas.show(shown.part(index.to(self.canvas.place), on_host), plain=False))
+        # Asking a GPU for positions that the host knows would make each step wait for it.
+        here = torch.from_numpy(on_host) if self.canvas.place.type == "cpu" else index
+        return self._normalised(self.canvas.show(shown.part(here, on_host), plain=False))
 
     def _shown(self, looks: augment.Looks) -> Shown:
         arrays = (self.images.rows, looks.boxes, looks.flips)

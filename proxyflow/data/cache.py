@@ -98,7 +98,6 @@ def open_or_build(
         if folder.exists():
             folder.rename(old)
         beside.rename(folder)
-        _note_verified(folder)
     except OSError as error:
         raise _cannot_write(cache, error) from None
     finally:
@@ -164,6 +163,8 @@ def _compact(store: ImageStore, folder: Path) -> ImageStore:
     with compact.open("wb") as file:
         for row in range(len(store)):
             file.write(store.image(row).tobytes())
+        file.flush()
+        os.fsync(file.fileno())
     compact.replace(folder / PIXELS)
     offsets = offsets_of(store.sizes, store.channels)
     return ImageStore(
@@ -184,7 +185,8 @@ class _Stale(Exception):
 
 def _open(name: str, folder: Path, found: Found, skip_bad: bool) -> Assembled:
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        text = (folder / META).read_text(encoding="utf-8")
+        meta = json.loads(text)
         stated = meta.pop("sha256")
         if digest(meta) != stated or meta["version"] != VERSION:
             raise _Stale(f"{META} was altered, or is of another version")
@@ -213,6 +215,8 @@ def _open(name: str, folder: Path, found: Found, skip_bad: bool) -> Assembled:
         Path(meta["root"]) if meta["root"] is not None else None,
         OpenFile(folder / PIXELS),
     )
+    if (folder / META).read_text(encoding="utf-8") != text:
+        raise _Stale("somebody else made it again meanwhile")
     if not _is_verified(folder):
         altered = _altered(store)
         if altered:

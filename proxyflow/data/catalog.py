@@ -93,7 +93,7 @@ def absolute(name: str, path: str) -> Path:
         InvalidValue: it is below the home of a user that does not exist.
     """
     try:
-        return Path(path).expanduser().absolute()
+        return Path(os.path.normpath(Path(path).expanduser().absolute()))
     except RuntimeError as error:
         raise InvalidValue(name, path, f"{error}; write the whole path") from None
 
@@ -137,6 +137,9 @@ def parse_request(name: str) -> Request:
     """
     match = PART.fullmatch(name)
     part = None
+    before, at, after = name.rpartition("@")
+    if at and not match and before in datasets:
+        raise InvalidValue("dataset", name, f"{after or 'nothing'} is no number of examples; write {before}@2000, say")
     # A folder may itself be called pictures@2000.
     if match and not (":" in name and absolute("dataset", name.partition(":")[2]).is_dir()):
         name, part = match["name"], int(match["n"])
@@ -148,9 +151,17 @@ def parse_request(name: str) -> Request:
         raise InvalidValue("dataset", name, f"it needs a path: {spelling(kind, source)}")
     if path != path.encode("utf-8", "replace").decode("utf-8"):
         raise InvalidValue("dataset", ascii(name), "its path must be UTF-8, as it names runs; rename the folder")
+    folder = str(absolute("dataset", path)) if path else ""
+    if source.takes_path and not Path(folder).is_dir():
+        hint = "; separate data sets by commas" if " " in path else ""
+        raise InvalidValue(
+            "dataset",
+            name,
+            "there is no such folder; give one that holds train/CLASS/*.jpg and val/CLASS/*.jpg, or CLASS/*.jpg" + hint,
+        )
     if colon and not source.takes_path:
         raise InvalidValue("dataset", name, f"{kind} takes no path; write dataset={kind}")
-    return Request(kind, str(absolute("dataset", path)) if path else "", part)
+    return Request(kind, folder, part)
 
 
 def canonical_name(name: str) -> str:
@@ -266,7 +277,7 @@ def describe(dataset: Dataset) -> list[str]:
     doubled = int(np.isin(train.content_hashes, valid.content_hashes).sum())
     if doubled:
         lines.append(
-            f"warning: {_counted(doubled, 'training image')} of {dataset.name} also in the validation set, so its "
+            f"warning: in {dataset.name} {_counted(doubled, 'training image')} also in the validation set, so its "
             "accuracy flatters models that learn by heart"
         )
     small = train.sizes.min(axis=1) < dataset.image_size
@@ -275,7 +286,7 @@ def describe(dataset: Dataset) -> list[str]:
         height, width = train.sizes[least]
         file = f"{train.store.files[int(train.rows[least])]}, " if train.store.files else ""
         lines.append(
-            f"warning: {_counted(int(small.sum()), 'training image')} of {dataset.name} smaller than "
+            f"warning: in {dataset.name} {_counted(int(small.sum()), 'training image')} smaller than "
             f"its image_size={dataset.image_size} and enlarged to it (the smallest: {file}{width} x {height})"
         )
     return lines

@@ -56,7 +56,7 @@ def read_header(source: Path | bytes) -> Header:
     with _Opened(source) as image:
         width, height = image.size
         lying = _orientation(image) >= LYING
-        grey = image.mode in GREY_MODES or image.mode.startswith("I;16")
+        grey = image.mode in GREY_MODES or _has_16_bits(image)
         upright, other = (height, width), (width, height)
         if image.format == "TIFF":  # Pillow turns these itself, and says so before it does
             return Header(upright, other if lying else upright, grey)
@@ -79,8 +79,8 @@ def decode_image(source: Path | bytes, channels: int) -> NDArray[np.uint8]:
         # Pillow's own exif_transpose also rewrites the metadata, and fails where a camera wrote odd ones.
         turn = UPRIGHT.get(_orientation(opened)) if opened.format != "TIFF" else None
         image = opened.transpose(Image.Transpose[turn]) if turn else opened
-        if image.mode.startswith("I;16"):
-            levels = np.asarray(image, dtype=np.uint16) >> 8
+        if _has_16_bits(opened):
+            levels = np.asarray(image).astype(np.uint16) >> 8
             pixels = levels.astype(np.uint8)[..., np.newaxis].repeat(channels, axis=2)
         elif image.mode in ("I", "F"):
             raise BadImage(f"its pixels are 32-bit numbers (mode {image.mode}); save it with 8 bits per channel")
@@ -105,6 +105,11 @@ def _orientation(image: Any) -> int:
     """The orientation that the camera noted, 1 (upright) where it is none or no number."""
     found = image.getexif().get(ORIENTATION, 1)
     return found if found in UPRIGHT else 1
+
+
+def _has_16_bits(image: Any) -> bool:
+    """Whether it is grey with 16 bits, which Pillow opens as a wider mode where it is a PGM."""
+    return bool(image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"))
 
 
 class _Opened:

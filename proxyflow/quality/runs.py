@@ -42,8 +42,10 @@ def one_name_each(trainings: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     renamed = frame["dataset_fingerprint"].map(latest)
     is_folder = frame["dataset"].str.startswith(FOLDER) & renamed.notna()
     frame["dataset"] = frame["dataset"].mask(is_folder, renamed)
+    moved = frame.loc[is_folder, "dataset"].groupby(trainings.loc[is_folder, "dataset"]).first()
+    notes = [f"{old} has the content of {new}, and is called so." for old, new in moved.items() if old != new]
     contents = frame[frame["dataset_fingerprint"].astype(str) != ""].groupby("dataset")["dataset_fingerprint"].nunique()
-    notes = [
+    notes += [
         f"the data set {name} has changed during the study ({count} fingerprints), so pairs may mix its contents: give "
         "each its own study."
         for name, count in contents[contents > 1].items()

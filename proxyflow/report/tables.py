@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from proxyflow.files import replacing
+from proxyflow.quality.runs import one_name_each
 from proxyflow.quality.summary import StudyQuality
 
 RUN_COLUMNS = [
@@ -42,6 +43,7 @@ RUN_COLUMNS = [
 
 def write_tables(quality: StudyQuality, trainings: pd.DataFrame, folder: Path) -> None:
     """Writes `strategies.csv`, `best.csv`, `runs.csv` and `notes.csv`."""
+    trainings, _ = one_name_each(trainings)
     tables = {
         "strategies": quality.strategies,
         "best": quality.best,

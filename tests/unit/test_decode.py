@@ -55,6 +55,13 @@ def test_sixteen_bits_keep_their_upper_eight(tmp_path: Path) -> None:
     assert np.array_equal(decode_image(tmp_path / "a.png", 1)[:, :, 0], levels >> 8)
 
 
+def test_a_pgm_may_have_sixteen_bits(tmp_path: Path) -> None:
+    levels = np.arange(0, 65536, 13, dtype=np.uint16)[:5000].reshape(50, 100)
+    (tmp_path / "a.pgm").write_bytes(b"P5 100 50 65535\n" + levels.astype(">u2").tobytes())
+    assert read_header(tmp_path / "a.pgm").grey
+    assert np.array_equal(decode_image(tmp_path / "a.pgm", 1)[:, :, 0], levels >> 8)
+
+
 def test_a_palette_with_transparency_is_converted_without_a_warning(tmp_path: Path) -> None:
     image = Image.fromarray(picture()).convert("P")
     image.save(tmp_path / "a.png", transparency=b"\0" * 256)

@@ -211,7 +211,10 @@ def test_a_link_in_a_circle_is_refused_and_other_links_are_followed(tmp_path: Pa
         (root / "train" / "itself").unlink()
 
 
-@pytest.mark.parametrize(("train", "valid"), [("training", "validation"), ("Train", "Val"), ("trn", "val")])
+@pytest.mark.parametrize(
+    ("train", "valid"),
+    [("training", "validation"), ("Train", "Val"), ("trn", "val"), ("train", "validation"), ("train", "Test")],
+)
 def test_parts_under_other_names_are_no_classes(tmp_path: Path, train: str, valid: str) -> None:
     root = make_folder(tmp_path / "pets")
     (root / "train").rename(root / train)
@@ -219,6 +222,41 @@ def test_parts_under_other_names_are_no_classes(tmp_path: Path, train: str, vali
     message = refusal(root)
     assert valid in message
     assert "call the parts train and val" in message
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(tmp_path / "pets")
+    closed = root / "train" / "ant" / "closed"
+    save(closed / "0.jpg", seed=3)
+    real = os.scandir
+
+    def scandir(path: object) -> object:
+        if str(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(closed))
+        return real(path)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    message = refusal(root)
+    assert "Permission denied" in message
+    assert str(closed) in message
+
+
+def test_a_class_that_was_left_out_wholly_is_told_with_its_reason(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "pets")
+    for path in (root / "train" / "ant").iterdir():
+        path.write_bytes(b"")
+    message = refusal(root, skip_bad=True)
+    assert "no training image of ant" in message
+    assert "6 files were left out" in message
+    assert "0 bytes" in message
+
+
+def test_a_part_that_is_no_number_is_told_how_to_write_it() -> None:
+    for wrong in ("digits@", "digits@1.5", "digits@-3", "digits@all"):
+        with pytest.raises(UserError, match="write digits@2000, say"):
+            canonical_name(wrong)
 
 
 def test_what_was_left_out_does_not_decide_the_colours(tmp_path: Path, said: list[str]) -> None:
@@ -344,7 +382,10 @@ def test_a_folder_may_be_called_like_a_part(tmp_path: Path, said: list[str]) -> 
 
 
 def test_relative_paths_and_home_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("pets", "home/pets", "other"):
+        (tmp_path / folder).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
+    assert canonical_name("folder:other/../pets/") == f"folder:{tmp_path / 'pets'}"
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert canonical_name("folder:pets") == f"folder:{tmp_path / 'pets'}"
     assert canonical_name("folder:~/pets@30") == f"folder:{tmp_path / 'home' / 'pets'}@30"

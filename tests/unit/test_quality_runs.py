@@ -197,7 +197,7 @@ def test_a_folder_that_moved_during_the_study_stays_one_data_set() -> None:
         ("folder:/c", "full"),
         ("folder:/c", "random:0.5"),
     ]
-    assert not counted.notes
+    assert counted.notes == ("folder:/a has the content of folder:/b, and is called so.",)
 
 
 def test_a_data_set_whose_content_changed_is_noted() -> None:

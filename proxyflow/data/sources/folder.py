@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from proxyflow.data.sources.base import Found, Listing, as_text, datasets, files_signature
-from proxyflow.errors import InvalidValue, UserError
+from proxyflow.errors import UserError
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 LOOP = "{path} is a link to a folder that it lies in ({real}), so there is no end to it; delete it"
@@ -29,14 +29,7 @@ class Folder:
     cached = True
 
     def find(self, path: str, data_dir: Path) -> Found:
-        root = Path(path)
-        if not root.is_dir():
-            raise InvalidValue(
-                "dataset",
-                f"folder:{path}",
-                "there is no such folder; give one that holds train/CLASS/*.jpg and val/CLASS/*.jpg, or CLASS/*.jpg",
-            )
-        return find_folder(root)
+        return find_folder(Path(path))
 
 
 def find_folder(root: Path, class_names: Mapping[str, str] | None = None) -> Found:
@@ -50,14 +43,14 @@ def find_folder(root: Path, class_names: Mapping[str, str] | None = None) -> Fou
     """
     train_folder = root / TRAIN
     valid_folder = next((root / name for name in VALID if (root / name).is_dir()), None)
+    parts = {path.name for path in root.iterdir() if path.is_dir() and path.name.lower() in PART_NAMES}
+    if parts and (TRAIN not in parts or (valid_folder is None and parts != {TRAIN})):
+        raise UserError(
+            f"{root} has the folder(s) {', '.join(sorted(parts))}, which are parts of the data and no classes; call "
+            f"the parts {TRAIN} and {VALID[0]}"
+        )
     if not train_folder.is_dir():
         train_folder, valid_folder = root, None
-        parts = [path.name for path in root.iterdir() if path.is_dir() and path.name.lower() in PART_NAMES]
-        if parts:
-            raise UserError(
-                f"{root} has no folder {TRAIN}, but {' and '.join(sorted(parts))}: a part of the data, and no class; "
-                f"call the parts {TRAIN} and {VALID[0]}"
-            )
     train = _classes_of(train_folder)
     valid = _classes_of(valid_folder) if valid_folder is not None else {}
     if len(train) < 2:
@@ -104,7 +97,7 @@ def _images_below(folder: Path) -> Iterator[str]:
     if real in map(str, (outer, *outer.parents)):
         raise UserError(LOOP.format(path=folder, real=real))
     above: dict[Path, tuple[str, ...]] = {folder: (real,)}
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         here = above[Path(place)]
         for name in folders:
             path = Path(place) / name
@@ -116,6 +109,11 @@ def _images_below(folder: Path) -> Iterator[str]:
         for name in files:
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
                 yield str(Path(place) / name)
+
+
+def _refuse(error: OSError) -> None:
+    """What cannot be read must not be left out without a word."""
+    raise error
 
 
 def _check_same(
