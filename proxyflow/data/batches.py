@@ -150,7 +150,7 @@ class NativeCanvas:
         self.one_by_one = device.type == "cpu"
         # The canvas is kept with its store, so it must not keep the store.
         self.store = weakref.proxy(store)
-        self.buffer = None if self.place.type == "cpu" else Buffer.of(store, self.place)
+        self.buffer = None if self.place.type == "cpu" else buffer_of(store, self.place)
 
     def plain(self, sizes: NDArray[np.int32]) -> NDArray[np.int64]:
         return np.concatenate([np.zeros_like(sizes), sizes], axis=1).astype(np.int64)
@@ -173,6 +173,17 @@ class NativeCanvas:
 
 CANVASES: dict[str, type[PaddedCanvas] | type[NativeCanvas]] = {"padded": PaddedCanvas, "resized": NativeCanvas}
 _canvases: WeakKeyDictionary[ImageStore, dict[tuple[str, int, torch.device], Canvas]] = WeakKeyDictionary()
+
+
+_buffers: WeakKeyDictionary[ImageStore, dict[torch.device, Buffer]] = WeakKeyDictionary()
+
+
+def buffer_of(store: ImageStore, device: torch.device) -> Buffer:
+    """The store's pixels on a device, copied once for canvases of all sizes."""
+    made = _buffers.setdefault(store, {})
+    if device not in made:
+        made[device] = Buffer.of(store, device)
+    return made[device]
 
 
 def canvas_of(store: ImageStore, crop: str, image_size: int, device: torch.device) -> Canvas:

@@ -200,6 +200,11 @@ def test_a_gpus_way_shows_the_same_images_wherever_the_store_is(
     assert float((x - other_x).abs().max()) < 1.01 * level
 
 
+def test_a_store_is_copied_to_a_device_once_for_all_sizes() -> None:
+    images = random_images([0, 1])
+    assert batches_module.buffer_of(images.store, CPU) is batches_module.buffer_of(images.store, CPU)
+
+
 def test_a_canvas_goes_away_with_its_store() -> None:
     before = len(batches_module._canvases)
     images = random_images([0, 1])

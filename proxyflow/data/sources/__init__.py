@@ -4,8 +4,8 @@ from proxyflow.data.sources.base import Found, Listing, Source, datasets
 from proxyflow.data.sources.digits import Digits
 from proxyflow.data.sources.fashion_mnist import FashionMnist
 from proxyflow.data.sources.cifar10 import Cifar10
-from proxyflow.data.sources.imagenette import Imagenette
 from proxyflow.data.sources.folder import Folder
+from proxyflow.data.sources.imagenette import Imagenette
 
 __all__ = [
     "Cifar10",
