@@ -172,9 +172,9 @@ class NativeCanvas:
 
 
 CANVASES: dict[str, type[PaddedCanvas] | type[NativeCanvas]] = {"padded": PaddedCanvas, "resized": NativeCanvas}
+
+# What was made of a store goes away with it.
 _canvases: WeakKeyDictionary[ImageStore, dict[tuple[str, int, torch.device], Canvas]] = WeakKeyDictionary()
-
-
 _buffers: WeakKeyDictionary[ImageStore, dict[torch.device, Buffer]] = WeakKeyDictionary()
 
 
@@ -198,7 +198,7 @@ def canvas_of(store: ImageStore, crop: str, image_size: int, device: torch.devic
 def place_for(n_bytes: int, device: torch.device) -> torch.device:
     """The device where that many bytes take at most half of its free memory, else the host.
 
-    What stays on the host is a memory map where the store is one, and each batch is made there and then copied.
+    Of what stays on the host only the part that a batch shows is copied.
     """
     if device.type != "cuda":
         return device

@@ -25,9 +25,11 @@ DATA_VARIABLE, CACHE_VARIABLE = "PROXYFLOW_DATA_DIR", "PROXYFLOW_CACHE_DIR"
 
 # Images of at most this short side, all of one size, are padded and cropped like CIFAR-10's.
 SMALL_SIDE = 48
+# Others are trained on at this size, or less where they are smaller.
+DEFAULT_SIZE = 128
+
 # `NAME@N` is a fixed part of a data set with N training examples.
 PART = re.compile(r"(?P<name>.*)@(?P<n>[0-9]+)")
-DEFAULT_SIZE = 128
 
 
 @dataclass(frozen=True, eq=False)

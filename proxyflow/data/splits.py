@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +31,7 @@ def balanced_split(labels: NDArray[np.int64], hashes: NDArray[np.str_], n_valid:
         `(n,) bool`, true for validation examples.
     """
     classes, counts = np.unique(labels, return_counts=True)
-    return _chosen(labels, hashes, classes, even_quotas(counts, n_valid))
+    return _chosen("validation", labels, hashes, classes, even_quotas(counts, n_valid))
 
 
 def split_off(labels: NDArray[np.int64], hashes: NDArray[np.str_], n_valid: int) -> NDArray[np.bool_]:
@@ -47,18 +49,23 @@ def split_off(labels: NDArray[np.int64], hashes: NDArray[np.str_], n_valid: int)
     available = np.array([int(eligible[labels == label].sum()) for label in classes])
     quotas = even_quotas(np.minimum(most, available), n_valid)
     chosen = np.zeros(len(labels), dtype=bool)
-    chosen[eligible] = _chosen(labels[eligible], hashes[eligible], classes, quotas)
+    chosen[eligible] = _chosen("validation", labels[eligible], hashes[eligible], classes, quotas)
     return chosen
 
 
 def _chosen(
-    labels: NDArray[np.int64], hashes: NDArray[np.str_], classes: NDArray[np.int64], quotas: NDArray[np.int64]
+    stream: str,
+    labels: NDArray[np.int64],
+    hashes: NDArray[np.str_],
+    classes: NDArray[np.int64],
+    quotas: Sequence[int] | NDArray[np.int64],
 ) -> NDArray[np.bool_]:
+    """So many of each class, in an order that the stream's name and the content alone decide."""
     chosen = np.zeros(len(labels), dtype=bool)
     for label, quota in zip(classes, quotas, strict=True):
         members = np.flatnonzero(labels == label)
         members = members[np.argsort(hashes[members], kind="stable")]
-        order = generator(0, "validation", int(label)).permutation(len(members))
+        order = generator(0, stream, int(label)).permutation(len(members))
         chosen[members[order[:quota]]] = True
     return chosen
 
@@ -66,12 +73,7 @@ def _chosen(
 def fixed_part(labels: NDArray[np.int64], hashes: NDArray[np.str_], n: int) -> NDArray[np.bool_]:
     """Chooses `n` examples with every class in proportion, by content alone; a larger part holds the smaller ones."""
     classes, counts = np.unique(labels, return_counts=True)
-    chosen = np.zeros(len(labels), dtype=bool)
-    for label, quota in zip(classes, apportion(n, counts.tolist()), strict=True):
-        members = np.flatnonzero(labels == label)
-        members = members[np.argsort(hashes[members], kind="stable")]
-        chosen[members[generator(0, "part", int(label)).permutation(len(members))[:quota]]] = True
-    return chosen
+    return _chosen("part", labels, hashes, classes, apportion(n, counts.tolist()))
 
 
 def even_quotas(available: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:

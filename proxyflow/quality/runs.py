@@ -31,7 +31,7 @@ def one_name_each(trainings: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Gives a folder that was read under several paths one name, the latest, as its content is one data set.
 
     Returns:
-        The trainings, and a note for each name under which several contents were trained on.
+        The trainings, and a note for each name that was given up or stands for several contents.
     """
     if "dataset_fingerprint" not in trainings or trainings.empty:
         return trainings, []
