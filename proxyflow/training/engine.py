@@ -158,6 +158,7 @@ engines: Registry[EnginePlugin] = Registry("engine")
 engines.add(
     "fastai", EnginePlugin("fastai's Learner, the reference", "proxyflow.training.fastai_engine", "FastaiEngine")
 )
+engines.add("fast", EnginePlugin("the same without its overhead", "proxyflow.training.fast_engine", "FastEngine"))
 DEFAULT_ENGINE = next(iter(engines))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from functools import partial
 from typing import Any
 
@@ -12,40 +10,24 @@ from fastai.callback.core import Callback, CancelFitException, TrainEvalCallback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import Learner  # importing it adds fit_one_cycle
 from fastai.optimizer import SGD, Adam, RMSProp
-from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
-from proxyflow.data.batches import DeviceImages, TrainBatches, ValidBatches, View
-from proxyflow.errors import UserError
+from proxyflow.data.batches import TrainBatches, ValidBatches
 from proxyflow.subsets import Subset
-from proxyflow.training.devices import (
-    Precision,
-    batch_layout,
-    device_name,
-    peak_memory_mb,
-    reset_peak_memory,
-    resolve_precision,
-    synchronize,
-)
-from proxyflow.training.engine import (
-    EpochRecord,
-    OnBatch,
-    OnEpoch,
-    Trained,
-    TrainingResult,
-    TrainingSpec,
-)
-from proxyflow.training.models import build_model, flops_per_example
+from proxyflow.training.devices import Precision
+from proxyflow.training.engine import OnBatch, OnEpoch, Trained, TrainingSpec
+from proxyflow.training.optimizers import ADAM_EPS, SQUARE_MOMENTUM
+from proxyflow.training.schedule import DIV, DIV_FINAL, MOMENTA, PCT_START
+from proxyflow.training.session import Session, Tally
 
 # The published script's settings (fastai's train_imagenette); all decay weights decoupled. The momentum of
 # Adam and SGD is cycled by the schedule; RMSProp has none, as in its definition, and an eps of 1e-8: fastai's
 # takes the argument but does not use it.
 OPTIMIZERS = {
-    "adam": partial(Adam, mom=0.9, sqr_mom=0.99, eps=1e-6),
+    "adam": partial(Adam, mom=0.9, sqr_mom=SQUARE_MOMENTUM, eps=ADAM_EPS),
     "sgd": partial(SGD, mom=0.9),
-    "rmsprop": partial(RMSProp, sqr_mom=0.99),
+    "rmsprop": partial(RMSProp, sqr_mom=SQUARE_MOMENTUM),
 }
-PCT_START, DIV = 0.3, 10
 
 
 class Loaders:
@@ -76,68 +58,36 @@ class DeviceMixedPrecision(MixedPrecision):  # type: ignore[misc]
 
 
 class Recording(Callback):  # type: ignore[misc]
-    """Sums up losses and hits on the device, keeps time, and ends a training whose loss is not finite."""
+    """Tells a session what happens in a fit, and ends one whose loss is not finite."""
 
     order = 60  # after the optimizer's step and the scaler
 
-    def __init__(
-        self, device: torch.device, on_epoch: OnEpoch | None, on_batch: OnBatch | None, keep_best: bool
-    ) -> None:
-        self.device, self.on_epoch, self.on_batch, self.keep_best = device, on_epoch, on_batch, keep_best
-        self.records: list[EpochRecord] = []
-        self.diverged = False
-        self.examples_seen = 0
-        self.train_seconds = 0.0
-        self.best_weights: dict[str, torch.Tensor] | None = None
-        self.started: float | None = None
+    def __init__(self, session: Session, on_batch: OnBatch | None) -> None:
+        self.session, self.on_batch = session, on_batch
 
     def before_epoch(self) -> None:
-        synchronize(self.device)
-        self.started = time.perf_counter()
-        self.sums = {part: torch.zeros(3, device=self.device, dtype=torch.float64) for part in (True, False)}
+        self.session.start_clock()
+        self.tallies = {part: Tally(self.session.device) for part in (True, False)}
 
     def after_pred(self) -> None:
         if self.training and self.on_batch is not None:
             self.on_batch(self.dls.train.index, self.learn.pred.detach(), self.learn.yb[0], self.epoch)
 
     def after_batch(self) -> None:
-        prediction, labels, loss = self.learn.pred, self.learn.yb[0], self.learn.loss.detach()
-        n = len(labels)
-        # A prediction that is not a number is wrong, not class 0 as argmax has it.
-        hits = (prediction.argmax(1) == labels) & prediction.isfinite().all(1)
-        self.sums[self.training] += torch.stack([loss.double() * n, hits.sum().double(), loss.new_tensor(n).double()])
+        labels, loss = self.learn.yb[0], self.learn.loss.detach()
+        self.tallies[self.training].add(loss, self.learn.pred.detach(), labels)
         if self.training:
-            self.examples_seen += n
+            self.session.examples_seen += len(labels)
             if not torch.isfinite(loss):
-                self.diverged = True
+                self.session.diverged = True
                 raise CancelFitException()
 
-    def _stop_clock(self) -> float:
-        if self.started is None:
-            return 0.0
-        synchronize(self.device)
-        seconds = time.perf_counter() - self.started
-        self.started = None
-        self.train_seconds += seconds
-        return seconds
-
     def after_cancel_fit(self) -> None:
-        self._stop_clock()
+        self.session.stop_clock()
 
     def after_epoch(self) -> None:
-        seconds = self._stop_clock()
-        train_loss, _, n_train = self.sums[True].tolist()
-        valid_loss, hits, n_valid = self.sums[False].tolist()
-        record = EpochRecord(self.epoch + 1, train_loss / n_train, valid_loss / n_valid, hits / n_valid, seconds)
-        if self.keep_best and record.valid_accuracy > max((r.valid_accuracy for r in self.records), default=-1):
-            state = self.learn.model.state_dict()
-            self.best_weights = {name: value.detach().clone() for name, value in state.items()}
-        self.records.append(record)
-        if self.on_epoch is not None:
-            self.on_epoch(record)
-        if not math.isfinite(record.valid_loss):
-            # The last step of an epoch can blow up the weights with no further training loss to show it.
-            self.diverged = True
+        self.session.end_epoch(self.tallies[True], self.tallies[False])
+        if self.session.diverged:
             raise CancelFitException()
 
 
@@ -153,59 +103,29 @@ class FastaiEngine:
         on_batch: OnBatch | None = None,
         keep_best: bool = False,
     ) -> Trained:
-        begun = time.perf_counter()
+        session = Session.prepare(subset, spec, device, on_epoch, keep_best)
         settings, hyperparameters = spec.settings, spec.hyperparameters
-        if len(subset.train) < 2:
-            raise UserError(
-                f"the subset {subset.strategy} of {subset.dataset} has {len(subset.train)} training example; "
-                "batch norm needs at least 2, so choose a larger fraction"
-            )
-        precision = resolve_precision(settings.precision, device)
-        reset_peak_memory(device)
-        image_size = settings.image_size or subset.image_size
-        view = View(image_size, subset.crop, subset.mean, subset.std)
-        layout = batch_layout(device, precision, image_size)
-        train, valid = (
-            DeviceImages(part, subset.classes, view, device, precision.dtype, layout)
-            for part in (subset.train, subset.valid)
-        )
-        batches = TrainBatches(train, settings.batch_size, hyperparameters.flip_probability, spec.seed)
-        model = build_model(hyperparameters, len(subset.classes), spec.seed).to(device)
-        recording = Recording(device, on_epoch, on_batch, keep_best)
-        callbacks: list[Any] = [TrainEvalCallback(), recording]
-        if precision.autocast:
-            callbacks.append(DeviceMixedPrecision(device, precision))
+        callbacks: list[Any] = [TrainEvalCallback(), Recording(session, on_batch)]
+        if session.precision.autocast:
+            callbacks.append(DeviceMixedPrecision(device, session.precision))
         learner = Learner(
-            Loaders(batches, ValidBatches(valid), device),
-            model,
-            loss_func=nn.CrossEntropyLoss(label_smoothing=hyperparameters.label_smoothing),
+            Loaders(session.train, session.valid, device),
+            session.model,
+            loss_func=session.loss,
             opt_func=OPTIMIZERS[hyperparameters.optimizer],
             cbs=callbacks,
             default_cbs=False,
+            moms=MOMENTA,
             wd=settings.weight_decay,
             wd_bn_bias=False,
             train_bn=True,
         )
-        synchronize(device)
-        setup_seconds = time.perf_counter() - begun
-        learner.fit_one_cycle(settings.epochs, hyperparameters.learning_rate, pct_start=PCT_START, div=DIV)
+        session.ready()
+        learner.fit_one_cycle(
+            settings.epochs, hyperparameters.learning_rate, pct_start=PCT_START, div=DIV, div_final=DIV_FINAL
+        )
         # A learner and its callbacks refer to each other, so a study would hold the weights, gradients and
         # optimizer states of many trainings until Python's collector happens to run.
         learner.remove_cbs(list(learner.cbs))
         learner.opt = learner.model = learner.dls = None
-        flops = flops_per_example(hyperparameters, len(subset.classes), image_size)
-        result = TrainingResult(
-            records=tuple(recording.records),
-            diverged=recording.diverged,
-            train_seconds=recording.train_seconds,
-            setup_seconds=setup_seconds,
-            examples_seen=recording.examples_seen,
-            train_flops=flops * recording.examples_seen,
-            peak_memory_mb=peak_memory_mb(device),
-            precision=precision.name,
-            device=device_name(device),
-            n_train=len(subset.train),
-            n_valid=len(subset.valid),
-            n_classes=len(subset.classes),
-        )
-        return Trained(result, model, recording.best_weights)
+        return session.trained()

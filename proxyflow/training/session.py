@@ -1,0 +1,168 @@
+"""What every engine does alike: bringing data and model to the device, counting, and the result at the end."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from proxyflow.data.batches import DeviceImages, TrainBatches, ValidBatches, View
+from proxyflow.errors import UserError
+from proxyflow.subsets import Subset
+from proxyflow.training.devices import (
+    Precision,
+    batch_layout,
+    device_name,
+    peak_memory_mb,
+    reset_peak_memory,
+    resolve_precision,
+    synchronize,
+)
+from proxyflow.training.engine import EpochRecord, OnEpoch, Trained, TrainingResult, TrainingSpec
+from proxyflow.training.models import build_model, flops_per_example
+
+
+@dataclass(eq=False)
+class Session:
+    """One training: its batches and model on the device, and what has been counted so far.
+
+    Attributes:
+        begun: when the set-up began.
+        train_seconds: training and validation so far.
+        diverged: a loss stopped being finite.
+    """
+
+    subset: Subset
+    spec: TrainingSpec
+    device: torch.device
+    precision: Precision
+    train: TrainBatches
+    valid: ValidBatches
+    model: nn.Module
+    image_size: int
+    on_epoch: OnEpoch | None
+    keep_best: bool
+    begun: float
+    setup_seconds: float = 0.0
+    train_seconds: float = 0.0
+    examples_seen: int = 0
+    diverged: bool = False
+    records: list[EpochRecord] = field(default_factory=list)
+    best_weights: dict[str, Tensor] | None = None
+    _started: float | None = None
+
+    @staticmethod
+    def prepare(
+        subset: Subset, spec: TrainingSpec, device: torch.device, on_epoch: OnEpoch | None, keep_best: bool
+    ) -> Session:
+        """Brings data and a new model to the device.
+
+        Raises:
+            UserError: the subset cannot be trained on, or the precision is not to be had.
+        """
+        begun = time.perf_counter()
+        settings, hyperparameters = spec.settings, spec.hyperparameters
+        if len(subset.train) < 2:
+            raise UserError(
+                f"the subset {subset.strategy} of {subset.dataset} has {len(subset.train)} training example; "
+                "batch norm needs at least 2, so choose a larger fraction"
+            )
+        precision = resolve_precision(settings.precision, device)
+        reset_peak_memory(device)
+        image_size = settings.image_size or subset.image_size
+        view = View(image_size, subset.crop, subset.mean, subset.std)
+        layout = batch_layout(device, precision, image_size)
+        train, valid = (
+            DeviceImages(part, subset.classes, view, device, precision.dtype, layout)
+            for part in (subset.train, subset.valid)
+        )
+        batches = TrainBatches(train, settings.batch_size, hyperparameters.flip_probability, spec.seed)
+        model = build_model(hyperparameters, len(subset.classes), spec.seed).to(device)
+        return Session(
+            subset, spec, device, precision, batches, ValidBatches(valid), model, image_size, on_epoch, keep_best, begun
+        )
+
+    @property
+    def loss(self) -> nn.CrossEntropyLoss:
+        """The training objective."""
+        return nn.CrossEntropyLoss(label_smoothing=self.spec.hyperparameters.label_smoothing)
+
+    def ready(self) -> None:
+        """The set-up is done; what follows is training."""
+        synchronize(self.device)
+        self.setup_seconds = time.perf_counter() - self.begun
+
+    def start_clock(self) -> None:
+        """An epoch begins."""
+        synchronize(self.device)
+        self._started = time.perf_counter()
+
+    def stop_clock(self) -> float:
+        """Seconds since the epoch began, counted once."""
+        if self._started is None:
+            return 0.0
+        synchronize(self.device)
+        seconds = time.perf_counter() - self._started
+        self._started = None
+        self.train_seconds += seconds
+        return seconds
+
+    def end_epoch(self, train: Tally, valid: Tally) -> None:
+        """Records an epoch, or that it diverged, in which case there is no record of it."""
+        train_loss, _ = train.means()
+        valid_loss, accuracy = valid.means()
+        seconds = self.stop_clock()
+        if not math.isfinite(train_loss):
+            self.diverged = True
+            return
+        record = EpochRecord(len(self.records) + 1, train_loss, valid_loss, accuracy, seconds)
+        if self.keep_best and accuracy > max((r.valid_accuracy for r in self.records), default=-1):
+            state = self.model.state_dict()
+            self.best_weights = {name: value.detach().clone() for name, value in state.items()}
+        self.records.append(record)
+        if self.on_epoch is not None:
+            self.on_epoch(record)
+        # The last step of an epoch can blow up the weights with no further training loss to show it.
+        self.diverged = not math.isfinite(valid_loss)
+
+    def trained(self) -> Trained:
+        """The result with its model."""
+        subset, spec = self.subset, self.spec
+        flops = flops_per_example(spec.hyperparameters, len(subset.classes), self.image_size)
+        result = TrainingResult(
+            records=tuple(self.records),
+            diverged=self.diverged,
+            train_seconds=self.train_seconds,
+            setup_seconds=self.setup_seconds,
+            examples_seen=self.examples_seen,
+            train_flops=flops * self.examples_seen,
+            peak_memory_mb=peak_memory_mb(self.device),
+            precision=self.precision.name,
+            device=device_name(self.device),
+            n_train=len(subset.train),
+            n_valid=len(subset.valid),
+            n_classes=len(subset.classes),
+        )
+        return Trained(result, self.model, self.best_weights)
+
+
+class Tally:
+    """Sums of losses and hits, kept on the device so that a step need not wait for them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(3, device=device, dtype=torch.float64)
+
+    def add(self, loss: Tensor, prediction: Tensor, labels: Tensor) -> None:
+        """Counts a batch by its mean loss, its logits `(b, classes)` and its labels `(b,)`."""
+        # A prediction that is not a number is wrong, not class 0 as argmax has it.
+        hits = (prediction.argmax(1) == labels) & prediction.isfinite().all(1)
+        n = len(labels)
+        self.sums += torch.stack([loss.double() * n, hits.sum().double(), loss.new_full((), n, dtype=torch.float64)])
+
+    def means(self) -> tuple[float, float]:
+        """Mean loss and accuracy; waits for the device."""
+        loss, hits, n = self.sums.tolist()
+        return loss / n, hits / n
