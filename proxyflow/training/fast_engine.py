@@ -78,6 +78,11 @@ def _computing(session: Session) -> AbstractContextManager[object]:
     return torch.autocast(session.device.type, dtype=precision.dtype, enabled=precision.autocast)
 
 
+def _in_full(session: Session, prediction: Tensor) -> Tensor:
+    """Logits in the precision that losses are computed in."""
+    return prediction.float() if session.precision.autocast else prediction
+
+
 def _train_epoch(
     session: Session,
     optimizer: Optimizer,
@@ -93,7 +98,7 @@ def _train_epoch(
     for (x, y), rate, momentum in zip(session.train, rates, momenta, strict=True):
         with _computing(session):
             prediction = model(x)
-        prediction = prediction.float()
+        prediction = _in_full(session, prediction)
         loss = loss_of(prediction, y)
         if on_batch is not None:
             on_batch(session.train.index, prediction.detach(), y, epoch)
@@ -113,6 +118,6 @@ def _validate(session: Session) -> Tally:
     model.eval()
     for x, y in session.valid:
         with _computing(session):
-            prediction = model(x).float()
+            prediction = _in_full(session, model(x))
         tally.add(loss_of(prediction, y), prediction, y)
     return tally

@@ -11,6 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from proxyflow.strategies import parse_strategy
 from proxyflow.subsets import choose_subset
+from proxyflow.training import session
+from proxyflow.training.devices import Precision
 from proxyflow.training.engine import TrainingSpec, get_engine
 from proxyflow.training.fast_engine import FIRST_SCALE, LossScale
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
@@ -21,26 +23,44 @@ CPU = torch.device("cpu")
 STEPS = 50
 
 
-def first_losses(engine: str, optimizer: str, smoothing: float) -> np.ndarray:
-    """Losses of the first steps of a training with the published learning rate."""
+def first_losses(engine: str, optimizer: str, smoothing: float, rate: float) -> np.ndarray:
     subset = choose_subset(digits(), parse_strategy("random:0.5"), 0)
-    hyperparameters = Hyperparameters(arch="xresnet18", optimizer=optimizer, label_smoothing=smoothing)
-    settings = TrainingSettings(epochs=6, batch_size=64, image_size=16)
+    hyperparameters = Hyperparameters(
+        arch="xresnet18", optimizer=optimizer, label_smoothing=smoothing, learning_rate=rate
+    )
+    settings = TrainingSettings(epochs=6, batch_size=64, image_size=8)
     losses: list[float] = []
 
     def watch(index: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, epoch: int) -> None:
-        losses.append(float(torch.nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)))
+        losses.append(float(torch.nn.functional.cross_entropy(logits.double(), labels, label_smoothing=smoothing)))
 
     get_engine(engine).train(subset, TrainingSpec(hyperparameters, settings, 0, engine), CPU, on_batch=watch)
     return np.array(losses[:STEPS])
 
 
+def largest_difference(optimizer: str, smoothing: float, rate: float) -> float:
+    fast, reference = (first_losses(engine, optimizer, smoothing, rate) for engine in ("fast", "fastai"))
+    assert len(fast) == len(reference) == STEPS
+    return float(np.abs(fast / reference - 1).max())
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(("optimizer", "rate"), [("adam", 1e-5), ("sgd", 3e-4), ("rmsprop", 1e-5)])
+def test_losses_are_those_of_the_reference_in_fp32(optimizer: str, smoothing: float, rate: float) -> None:
+    """At rates at which a training does not blow up the last bit of a sum, which each engine adds up in its own order."""
+    assert largest_difference(optimizer, smoothing, rate) < 1e-4
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
-def test_losses_are_those_of_the_reference(optimizer: str, smoothing: float) -> None:
-    fast, reference = (first_losses(engine, optimizer, smoothing) for engine in ("fast", "fastai"))
-    assert len(fast) == STEPS
-    assert np.abs(fast / reference - 1).max() < 1e-4
+def test_losses_are_those_of_the_reference_at_the_published_rate(
+    optimizer: str, smoothing: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In double precision, since at that rate 50 steps make percents of a difference in the eighth digit."""
+    build = session.build_model
+    monkeypatch.setattr(session, "resolve_precision", lambda *args: Precision("fp32", torch.float64))
+    monkeypatch.setattr(session, "build_model", lambda *args: build(*args).double())
+    assert largest_difference(optimizer, smoothing, 0.003) < 1e-4
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 100])
