@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 NONE, AUTO = "none", "auto"
+ANY_SIZE = 2**16  # an image size that no rule on precisions refuses
 
 
 class Ruled(click.ParamType[Any]):
@@ -182,8 +183,9 @@ def open_lab(study: str, data: DataOptions, price_per_hour: float | None = None)
     from proxyflow.studies.lab import Lab
     from proxyflow.tracking.connection import connect, resolve_study
     from proxyflow.tracking.runs import RunWriter
-    from proxyflow.training.devices import pick_device
+    from proxyflow.training.devices import pick_device, use_cores
 
+    use_cores()
     client = connect()
     writer = RunWriter(client, resolve_study(client, study))
     return Lab(client, writer, pick_device(), price_per_hour, data=data)
@@ -280,7 +282,7 @@ def check_precision(lab: Lab, settings: TrainingSettings) -> None:
     """Refuses a precision that the device has not, before any run is made."""
     from proxyflow.training.devices import resolve_precision
 
-    resolve_precision(settings.precision, lab.device)
+    resolve_precision(settings.precision, lab.device, settings.image_size or ANY_SIZE)
 
 
 def run_or_forecast(

@@ -11,11 +11,13 @@ from proxyflow.data.catalog import canonical_name
 from proxyflow.errors import InvalidValue
 from proxyflow.progress import Progress
 from proxyflow.strategies import Full, Strategy, parse_strategy
+from proxyflow.training.engine import engines
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
 if TYPE_CHECKING:
     from proxyflow.studies.lab import Lab
     from proxyflow.subsets import Subset
+    from proxyflow.training.engine import TrainingResult
 
 
 @_cli.command(
@@ -41,16 +43,33 @@ if TYPE_CHECKING:
 @_cli.PRICE
 @_cli.switch("save_model", "log the best epoch's weights as safetensors with a JSON description")
 @_cli.switch("log_model", "log the best epoch's model as an MLflow model that mlflow.pyfunc loads")
+@_cli.switch(
+    "resume_training",
+    "keep the state after each epoch until the run has finished, and go on where the last run of this very training "
+    "ended that did not finish; the result is that of an uninterrupted one",
+)
 @_cli.STUDY
 def train(
-    subset: str, dataset: str, strategy: str, scores: str, save_model: bool, log_model: bool, study: str, **options: Any
+    subset: str,
+    dataset: str,
+    strategy: str,
+    scores: str,
+    save_model: bool,
+    log_model: bool,
+    resume_training: bool,
+    study: str,
+    **options: Any,
 ) -> None:
+    if resume_training and not engines[options["engine"]].resumes:
+        able = ", ".join(name for name, plugin in engines.items() if plugin.resumes)
+        raise InvalidValue("resume_training", "true", f"engine={options['engine']} cannot resume; use engine={able}")
     parsed = parse_strategy(strategy)
     dataset = canonical_name(dataset)
     hyperparameters = _cli.hyperparameters_of(options)
     settings = _cli.training_settings_of(options)
     lab = _cli.open_lab(study, _cli.take_data_options(options), options["price_per_hour"])
     from proxyflow.studies.plan import PlannedTraining
+    from proxyflow.studies.trainings import Keep
     from proxyflow.studies.trainings import train as train_run
 
     _cli.check_precision(lab, settings)
@@ -68,14 +87,20 @@ def train(
             subset_run,
             main=True,
             on_share=lambda share, note: progress.advance(note=note),
-            save_model=save_model,
-            register_model=log_model,
+            keep=Keep(weights=save_model, model=log_model, checkpoints=resume_training),
         )
     ended = " (diverged)" if result.diverged else ""
     print(
         f"training run {run_id}: {planned.title}: best accuracy {result.best_valid_accuracy:.4f} in epoch "
-        f"{result.best_epoch}{ended}, {result.train_seconds:.1f} s in {result.precision} on {result.device}"
+        f"{result.best_epoch}{ended}, {result.train_seconds:.1f} s in {_what_ran(result)}"
     )
+
+
+def _what_ran(result: TrainingResult) -> str:
+    """Precision, device and what made it slower or less exact than it might have been."""
+    skipped = f", {result.skipped_steps} steps skipped by the loss scaling" if result.skipped_steps else ""
+    shared = ", which others used as well" if result.device_shared else ""
+    return f"{result.precision}{skipped} on {result.device}{shared} ({result.execution}, {result.threads} threads)"
 
 
 def _named_subset(lab: Lab, run_id: str, strategy: Strategy) -> tuple[Subset, str, Strategy]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from proxyflow.cores import usable_cores
 from proxyflow.data.decode import BadImage, Header
 from proxyflow.data.images import DIGEST_BYTES, ImageStore, digest_of, hexadecimal, offsets_of
 from proxyflow.data.sources.base import Listing, as_text
@@ -238,8 +238,3 @@ def _statistics(sums: NDArray[np.int64], n_pixels: int) -> tuple[tuple[float, ..
     variances = [(q * n_pixels - t * t) / n_pixels**2 for t, q in zip(*sums.tolist(), strict=True)]
     # A channel of one colour has nothing to normalise; a deviation of one level keeps the division defined.
     return means, tuple(max(variance**0.5, 1.0) / 255 for variance in variances)
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -307,6 +307,16 @@ class TrainBatches:
     def __len__(self) -> int:
         return len(self.data) // self.batch_size
 
+    @property
+    def examples(self) -> int:
+        """How many examples an epoch shows."""
+        return len(self) * self.batch_size
+
+    def sample(self) -> tuple[Tensor, Tensor]:
+        """Some batch, for what only needs its shape; no epoch begins."""
+        index = torch.arange(self.batch_size, device=self.data.device)
+        return self.data.batch(index), self.data.labels[index]
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         data = self.data
         generator = torch.Generator().manual_seed(stream_seed(self.seed, "data", self.epoch))

@@ -22,7 +22,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from proxyflow.data.assemble import Assembled, assemble, refuse_bad_files, usable_cores
+from proxyflow.cores import usable_cores
+from proxyflow.data.assemble import Assembled, assemble, refuse_bad_files
 from proxyflow.data.images import ImageStore, OpenFile, digest_of, offsets_of
 from proxyflow.data.sources.base import Found
 from proxyflow.errors import UserError

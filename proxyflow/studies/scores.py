@@ -33,8 +33,9 @@ def default_scoring(strategy: Strategy) -> ScoringSpec:
 def key_of(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> str:
     """The key of the score run that `spec` asks for on this lab's device."""
     settings = spec.training.settings
-    precision = resolve_precision(settings.precision, lab.device).name
-    return score_key(dataset.fingerprint, spec, settings.image_size or dataset.image_size, dataset.crop, precision)
+    image_size = settings.image_size or dataset.image_size
+    precision = resolve_precision(settings.precision, lab.device, image_size).name
+    return score_key(dataset.fingerprint, spec, image_size, dataset.crop, precision)
 
 
 def ensure_scores(lab: Lab, dataset: Dataset, spec: ScoringSpec, parent: Run | None = None) -> ExampleScores:

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from proxyflow.errors import UserError
 from proxyflow.files import write_json
 from proxyflow.studies.lab import Lab, scratch
 from proxyflow.studies.plan import PlannedTraining, training_key
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
 from proxyflow.tracking.models import log_model
+from proxyflow.tracking.owner import is_dead
+from proxyflow.tracking.reader import download, search
 from proxyflow.tracking.runs import Run
+from proxyflow.training.checkpoints import SLOTS, Checkpoint, readable
 from proxyflow.training.devices import resolve_precision
-from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, get_engine
+from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, TrainingState, get_engine
+
+
+@dataclasses.dataclass(frozen=True)
+class Keep:
+    """What a training leaves besides its metrics; nothing, unless asked for.
+
+    Attributes:
+        weights: those of the best epoch, as safetensors with a JSON description.
+        model: that of the best epoch, as an MLflow model.
+        checkpoints: the state after each epoch, from which the same training goes on after an interruption.
+    """
+
+    weights: bool = False
+    model: bool = False
+    checkpoints: bool = False
+
+
+NOTHING = Keep()
 
 
 def key_of(lab: Lab, planned: PlannedTraining, subset: Subset) -> str:
@@ -26,8 +49,9 @@ def key_of(lab: Lab, planned: PlannedTraining, subset: Subset) -> str:
 
 def key_for(lab: Lab, planned: PlannedTraining, dataset: str, subset: str, image_size: int, crop: str) -> str:
     """The key of a training whose data set and subset are known by their fingerprints alone."""
-    precision = resolve_precision(planned.settings.precision, lab.device).name
-    return training_key(planned, dataset, subset, planned.settings.image_size or image_size, crop, precision)
+    size = planned.settings.image_size or image_size
+    precision = resolve_precision(planned.settings.precision, lab.device, size).name
+    return training_key(planned, dataset, subset, size, crop, precision)
 
 
 def train(
@@ -38,16 +62,14 @@ def train(
     parent: Run | None = None,
     main: bool = False,
     on_share: Callable[[float, str], None] | None = None,
-    save_model: bool = False,
-    register_model: bool = False,
+    keep: Keep = NOTHING,
 ) -> tuple[TrainingResult, str]:
     """Trains one model and logs the run.
 
     Args:
         subset_run: the run that the subset came from.
         on_share: called after each epoch with the share of the training that it was, and a note.
-        save_model: log the weights of the best epoch as safetensors with a JSON description.
-        register_model: log the model of the best epoch as an MLflow model.
+        keep: what is logged besides metrics; with checkpoints the training goes on where an earlier run of it ended.
 
     Returns:
         The result and the run's id.
@@ -59,6 +81,15 @@ def train(
         f"{subset.dataset} ({planned.strategy.canonical}) with configuration {planned.hyperparameters.name}."
     )
     tags = _tags(lab, planned, subset, subset_run)
+    run_key = tags[names.RUN_KEY]
+    if main:
+        # A run whose process was killed is still marked as running, and would be left alone.
+        lab.writer.reap()
+    resumed = _newest_checkpoint(lab, run_key) if keep.checkpoints else None
+    if resumed is not None:
+        tags[names.RESUMED_FROM] = resumed.run_id
+        begun -= resumed.checkpoint.wall_seconds
+        lab.say(f"going on after epoch {resumed.checkpoint.epoch} of run {resumed.run_id}")
     with lab.writer.open("training", planned.title, note, tags, parent, main) as run:
         run.log_params(_params(lab, planned, subset))
         run.log_data(
@@ -66,20 +97,82 @@ def train(
         )
 
         def on_epoch(record: EpochRecord) -> None:
-            run.log_metrics({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
+            run.log_later({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
             if on_share is not None:
                 on_share(1 / settings.epochs, f"epoch {record.epoch}, accuracy {record.valid_accuracy:.3f}")
 
-        keep_best = save_model or register_model
+        def on_state(state: TrainingState) -> None:
+            if len(state.records) < settings.epochs:
+                _log_checkpoint(run, Checkpoint(state, run_key, time.perf_counter() - begun))
+
+        start = None
+        if resumed is not None:
+            start = resumed.checkpoint.state
+            for record in start.records:
+                on_epoch(record)
         spec = TrainingSpec(planned.hyperparameters, settings, planned.seed, planned.engine)
-        trained = get_engine(planned.engine).train(subset, spec, lab.device, on_epoch, keep_best=keep_best)
+        trained = get_engine(planned.engine).train(
+            subset,
+            spec,
+            lab.device,
+            on_epoch,
+            keep_best=keep.weights or keep.model,
+            start=start,
+            on_state=on_state if keep.checkpoints else None,
+        )
         result = trained.result
-        run.log_params({"device": result.device, "precision_used": result.precision})
-        if keep_best and trained.best_weights is not None:
-            _log_weights(run, trained, planned, subset, save_model, register_model)
+        run.log_params({name: getattr(result, field) for name, field in WHAT_RAN.items()})
+        if trained.best_weights is not None:
+            _log_weights(run, trained, planned, subset, keep)
+        if keep.checkpoints:
+            run.delete_artifacts(names.CHECKPOINT)
+        run.flush()
         run.log_metrics(_metrics(lab, result, wall_seconds=time.perf_counter() - begun))
         run.set_tags({names.DIVERGED: str(result.diverged).lower()})
     return result, run.id
+
+
+# Params that say what really ran, where the requested ones may have left it open.
+WHAT_RAN = {
+    "precision_used": "precision",
+    "execution": "execution",
+    "device": "device",
+    "device_shared": "device_shared",
+    "threads": "threads",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Resumed:
+    """A checkpoint with the run that it is of."""
+
+    run_id: str
+    checkpoint: Checkpoint
+
+
+def _newest_checkpoint(lab: Lab, run_key: str) -> _Resumed | None:
+    """Where the last run of this training stood that did not finish, None where there is none to go on from."""
+    for run in search(lab.client, KIND="training", RUN_KEY=run_key):
+        if run.finished:
+            return None
+        owner = run.tags.get(names.OWNER, "")
+        if run.status == "running" and not is_dead(owner):
+            continue
+        with scratch() as folder:
+            for slot in SLOTS:
+                # A run may have ended before its second epoch, or its first.
+                with contextlib.suppress(UserError):
+                    download(lab.client, run.id, f"{names.CHECKPOINT}/{slot}", folder)
+            whole = [c for c in readable(folder / names.CHECKPOINT) if c.run_key == run_key]
+        if whole:
+            return _Resumed(run.id, max(whole, key=lambda checkpoint: checkpoint.epoch))
+    return None
+
+
+def _log_checkpoint(run: Run, checkpoint: Checkpoint) -> None:
+    with scratch() as folder:
+        checkpoint.save(folder)
+        run.log_folder(folder, f"{names.CHECKPOINT}/{checkpoint.slot}")
 
 
 def _tags(lab: Lab, planned: PlannedTraining, subset: Subset, subset_run: str) -> dict[str, Any]:
@@ -99,12 +192,13 @@ def _tags(lab: Lab, planned: PlannedTraining, subset: Subset, subset_run: str) -
 
 
 def _params(lab: Lab, planned: PlannedTraining, subset: Subset) -> dict[str, Any]:
+    image_size = planned.settings.image_size or subset.image_size
     return {
         **dataclasses.asdict(planned.hyperparameters),
         **dataclasses.asdict(planned.settings),
-        "image_size": planned.settings.image_size or subset.image_size,
+        "image_size": image_size,
         "crop": subset.crop,
-        "precision": resolve_precision(planned.settings.precision, lab.device).name,
+        "precision": resolve_precision(planned.settings.precision, lab.device, image_size).name,
         "dataset": subset.dataset,
         "strategy": planned.strategy.canonical,
         "seed": planned.seed,
@@ -120,9 +214,7 @@ def _metrics(lab: Lab, result: TrainingResult, wall_seconds: float) -> dict[str,
     return {name: measured[name] if name in measured else getattr(result, name) for name in names.RUN_METRICS}
 
 
-def _log_weights(
-    run: Run, trained: Trained, planned: PlannedTraining, subset: Subset, save: bool, register: bool
-) -> None:
+def _log_weights(run: Run, trained: Trained, planned: PlannedTraining, subset: Subset, keep: Keep) -> None:
     assert trained.best_weights is not None
     trained.model.load_state_dict(trained.best_weights)
     description = {
@@ -135,11 +227,11 @@ def _log_weights(
         "mean": list(subset.mean),
         "std": list(subset.std),
     }
-    if save:
+    if keep.weights:
         with scratch() as folder:
             _write_weights(folder, trained, description)
             run.log_folder(folder, names.WEIGHTS)
-    if register:
+    if keep.model:
         log_model(run, trained.model, int(str(description["image_size"])), description)
 
 

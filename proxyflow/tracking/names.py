@@ -31,6 +31,7 @@ DIVERGED = "proxyflow.diverged"
 OWNER = "proxyflow.owner"
 LAUNCHED = "proxyflow.launched"
 DIRTY = "proxyflow.git_dirty"
+RESUMED_FROM = "proxyflow.resumed_from"
 
 NOTE = "mlflow.note.content"
 PARENT = "mlflow.parentRunId"
@@ -49,6 +50,7 @@ RUN_METRICS = (
     "train_flops",
     "examples_per_second",
     "peak_memory_mb",
+    "skipped_steps",
     "cost_usd",
 )
 
@@ -59,3 +61,4 @@ SCORES_SUMMARY = "summary.json"
 SUBSET = "subset"
 REPORT = "report"
 WEIGHTS = "weights"
+CHECKPOINT = "checkpoint"

@@ -20,12 +20,14 @@ from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 
 from proxyflow.errors import Terminated, one_line
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import adopted_run_id, study_experiment
+from proxyflow.tracking.outbox import Outbox
 from proxyflow.tracking.owner import code_is_dirty, is_dead, this_process
 from proxyflow.tracking.reader import search
 
@@ -40,20 +42,36 @@ class Run:
         self.client = client
         self.id = run_id
         self.study = study
+        self._outbox = Outbox(lambda metrics: client.log_batch(run_id, metrics=metrics))
 
     def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
         """Logs metrics in one call; those without a finite value are left out."""
-        now = int(time.time() * 1000)
-        entries = [
-            Metric(key, float(value), now, step)
-            for key, value in metrics.items()
-            if value is not None and math.isfinite(value)
-        ]
-        self.client.log_batch(self.id, metrics=entries)
+        self.client.log_batch(self.id, metrics=_entries(metrics, step))
+
+    def log_later(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
+        """As `log_metrics`, but behind the caller's back; the run does not end before they are there.
+
+        Raises:
+            Exception: metrics given earlier could not be written.
+        """
+        self._outbox.put(_entries(metrics, step))
+
+    def flush(self) -> None:
+        """Waits for what `log_later` was given.
+
+        Raises:
+            Exception: some of it could not be written.
+        """
+        self._outbox.flush()
+
+    @cached_property
+    def _present(self) -> Mapping[str, str]:
+        """Params that the run had when it was taken over."""
+        return dict(self.client.get_run(self.id).data.params)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Logs the params that `mlflow run` has not already logged as they were typed."""
-        present = self.client.get_run(self.id).data.params
+        present = self._present
         entries = [
             Param(key, str(value)[:MAX_VALUE])
             for key, value in params.items()
@@ -71,6 +89,12 @@ class Run:
     def log_folder(self, folder: Path, artifact_path: str) -> None:
         """Uploads all files of a folder."""
         self.client.log_artifacts(self.id, str(folder), artifact_path)
+
+    def delete_artifacts(self, artifact_path: str) -> None:
+        """Deletes a folder of artifacts where the artifact store can delete; what stays costs only space."""
+        uri = self.client.get_run(self.id).info.artifact_uri
+        with contextlib.suppress(MlflowException, NotImplementedError, OSError):
+            get_artifact_repository(uri).delete_artifacts(artifact_path)
 
     def log_data(self, name: str, fingerprint: str, context: str, source: str, rows: int) -> None:
         """Names a data set or subset as an input of the run, so that the MLflow UI shows and finds it."""
@@ -93,12 +117,25 @@ class Run:
         # The process is on its way out after an interruption; a second signal adds nothing.
         with held_signals(deliver=status != "interrupted"):
             try:
+                if status != "finished":
+                    # What was measured before it went wrong is worth keeping, but no reason for another error.
+                    with contextlib.suppress(Exception):
+                        self.flush()
                 self.set_tags({names.STATUS: status, names.ERROR: describe(error) if error is not None else None})
                 self.client.set_terminated(self.id, status=mlflow_status)
             except Exception as problem:
                 if status == "finished":
                     raise
                 print(f"run {self.id} could not be marked {status}: {one_line(problem)}", file=sys.stderr)
+
+
+def _entries(metrics: Mapping[str, float | None], step: int) -> list[Metric]:
+    now = int(time.time() * 1000)
+    return [
+        Metric(key, float(value), now, step)
+        for key, value in metrics.items()
+        if value is not None and math.isfinite(value)
+    ]
 
 
 def describe(error: BaseException) -> str:
@@ -209,7 +246,9 @@ class RunWriter:
         # Tags go in with the run's creation, so that no moment exists in which it has no owner.
         everything = {**context, **{key: str(value)[:MAX_VALUE] for key, value in tags.items() if value is not None}}
         created = self.client.create_run(self.experiment_id, tags=everything, run_name=str(tags[names.RUN_NAME]))
-        return Run(self.client, created.info.run_id, self.study)
+        run = Run(self.client, created.info.run_id, self.study)
+        run._present = {}
+        return run
 
     def _point(self, run_id: str, run: Run, name: str) -> Run:
         pointer = Run(self.client, run_id, self.study)
@@ -227,6 +266,7 @@ class RunWriter:
     def _ending(self, run: Run) -> Iterator[None]:
         try:
             yield
+            run.flush()
         except (KeyboardInterrupt, Terminated) as error:
             run.finish("interrupted", error)
             raise

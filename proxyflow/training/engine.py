@@ -24,7 +24,7 @@ class TrainingSpec:
     hyperparameters: Hyperparameters
     settings: TrainingSettings
     seed: int
-    engine: str = "fastai"
+    engine: str = "fast"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,11 @@ class TrainingResult:
         examples_seen: training examples pushed through the model.
         train_flops: floating-point operations of those examples, forward and backward.
         peak_memory_mb: see `devices.peak_memory_mb`.
+        skipped_steps: steps that the fp16 loss scaling left out, None in other precisions.
         precision, device: what really ran.
+        execution: how the steps reached the device: `CUDA graph`, or `eager` and why.
+        device_shared: whether others used it meanwhile, None where that cannot be told.
+        threads: of the CPU, in one operation.
     """
 
     records: tuple[EpochRecord, ...]
@@ -68,8 +72,12 @@ class TrainingResult:
     examples_seen: int
     train_flops: float
     peak_memory_mb: float
+    skipped_steps: int | None
     precision: str
+    execution: str
     device: str
+    device_shared: bool | None
+    threads: int
     n_train: int
     n_valid: int
     n_classes: int
@@ -110,7 +118,26 @@ class Trained:
     best_weights: dict[str, torch.Tensor] | None
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """A training between two epochs: all that the rest of it depends on.
+
+    Attributes:
+        tensors: weights, optimizer's averages and weights of the best epoch, by name. They are the training's own,
+            which the next epoch changes: whoever keeps them makes copies.
+        records: the finished epochs.
+        train_seconds, setup_seconds, examples_seen: what they cost.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    records: tuple[EpochRecord, ...]
+    train_seconds: float
+    setup_seconds: float
+    examples_seen: int
+
+
 OnEpoch = Callable[[EpochRecord], None]
+OnState = Callable[[TrainingState], None]
 OnBatch = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor", int], None]
 
 
@@ -125,17 +152,23 @@ class Engine(Protocol):
         on_epoch: OnEpoch | None = None,
         on_batch: OnBatch | None = None,
         keep_best: bool = False,
+        start: TrainingState | None = None,
+        on_state: OnState | None = None,
     ) -> Trained:
         """Trains on `subset.train`, judging by `subset.valid` after every epoch.
 
         Args:
             on_epoch: called after each finished epoch, outside of the measured time.
             on_batch: called at each training step with the positions in `subset.train`, the logits, the labels
-                as the model counts them, and the epoch from 0; it must not change the tensors.
+                as the model counts them, and the epoch from 0; it must not change the tensors, and they are valid
+                until the next step.
             keep_best: keep a copy of the weights of the best epoch.
+            start: go on from here; the result is that of an uninterrupted training, bit for bit on a CPU.
+            on_state: called after each epoch with all that is needed to go on from there.
 
         Raises:
-            UserError: the subset cannot be trained on (fewer than 2 examples), or the precision is not to be had.
+            UserError: the subset cannot be trained on (fewer than 2 examples), the precision is not to be had, or the
+                engine cannot resume and is asked to.
         """
         ...
 
@@ -147,18 +180,26 @@ class EnginePlugin:
     Attributes:
         description: what it is, for people.
         module, cls: where its class is.
+        resumes: it can go on from a `TrainingState`.
     """
 
     description: str
     module: str
     cls: str
+    resumes: bool
 
 
 engines: Registry[EnginePlugin] = Registry("engine")
 engines.add(
-    "fastai", EnginePlugin("fastai's Learner, the reference", "proxyflow.training.fastai_engine", "FastaiEngine")
+    "fast",
+    EnginePlugin(
+        "a plain loop with fused optimizers, a CUDA graph on GPUs", "proxyflow.training.fast_engine", "FastEngine", True
+    ),
 )
-engines.add("fast", EnginePlugin("the same without its overhead", "proxyflow.training.fast_engine", "FastEngine"))
+engines.add(
+    "fastai",
+    EnginePlugin("fastai's Learner, the reference", "proxyflow.training.fastai_engine", "FastaiEngine", False),
+)
 DEFAULT_ENGINE = next(iter(engines))
 
 

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Hashable
+from dataclasses import astuple, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from proxyflow.errors import one_line
 from proxyflow.subsets import Subset
-from proxyflow.training.engine import OnBatch, OnEpoch, Trained, TrainingSpec
-from proxyflow.training.optimizers import OPTIMIZERS, Optimizer
+from proxyflow.training.capture import CapturedStep, captured
+from proxyflow.training.engine import OnBatch, OnEpoch, OnState, Trained, TrainingSpec, TrainingState
+from proxyflow.training.optimizers import OPTIMIZERS
 from proxyflow.training.schedule import OneCycle
-from proxyflow.training.session import Session, Tally
-
-# torch's GradScaler begins so and grows so.
-FIRST_SCALE, GROWTH, BACKOFF, GROWTH_INTERVAL = 2.0**16, 2.0, 0.5, 2000
-
-
-class LossScale:
-    """Keeps fp16 gradients in range (Micikevicius et al. 2018), with torch's own operations.
-
-    A step whose gradients are not finite is left out, and the scale halved; that question is asked once per step, as
-    fp16 without a captured graph has to.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.scale = torch.full((), FIRST_SCALE, device=device)
-        self.since_growth = torch.zeros((), dtype=torch.int32, device=device)
-        self.skipped = 0
-
-    def step(self, optimizer: Optimizer, loss: Tensor, rate: float, momentum: float) -> None:
-        """Scales a loss, takes its gradients and steps, unless they are not finite."""
-        gradients = list(torch.autograd.grad(loss * self.scale, optimizer.parameters))
-        not_finite = torch.zeros((), device=self.scale.device)
-        torch._amp_foreach_non_finite_check_and_unscale_(gradients, not_finite, self.scale.reciprocal())
-        if not_finite.item():
-            self.skipped += 1
-        else:
-            optimizer.step(gradients, rate, momentum)
-        torch._amp_update_scale_(self.scale, self.since_growth, not_finite, GROWTH, BACKOFF, GROWTH_INTERVAL)
+from proxyflow.training.session import Session
+from proxyflow.training.steps import Tally, TrainingStep
 
 
 class FastEngine:
@@ -53,71 +29,109 @@ class FastEngine:
         on_epoch: OnEpoch | None = None,
         on_batch: OnBatch | None = None,
         keep_best: bool = False,
+        start: TrainingState | None = None,
+        on_state: OnState | None = None,
     ) -> Trained:
         session = Session.prepare(subset, spec, device, on_epoch, keep_best)
-        epochs = spec.settings.epochs
-        schedule = OneCycle.of(epochs * len(session.train), spec.hyperparameters.learning_rate)
-        optimizer = OPTIMIZERS[spec.hyperparameters.optimizer](session.model, spec.settings.weight_decay)
-        scale = LossScale(device) if session.precision.name == "fp16" else None
+        own = session.model
+        epochs, steps = spec.settings.epochs, len(session.train)
+        schedule = OneCycle.of(epochs * steps, spec.hyperparameters.learning_rate)
+        step, take = _stepping(session, schedule)
+        if start is not None:
+            step.restore(start.tensors)
+            session.restore(start)
         session.ready()
-        for epoch in range(epochs):
-            steps = slice(epoch * len(session.train), (epoch + 1) * len(session.train))
+        for epoch in range(len(session.records), epochs):
             session.start_clock()
-            trained = _train_epoch(
-                session, optimizer, scale, schedule.rates[steps].tolist(), schedule.momenta[steps].tolist(), on_batch
-            )
-            session.end_epoch(trained, _validate(session))
+            step.tally.sums.zero_()
+            step.model.train()
+            for number, (x, y) in enumerate(session.train, start=epoch * steps):
+                prediction = take(x, y, number)
+                if on_batch is not None:
+                    on_batch(session.train.index, prediction, y, epoch)
+            session.examples_seen += session.train.examples
+            session.end_epoch(step.tally, _validate(session, step))
             if session.diverged:
                 break
+            if on_state is not None:
+                on_state(session.state(step.state()))
+        if step.scale:
+            session.skipped_steps = int(step.scale.skipped)
+        if step.model is not own:
+            # A recorded graph's model is the next training's as well.
+            own.load_state_dict(step.model.state_dict())
+            session.model = own
         return session.trained()
 
 
-def _computing(session: Session) -> AbstractContextManager[object]:
-    """The context in which the model computes in the training's precision."""
-    precision = session.precision
-    return torch.autocast(session.device.type, dtype=precision.dtype, enabled=precision.autocast)
+Take = Callable[[Tensor, Tensor, int], Tensor]
 
 
-def _in_full(session: Session, prediction: Tensor) -> Tensor:
-    """Logits in the precision that losses are computed in."""
-    return prediction.float() if session.precision.autocast else prediction
-
-
-def _train_epoch(
-    session: Session,
-    optimizer: Optimizer,
-    scale: LossScale | None,
-    rates: Sequence[float],
-    momenta: Sequence[float],
-    on_batch: OnBatch | None,
-) -> Tally:
-    """One pass over the training examples."""
-    model, loss_of, tally = session.model, session.loss, Tally(session.device)
-    model.train()
-    epoch = session.train.epoch
-    for (x, y), rate, momentum in zip(session.train, rates, momenta, strict=True):
-        with _computing(session):
-            prediction = model(x)
-        prediction = _in_full(session, prediction)
-        loss = loss_of(prediction, y)
-        if on_batch is not None:
-            on_batch(session.train.index, prediction.detach(), y, epoch)
-        if scale is not None:
-            scale.step(optimizer, loss, rate, momentum)
+def _stepping(session: Session, schedule: OneCycle) -> tuple[TrainingStep, Take]:
+    """How this training takes its steps: from a CUDA graph, or one operation after the other."""
+    if session.device.type == "cuda":
+        x, y = session.train.sample()
+        try:
+            graph = captured(_shape(session, x), session.model, lambda model: _step_of(session, model), x, y)
+        except RuntimeError as error:
+            session.execution = f"eager, as the step could not be recorded: {one_line(error)}"
         else:
-            optimizer.step(torch.autograd.grad(loss, optimizer.parameters), rate, momentum)
-        tally.add(loss.detach(), prediction.detach(), y)
-        session.examples_seen += len(y)
-    return tally
+            session.execution = "CUDA graph"
+            session.model = graph.step.model
+            return graph.step, _replaying(graph, _on_device(schedule, session.device))
+    step = _step_of(session, session.model)
+    if step.scale:
+        return step, _eager_on_device(step, _on_device(schedule, session.device))
+    rates, momenta = schedule.rates.tolist(), schedule.momenta.tolist()
+
+    def by_numbers(x: Tensor, y: Tensor, number: int) -> Tensor:
+        return step.by_numbers(x, y, rates[number], momenta[number])
+
+    return step, by_numbers
+
+
+def _step_of(session: Session, model: nn.Module) -> TrainingStep:
+    spec = session.spec
+    optimizer = OPTIMIZERS[spec.hyperparameters.optimizer](model, spec.settings.weight_decay)
+    return TrainingStep(model, session.loss, optimizer, session.precision)
+
+
+def _shape(session: Session, x: Tensor) -> Hashable:
+    """All that a recorded step has built in; the learning rate and the schedule are not part of it."""
+    chosen, settings = session.spec.hyperparameters, session.spec.settings
+    built_in = astuple(replace(chosen, learning_rate=1.0, flip_probability=0.0))
+    classes = len(session.subset.classes)
+    return (built_in, settings.weight_decay, classes, tuple(x.shape), x.stride(), session.precision, session.device)
+
+
+def _on_device(schedule: OneCycle, device: torch.device) -> Tensor:
+    """`(steps, 2) float64` rates and momenta on the device."""
+    columns = [torch.from_numpy(schedule.rates), torch.from_numpy(schedule.momenta)]
+    return torch.stack(columns, dim=1).to(device)
+
+
+def _eager_on_device(step: TrainingStep, knobs: Tensor) -> Take:
+    def take(x: Tensor, y: Tensor, number: int) -> Tensor:
+        step.knobs.copy_(knobs[number])
+        return step.on_device(x, y)
+
+    return take
+
+
+def _replaying(graph: CapturedStep, knobs: Tensor) -> Take:
+    def take(x: Tensor, y: Tensor, number: int) -> Tensor:
+        graph.step.knobs.copy_(knobs[number])
+        return graph(x, y)
+
+    return take
 
 
 @torch.no_grad()
-def _validate(session: Session) -> Tally:
+def _validate(session: Session, step: TrainingStep) -> Tally:
     """One pass over the validation examples."""
-    model, loss_of, tally = session.model, session.loss, Tally(session.device)
-    model.eval()
+    tally = Tally(session.device)
+    step.model.eval()
     for x, y in session.valid:
-        with _computing(session):
-            prediction = _in_full(session, model(x))
-        tally.add(loss_of(prediction, y), prediction, y)
+        prediction = step.predict(x)
+        tally.add(step.loss(prediction, y), prediction, y)
     return tally

@@ -13,12 +13,14 @@ from fastai.optimizer import SGD, Adam, RMSProp
 from torch.amp.grad_scaler import GradScaler
 
 from proxyflow.data.batches import TrainBatches, ValidBatches
+from proxyflow.errors import UserError
 from proxyflow.subsets import Subset
 from proxyflow.training.devices import Precision
-from proxyflow.training.engine import OnBatch, OnEpoch, Trained, TrainingSpec
+from proxyflow.training.engine import OnBatch, OnEpoch, OnState, Trained, TrainingSpec, TrainingState
 from proxyflow.training.optimizers import ADAM_EPS, SQUARE_MOMENTUM
 from proxyflow.training.schedule import DIV, DIV_FINAL, MOMENTA, PCT_START
-from proxyflow.training.session import Session, Tally
+from proxyflow.training.session import Session
+from proxyflow.training.steps import Tally
 
 # The published script's settings (fastai's train_imagenette); all decay weights decoupled. The momentum of
 # Adam and SGD is cycled by the schedule; RMSProp has none, as in its definition, and an eps of 1e-8: fastai's
@@ -82,6 +84,9 @@ class Recording(Callback):  # type: ignore[misc]
                 self.session.diverged = True
                 raise CancelFitException()
 
+    def after_cancel_step(self) -> None:
+        self.session.skipped_steps += 1
+
     def after_cancel_fit(self) -> None:
         self.session.stop_clock()
 
@@ -102,7 +107,11 @@ class FastaiEngine:
         on_epoch: OnEpoch | None = None,
         on_batch: OnBatch | None = None,
         keep_best: bool = False,
+        start: TrainingState | None = None,
+        on_state: OnState | None = None,
     ) -> Trained:
+        if start is not None or on_state is not None:
+            raise UserError("engine=fastai keeps no state between epochs; use engine=fast to resume a training")
         session = Session.prepare(subset, spec, device, on_epoch, keep_best)
         settings, hyperparameters = spec.settings, spec.hyperparameters
         callbacks: list[Any] = [TrainEvalCallback(), Recording(session, on_batch)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +14,7 @@ from proxyflow.data.batches import DeviceImages, TrainBatches, ValidBatches, Vie
 from proxyflow.errors import UserError
 from proxyflow.subsets import Subset
 from proxyflow.training.devices import (
+    Neighbours,
     Precision,
     batch_layout,
     device_name,
@@ -21,8 +23,11 @@ from proxyflow.training.devices import (
     resolve_precision,
     synchronize,
 )
-from proxyflow.training.engine import EpochRecord, OnEpoch, Trained, TrainingResult, TrainingSpec
-from proxyflow.training.models import build_model, flops_per_example
+from proxyflow.training.engine import EpochRecord, OnEpoch, Trained, TrainingResult, TrainingSpec, TrainingState
+from proxyflow.training.models import build_model, flops_per_example, lay_out
+from proxyflow.training.steps import Tally
+
+EAGER = "eager"
 
 
 @dataclass(eq=False)
@@ -33,6 +38,8 @@ class Session:
         begun: when the set-up began.
         train_seconds: training and validation so far.
         diverged: a loss stopped being finite.
+        execution: how steps reach the device, for people.
+        skipped_steps: left out because fp16 gradients overflowed.
     """
 
     subset: Subset
@@ -46,9 +53,12 @@ class Session:
     on_epoch: OnEpoch | None
     keep_best: bool
     begun: float
+    neighbours: Neighbours
+    execution: str = EAGER
     setup_seconds: float = 0.0
     train_seconds: float = 0.0
     examples_seen: int = 0
+    skipped_steps: int = 0
     diverged: bool = False
     records: list[EpochRecord] = field(default_factory=list)
     best_weights: dict[str, Tensor] | None = None
@@ -70,9 +80,10 @@ class Session:
                 f"the subset {subset.strategy} of {subset.dataset} has {len(subset.train)} training example; "
                 "batch norm needs at least 2, so choose a larger fraction"
             )
-        precision = resolve_precision(settings.precision, device)
-        reset_peak_memory(device)
         image_size = settings.image_size or subset.image_size
+        precision = resolve_precision(settings.precision, device, image_size)
+        reset_peak_memory(device)
+        neighbours = Neighbours(device)
         view = View(image_size, subset.crop, subset.mean, subset.std)
         layout = batch_layout(device, precision, image_size)
         train, valid = (
@@ -80,9 +91,20 @@ class Session:
             for part in (subset.train, subset.valid)
         )
         batches = TrainBatches(train, settings.batch_size, hyperparameters.flip_probability, spec.seed)
-        model = build_model(hyperparameters, len(subset.classes), spec.seed).to(device)
+        model = lay_out(build_model(hyperparameters, len(subset.classes), spec.seed).to(device), layout)
         return Session(
-            subset, spec, device, precision, batches, ValidBatches(valid), model, image_size, on_epoch, keep_best, begun
+            subset=subset,
+            spec=spec,
+            device=device,
+            precision=precision,
+            train=batches,
+            valid=ValidBatches(valid),
+            model=model,
+            image_size=image_size,
+            on_epoch=on_epoch,
+            keep_best=keep_best,
+            begun=begun,
+            neighbours=neighbours,
         )
 
     @property
@@ -93,7 +115,7 @@ class Session:
     def ready(self) -> None:
         """The set-up is done; what follows is training."""
         synchronize(self.device)
-        self.setup_seconds = time.perf_counter() - self.begun
+        self.setup_seconds += time.perf_counter() - self.begun
 
     def start_clock(self) -> None:
         """An epoch begins."""
@@ -112,9 +134,11 @@ class Session:
 
     def end_epoch(self, train: Tally, valid: Tally) -> None:
         """Records an epoch, or that it diverged, in which case there is no record of it."""
-        train_loss, _ = train.means()
-        valid_loss, accuracy = valid.means()
+        # The one time in an epoch that the device is asked for anything.
+        (train_loss, _), (valid_loss, hits) = torch.stack((train.sums, valid.sums)).tolist()
         seconds = self.stop_clock()
+        train_loss, n_valid = train_loss / self.train.examples, len(self.subset.valid)
+        valid_loss, accuracy = valid_loss / n_valid, hits / n_valid
         if not math.isfinite(train_loss):
             self.diverged = True
             return
@@ -128,6 +152,26 @@ class Session:
         # The last step of an epoch can blow up the weights with no further training loss to show it.
         self.diverged = not math.isfinite(valid_loss)
 
+    def state(self, tensors: Mapping[str, Tensor]) -> TrainingState:
+        """All that the rest of this training depends on; `tensors` are those of the steps."""
+        best = {f"{BEST}{name}": value for name, value in (self.best_weights or {}).items()}
+        return TrainingState(
+            tensors={**tensors, **best},
+            records=tuple(self.records),
+            train_seconds=self.train_seconds,
+            setup_seconds=self.setup_seconds,
+            examples_seen=self.examples_seen,
+        )
+
+    def restore(self, state: TrainingState) -> None:
+        """Goes on where another training of the same settings stood, what it cost included."""
+        self.records = list(state.records)
+        self.train.epoch = len(state.records)
+        self.train_seconds, self.setup_seconds = state.train_seconds, state.setup_seconds
+        self.examples_seen = state.examples_seen
+        best = {name.removeprefix(BEST): t for name, t in state.tensors.items() if name.startswith(BEST)}
+        self.best_weights = {name: value.to(self.device) for name, value in best.items()} or None
+
     def trained(self) -> Trained:
         """The result with its model."""
         subset, spec = self.subset, self.spec
@@ -140,8 +184,12 @@ class Session:
             examples_seen=self.examples_seen,
             train_flops=flops * self.examples_seen,
             peak_memory_mb=peak_memory_mb(self.device),
+            skipped_steps=self.skipped_steps if self.precision.name == "fp16" else None,
             precision=self.precision.name,
+            execution=self.execution,
             device=device_name(self.device),
+            device_shared=self.neighbours.seen(),
+            threads=torch.get_num_threads(),
             n_train=len(subset.train),
             n_valid=len(subset.valid),
             n_classes=len(subset.classes),
@@ -149,20 +197,5 @@ class Session:
         return Trained(result, self.model, self.best_weights)
 
 
-class Tally:
-    """Sums of losses and hits, kept on the device so that a step need not wait for them."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(3, device=device, dtype=torch.float64)
-
-    def add(self, loss: Tensor, prediction: Tensor, labels: Tensor) -> None:
-        """Counts a batch by its mean loss, its logits `(b, classes)` and its labels `(b,)`."""
-        # A prediction that is not a number is wrong, not class 0 as argmax has it.
-        hits = (prediction.argmax(1) == labels) & prediction.isfinite().all(1)
-        n = len(labels)
-        self.sums += torch.stack([loss.double() * n, hits.sum().double(), loss.new_full((), n, dtype=torch.float64)])
-
-    def means(self) -> tuple[float, float]:
-        """Mean loss and accuracy; waits for the device."""
-        loss, hits, n = self.sums.tolist()
-        return loss / n, hits / n
+# Before the names of the best epoch's weights among a state's tensors.
+BEST = "best."

@@ -148,7 +148,7 @@ def test_label_smoothing_is_part_of_the_objective(engine_name: str, digits: Subs
 
 
 def test_bf16_on_a_cpu_is_not_fp32_in_disguise(engine_name: str, digits: Subset) -> None:
-    settings = TrainingSettings(epochs=1, batch_size=32, image_size=8, precision="bf16")
+    settings = TrainingSettings(epochs=1, batch_size=32, image_size=24, precision="bf16")
     result = train(engine_name, digits, settings).result
     single = train(engine_name, digits, settings.replace(precision="fp32")).result
     assert (result.precision, single.precision) == ("bf16", "fp32")

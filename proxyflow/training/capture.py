@@ -1,0 +1,91 @@
+"""Training steps recorded once as a CUDA graph and replayed, so that a step costs one launch and not a thousand.
+
+A graph holds addresses: of a model, its optimizer's averages and a batch. Trainings of one shape use the same ones, one
+after the other, so a study records once per shape and not once per training.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+import torch
+from torch import Tensor, nn
+
+from proxyflow.training.steps import TrainingStep
+
+# torch's advice is to run a few steps on a side stream, in which libraries choose their algorithms.
+WARM_UP_STEPS = 3
+
+# A study alternates between at most so many shapes: all classes and half of them. Each holds its activations.
+KEPT_GRAPHS = 2
+
+
+class CapturedStep:
+    """A training step as a CUDA graph.
+
+    Args:
+        step: what is recorded; afterwards its model is as new only after `begin`.
+        x, y: a batch of the shape that all will have.
+
+    Raises:
+        RuntimeError: something in the step cannot be recorded.
+    """
+
+    def __init__(self, step: TrainingStep, x: Tensor, y: Tensor) -> None:
+        self.step, self.x, self.y = step, x.clone(), y.clone()
+        step.model.train()
+        side = torch.cuda.Stream(x.device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(x.device))
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP_STEPS):
+                step.on_device(self.x, self.y)
+        torch.cuda.current_stream(x.device).wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.prediction = step.on_device(self.x, self.y)
+
+    def begin(self, weights: dict[str, Tensor]) -> None:
+        """Makes model, optimizer and scale those of a training that has not begun."""
+        with torch.no_grad():
+            for name, value in self.step.model.state_dict().items():
+                value.copy_(weights[name])
+        self.step.optimizer.reset()
+        if self.step.scale:
+            self.step.scale.reset()
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Takes a step; the logits are valid until the next."""
+        self.x.copy_(x)
+        self.y.copy_(y)
+        self.graph.replay()
+        return self.prediction
+
+
+_kept: OrderedDict[Hashable, CapturedStep] = OrderedDict()
+
+
+def captured(
+    shape: Hashable, model: nn.Module, make: Callable[[nn.Module], TrainingStep], x: Tensor, y: Tensor
+) -> CapturedStep:
+    """The graph of a shape, recorded where there is none, ready to train `model`'s weights.
+
+    Args:
+        shape: all that a graph has built in.
+        make: the step of a model.
+
+    Raises:
+        RuntimeError: the step cannot be recorded.
+    """
+    weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    if shape not in _kept:
+        while len(_kept) >= KEPT_GRAPHS:
+            _kept.popitem(last=False)
+        try:
+            _kept[shape] = CapturedStep(make(model), x, y)
+        except RuntimeError:
+            model.load_state_dict(weights)
+            raise
+    _kept.move_to_end(shape)
+    _kept[shape].begin(weights)
+    return _kept[shape]
