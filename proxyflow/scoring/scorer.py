@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from proxyflow.data.batches import VALID_BATCH, DeviceImages, View
 from proxyflow.data.catalog import Dataset
@@ -204,5 +203,7 @@ def assign_folds(images: ImageSet, folds: int, seed: int) -> NDArray[np.int64]:
 
 def _agreement(columns: list[Floats]) -> float | None:
     """Mean Spearman correlation over pairs of repeats, None where it is undefined."""
+    from scipy.stats import spearmanr  # a second of import, for repeats alone
+
     values = [float(spearmanr(a, b).statistic) for a, b in combinations(columns, 2) if np.ptp(a) > 0 and np.ptp(b) > 0]
     return float(np.mean(values)) if values else None

@@ -1,39 +1,39 @@
-"""fastai's XResNet with both stem widths, initialised from a named stream, and what a step of it costs."""
+"""Networks, initialised from a named stream, and what a step of them costs."""
 
 from __future__ import annotations
 
-import warnings
+import copy
+import json
+from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-with warnings.catch_warnings():
-    # torchvision and fastai use parts of torch that are on their way out; users can do nothing about it.
-    warnings.simplefilter("ignore")
-    from fastai.vision.models import xresnet
-
+from proxyflow.data.catalog import DataOptions
+from proxyflow.files import sha256_of, write_json
 from proxyflow.seeds import stream_seed
+from proxyflow.training import xresnet
 from proxyflow.training.hyperparameters import Hyperparameters
-
-# The third convolution of the stem feeds the first residual stage, which is 64 wide in every XResNet.
-STEM_OUT = 64
+from proxyflow.training.xresnet import XResNet
 
 
 def build_model(hyperparameters: Hyperparameters, n_classes: int, seed: int) -> nn.Module:
-    """An XResNet for 3-channel images (He et al. 2019, "Bag of tricks"), weights from the stream `init`.
+    """An XResNet for 3-channel images, weights from the stream `init`.
 
     The global generator is left as it was found.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(seed, "init"))
-        return _xresnet(hyperparameters, n_classes)
+    arch, stem = hyperparameters.arch, (hyperparameters.stem_channels_1, hyperparameters.stem_channels_2)
+    return copy.deepcopy(_initial(arch, stem, n_classes, seed))
 
 
-def _xresnet(hyperparameters: Hyperparameters, n_classes: int) -> nn.Module:
-    stem = (hyperparameters.stem_channels_1, hyperparameters.stem_channels_2, STEM_OUT)
-    model: nn.Module = getattr(xresnet, hyperparameters.arch)(n_out=n_classes, stem_szs=stem)
+@lru_cache(maxsize=2)
+def _initial(arch: str, stem: tuple[int, int], n_classes: int, seed: int) -> XResNet:
+    """An untrained model; most configurations of a study differ in what is done with the same one."""
+    with torch.random.fork_rng(devices=[]):  # layers draw weights of their own, which are not used
+        model = XResNet(arch, n_classes, stem)
+    model.initialise(torch.Generator().manual_seed(stream_seed(seed, "init")))
     return model
 
 
@@ -62,10 +62,29 @@ def flops_per_example(hyperparameters: Hyperparameters, n_classes: int, image_si
 
 @lru_cache(maxsize=256)
 def _count_flops(arch: str, stem_1: int, stem_2: int, n_classes: int, image_size: int) -> float:
-    shape = Hyperparameters(arch=arch, stem_channels_1=stem_1, stem_channels_2=stem_2)
+    """Counted once per shape and machine: the counter brings a compiler with it, two seconds of each start."""
+    name = f"{arch} {stem_1}-{stem_2} {n_classes} classes {image_size} px"
+    written_by = {"torch": torch.__version__, "network": sha256_of(Path(xresnet.__file__))}
+    path = DataOptions().cache / "flops.json"
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        counts: dict[str, float] = dict(kept["counts"]) if kept["written_by"] == written_by else {}
+        if name in counts:
+            return float(counts[name])
+    except (OSError, ValueError, KeyError, TypeError):
+        counts = {}
+    counts[name] = _counted(arch, (stem_1, stem_2), n_classes, image_size)
+    with suppress(OSError):  # a folder that cannot be written costs those seconds again
+        write_json(path, {"written_by": written_by, "counts": counts})
+    return counts[name]
+
+
+def _counted(arch: str, stem: tuple[int, int], n_classes: int, image_size: int) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
     # Shapes decide the count, so no number is ever computed: the meta device has none.
     with torch.device("meta"):
-        model = _xresnet(shape, n_classes).eval()
+        model = XResNet(arch, n_classes, stem).eval()
         images = torch.empty(1, 3, image_size, image_size)
     with FlopCounterMode(display=False) as counter:
         model(images).sum().backward()

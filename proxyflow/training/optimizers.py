@@ -80,7 +80,8 @@ class Optimizer(ABC):
 
     def zeros(self) -> list[Tensor]:
         """A running average of 0 for each parameter."""
-        return [torch.zeros_like(p, memory_format=torch.preserve_format) for p in self.parameters]
+        # Written now: memory that is only promised to be 0 is brought in by the first step, on its time.
+        return [torch.empty_like(p, memory_format=torch.preserve_format).zero_() for p in self.parameters]
 
     def decay(self, factor: float | Tensor) -> None:
         """Shrinks the parameters that decay."""

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from made_up import digits
-from operations import Operations
 from torch import nn
 
+from benchmarks.operations import Operations
 from proxyflow.strategies import parse_strategy
 from proxyflow.subsets import Subset, choose_subset
 from proxyflow.training import session
@@ -110,7 +110,7 @@ def test_an_epoch_asks_the_device_once_whatever_its_length() -> None:
     short, long = counted("0.1"), counted("0.2")
     steps = len(part("0.2").train) // 16 - len(part("0.1").train) // 16
     assert steps == 8
-    assert len(short.questions) == len(long.questions)
+    assert len(short.waits) == len(long.waits)
     model = build_model(Hyperparameters(arch="xresnet18"), 10, 0)
     optimizer = OPTIMIZERS["adam"](model, 0.01)
     x, y = torch.randn(16, 3, 8, 8), torch.arange(16) % 10
@@ -129,7 +129,7 @@ def test_a_step_asks_the_device_nothing() -> None:
         with Operations() as operations:
             step.by_numbers(x, y, 0.003, 0.9)
             step.on_device(x, y)
-        assert operations.questions == []
+        assert operations.waits == []
 
 
 def test_a_scaled_step_is_the_unscaled_one_and_an_overflow_is_left_out() -> None:

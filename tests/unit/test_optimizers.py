@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from operations import Operations
 from torch import Tensor, nn
 
+from benchmarks.operations import Operations
 from proxyflow.training.optimizers import OPTIMIZERS, split_parameters
 
 
@@ -101,7 +101,7 @@ def test_a_step_is_few_operations_however_many_parameters_there_are(name: str, o
                 optimizer.step_on_device(gradients, rate, momentum, fine)
             else:
                 optimizer.step(gradients, 0.01, 0.9)
-        assert not counted.questions
+        assert not counted.waits
         return len(counted.names)
 
     assert count(2) == count(40)

@@ -1,0 +1,149 @@
+"""Four ways to take training steps, for the benchmarks that compare them on a CPU or on a GPU.
+
+`fastai_stock` is what people use today: fastai's Learner with its Adam, its loaders and, on a GPU, its mixed precision.
+`fastai` and `fast` are proxyflow's engines on proxyflow's batches. `bare` is the floor: the same network, precision and
+memory format, fused AdamW, one constant batch, nothing counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.operations import Operations
+from proxyflow.data.catalog import Dataset
+from proxyflow.strategies import Full
+from proxyflow.subsets import Subset, choose_subset
+from proxyflow.training.devices import batch_layout, resolve_precision, synchronize
+from proxyflow.training.engine import TrainingSpec, get_engine
+from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+from proxyflow.training.models import build_model, lay_out
+
+WAYS = ("fastai_stock", "fastai", "fast", "bare")
+SMOOTHING = 0.1
+N_CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network on one size of batches."""
+
+    arch: str
+    size: int
+    batch: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.arch}_{self.size}px_bs{self.batch}"
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Where steps are taken: a folder of images for fastai, the same as a data set for proxyflow."""
+
+    root: Path
+    dataset: Dataset
+    device: torch.device
+    workers: int
+
+    def seconds(self, way: str, case: Case, steps: int) -> float:
+        """Seconds per step over so many steps of a new training, its set-up not counted."""
+        if way == "bare":
+            return self._bare(case, steps)
+        if way == "fastai_stock":
+            return self._stock(case, steps)
+        return self._engine(way, case, steps)
+
+    def operations(self, way: str, case: Case) -> tuple[float, float]:
+        """Operations dispatched and waits for the device per step, from the difference of two lengths."""
+        counted = []
+        for steps in (2, 6):
+            with Operations() as operations:
+                self.seconds(way, case, steps)
+            counted.append((len(operations.names), len(operations.waits)))
+        (short, few), (long, many) = counted
+        return (long - short) / 4, (many - few) / 4
+
+    def _model(self, case: Case) -> nn.Module:
+        return build_model(Hyperparameters(arch=case.arch), N_CLASSES, 0).to(self.device)
+
+    def _bare(self, case: Case, steps: int) -> float:
+        precision = resolve_precision("auto", self.device, case.size)
+        layout = batch_layout(self.device, precision, case.size)
+        model = lay_out(self._model(case), layout).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.003, betas=(0.9, 0.99), eps=1e-6, fused=True)
+        scaler = torch.amp.GradScaler(self.device.type, enabled=precision.name == "fp16")
+        loss_of = nn.CrossEntropyLoss(label_smoothing=SMOOTHING)
+        x = torch.randn(case.batch, 3, case.size, case.size, dtype=precision.dtype)
+        x = x.to(self.device).contiguous(memory_format=layout)
+        y = torch.arange(case.batch, device=self.device) % N_CLASSES
+        synchronize(self.device)
+        begun = time.perf_counter()
+        for _ in range(steps):
+            optimizer.zero_grad()
+            with torch.autocast(self.device.type, dtype=precision.dtype, enabled=precision.autocast):
+                prediction = model(x)
+            scaler.scale(loss_of(prediction.float(), y)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        synchronize(self.device)
+        return (time.perf_counter() - begun) / steps
+
+    def _engine(self, engine: str, case: Case, steps: int) -> float:
+        settings = TrainingSettings(epochs=1, batch_size=case.batch, image_size=case.size)
+        spec = TrainingSpec(Hyperparameters(arch=case.arch, label_smoothing=SMOOTHING), settings, 0, engine)
+        result = get_engine(engine).train(self._subset(steps * case.batch), spec, self.device).result
+        return result.train_seconds / steps
+
+    def _subset(self, examples: int) -> Subset:
+        """So many examples, some more than once where there are too few; validation is no part of the question."""
+        full = choose_subset(self.dataset, Full(), 0)
+        chosen = np.arange(examples) % len(full.train)
+        return dataclasses.replace(full, train=full.train.take(chosen), valid=full.valid.take(np.arange(2)))
+
+    def _stock(self, case: Case, steps: int) -> float:
+        """As fastai's train_imagenette example trains; the first step, which starts the loaders, is not counted."""
+        from fastai.callback.core import Callback
+        from fastai.vision import all as fastai
+
+        device, seen = self.device, []
+
+        class Clock(Callback):  # type: ignore[misc]
+            def after_batch(self) -> None:
+                if self.training and self.iter in (0, steps):
+                    synchronize(device)
+                    seen.append(time.perf_counter())
+
+        files = sorted((self.root / "train").rglob("*.jpg"))
+        items = [files[i % len(files)] for i in range((steps + 1) * case.batch)] + files[:2]
+        block = fastai.DataBlock(
+            (fastai.ImageBlock, fastai.CategoryBlock),
+            splitter=fastai.IndexSplitter([len(items) - 2, len(items) - 1]),
+            get_y=fastai.parent_label,
+            item_tfms=[fastai.RandomResizedCrop(case.size, min_scale=0.35), fastai.FlipItem(0.5)],
+            batch_tfms=fastai.Normalize.from_stats(*fastai.imagenet_stats),
+        )
+        loaders = block.dataloaders(items, bs=case.batch, num_workers=self.workers, device=self.device)
+        learner = fastai.Learner(
+            loaders,
+            self._model(case),
+            loss_func=fastai.LabelSmoothingCrossEntropy(),
+            metrics=fastai.accuracy,
+            cbs=Clock(),
+        )
+        if device.type == "cuda":
+            learner.to_fp16()
+        with learner.no_logging(), learner.no_bar():
+            learner.fit_one_cycle(1, 0.003)
+        return (seen[1] - seen[0]) / steps
+
+
+def steps_for(seconds_per_step: float, seconds: float, highest: int) -> int:
+    """How many steps fill some time, at least 2."""
+    return max(2, min(highest, round(seconds / seconds_per_step)))
