@@ -45,7 +45,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """Where steps are taken: a folder of images for fastai, the same as a data set for proxyflow."""
+    """Where steps are taken: a folder of images for fastai, the same images as a data set for proxyflow."""
 
     root: Path
     dataset: Dataset
@@ -120,7 +120,7 @@ class Bench:
                     synchronize(device)
                     seen.append(time.perf_counter())
 
-        files = sorted((self.root / "train").rglob("*.jpg"))
+        files = sorted(path for path in (self.root / "train").rglob("*.*"))
         items = [files[i % len(files)] for i in range((steps + 1) * case.batch)] + files[:2]
         block = fastai.DataBlock(
             (fastai.ImageBlock, fastai.CategoryBlock),
@@ -142,6 +142,15 @@ class Bench:
         with learner.no_logging(), learner.no_bar():
             learner.fit_one_cycle(1, 0.003)
         return (seen[1] - seen[0]) / steps
+
+
+def export(dataset: Dataset, root: Path) -> None:
+    """Writes a data set's training images as the files that fastai reads, at their native size."""
+    images = dataset.train
+    for row, label in zip(images.rows, images.labels, strict=True):
+        folder = root / "train" / dataset.class_names[int(label)]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{row}.png").write_bytes(images.store.encoded(int(row))[0])
 
 
 def steps_for(seconds_per_step: float, seconds: float, highest: int) -> int:

@@ -127,8 +127,10 @@ def train(
         if keep.checkpoints:
             run.delete_artifacts(names.CHECKPOINT)
         run.flush()
-        run.log_metrics(_metrics(lab, result, wall_seconds=time.perf_counter() - begun))
-        run.set_tags({names.DIVERGED: str(result.diverged).lower()})
+        run.log_metrics(
+            _metrics(lab, result, wall_seconds=time.perf_counter() - begun),
+            tags={names.DIVERGED: str(result.diverged).lower()},
+        )
     return result, run.id
 
 

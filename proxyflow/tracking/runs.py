@@ -44,9 +44,12 @@ class Run:
         self.study = study
         self._outbox = Outbox(lambda metrics: client.log_batch(run_id, metrics=metrics))
 
-    def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
-        """Logs metrics in one call; those without a finite value are left out."""
-        self.client.log_batch(self.id, metrics=_entries(metrics, step))
+    def log_metrics(
+        self, metrics: Mapping[str, float | None], step: int = 0, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Logs metrics, and tags with them, in one call; metrics without a finite value are left out."""
+        entries = [RunTag(key, value) for key, value in (tags or {}).items()]
+        self.client.log_batch(self.id, metrics=_entries(metrics, step), tags=entries)
 
     def log_later(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
         """As `log_metrics`, but behind the caller's back; the run does not end before they are there.

@@ -7,6 +7,7 @@ import ctypes
 import os
 import resource
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -180,14 +181,24 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def reset_peak_memory(device: torch.device) -> None:
-    """Starts a new measurement of `peak_memory_mb`, where the system can (CUDA, Linux)."""
+_last_shape: Hashable = None
+
+
+def reset_peak_memory(device: torch.device, shape: Hashable) -> None:
+    """Starts a new measurement of `peak_memory_mb`, where the system can (CUDA, Linux).
+
+    Args:
+        shape: what the memory of a training depends on. Memory that the last one has left is given back, but for one of
+            the same shape, which uses just that.
+    """
+    global _last_shape
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
         libc = _glibc()
-        if libc is not None:
-            libc.malloc_trim(0)  # what the last training left is not this one's
+        if libc is not None and shape != _last_shape:
+            libc.malloc_trim(0)
+        _last_shape = shape
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
 

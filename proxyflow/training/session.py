@@ -82,7 +82,9 @@ class Session:
             )
         image_size = settings.image_size or subset.image_size
         precision = resolve_precision(settings.precision, device, image_size)
-        reset_peak_memory(device)
+        batch_size = min(settings.batch_size, len(subset.train))
+        network = (hyperparameters.arch, hyperparameters.stem_channels_1, hyperparameters.stem_channels_2)
+        reset_peak_memory(device, (*network, image_size, batch_size, precision))
         neighbours = Neighbours(device)
         view = View(image_size, subset.crop, subset.mean, subset.std)
         layout = batch_layout(device, precision, image_size)
