@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from proxyflow.training.models import build_model, lay_out
 
 WAYS = ("fastai_stock", "fastai", "fast", "bare")
 SMOOTHING = 0.1
+
+# Called between two steps.
+Between = Callable[..., None]
 N_CLASSES = 10
 
 
@@ -60,6 +64,28 @@ class Bench:
             return self._stock(case, steps)
         return self._engine(way, case, steps)
 
+    def beside_bare(self, way: str, case: Case, steps: int) -> tuple[list[float], list[float]]:
+        """Seconds of single steps, and of the bare loop's step that was taken after each; for a CPU."""
+        bare = self._bare_step(case)
+        own: list[float] = []
+        others: list[float] = []
+        left: list[float] = []
+
+        def between(*ignored: object) -> None:
+            arrived = time.perf_counter()
+            if left:
+                own.append(arrived - left[-1])
+            bare()
+            left.append(time.perf_counter())
+            others.append(left[-1] - arrived)
+
+        if way == "fastai_stock":
+            self._stock(case, steps + 1, between)
+        else:
+            self._engine(way, case, steps + 2, between)
+        # The first steps of either fetch their memory.
+        return own[1:], others[2:]
+
     def operations(self, way: str, case: Case) -> tuple[float, float]:
         """Operations dispatched and waits for the device per step, from the difference of two lengths."""
         counted = []
@@ -74,6 +100,15 @@ class Bench:
         return build_model(Hyperparameters(arch=case.arch), N_CLASSES, 0).to(self.device)
 
     def _bare(self, case: Case, steps: int) -> float:
+        step = self._bare_step(case)
+        synchronize(self.device)
+        begun = time.perf_counter()
+        for _ in range(steps):
+            step()
+        synchronize(self.device)
+        return (time.perf_counter() - begun) / steps
+
+    def _bare_step(self, case: Case) -> Callable[[], None]:
         precision = resolve_precision("auto", self.device, case.size)
         layout = batch_layout(self.device, precision, case.size)
         model = lay_out(self._model(case), layout).train()
@@ -83,22 +118,21 @@ class Bench:
         x = torch.randn(case.batch, 3, case.size, case.size, dtype=precision.dtype)
         x = x.to(self.device).contiguous(memory_format=layout)
         y = torch.arange(case.batch, device=self.device) % N_CLASSES
-        synchronize(self.device)
-        begun = time.perf_counter()
-        for _ in range(steps):
+
+        def step() -> None:
             optimizer.zero_grad()
             with torch.autocast(self.device.type, dtype=precision.dtype, enabled=precision.autocast):
                 prediction = model(x)
             scaler.scale(loss_of(prediction.float(), y)).backward()
             scaler.step(optimizer)
             scaler.update()
-        synchronize(self.device)
-        return (time.perf_counter() - begun) / steps
 
-    def _engine(self, engine: str, case: Case, steps: int) -> float:
+        return step
+
+    def _engine(self, engine: str, case: Case, steps: int, between: Between | None = None) -> float:
         settings = TrainingSettings(epochs=1, batch_size=case.batch, image_size=case.size)
         spec = TrainingSpec(Hyperparameters(arch=case.arch, label_smoothing=SMOOTHING), settings, 0, engine)
-        result = get_engine(engine).train(self._subset(steps * case.batch), spec, self.device).result
+        result = get_engine(engine).train(self._subset(steps * case.batch), spec, self.device, on_batch=between).result
         return result.train_seconds / steps
 
     def _subset(self, examples: int) -> Subset:
@@ -107,7 +141,7 @@ class Bench:
         chosen = np.arange(examples) % len(full.train)
         return dataclasses.replace(full, train=full.train.take(chosen), valid=full.valid.take(np.arange(2)))
 
-    def _stock(self, case: Case, steps: int) -> float:
+    def _stock(self, case: Case, steps: int, between: Between | None = None) -> float:
         """As fastai's train_imagenette example trains; the first step, which starts the loaders, is not counted."""
         from fastai.callback.core import Callback
         from fastai.vision import all as fastai
@@ -119,6 +153,8 @@ class Bench:
                 if self.training and self.iter in (0, steps):
                     synchronize(device)
                     seen.append(time.perf_counter())
+                if self.training and between is not None:
+                    between()
 
         files = sorted(path for path in (self.root / "train").rglob("*.*"))
         items = [files[i % len(files)] for i in range((steps + 1) * case.batch)] + files[:2]
@@ -153,6 +189,6 @@ def export(dataset: Dataset, root: Path) -> None:
         (folder / f"{row}.png").write_bytes(images.store.encoded(int(row))[0])
 
 
-def steps_for(seconds_per_step: float, seconds: float, highest: int) -> int:
-    """How many steps fill some time, at least 2."""
-    return max(2, min(highest, round(seconds / seconds_per_step)))
+def steps_for(seconds_per_step: float, seconds: float, lowest: int, highest: int) -> int:
+    """How many steps fill some time."""
+    return max(lowest, min(highest, round(seconds / seconds_per_step)))

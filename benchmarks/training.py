@@ -1,7 +1,8 @@
 """How close does the fast engine come to a bare loop, and what do people gain over fastai as it is?
 
 XResNet18 and 50 at 32, 64 and 128 px with batches of 64 and 256, four ways to take their steps (see
-`benchmarks/steps.py`), measured in turn: each round takes a short burst of each way, and ratios are of the same round.
+`benchmarks/steps.py`). Between any two steps of a way the bare loop takes one, and the ratio of these neighbours is
+what counts: on a shared machine nothing further apart can be compared.
 Every way has the precision that it would have by default; fastai on a CPU has fp32 alone. At 32 px the images are
 scikit-learn's digits, at 64 and 128 px made-up JPEGs of Imagenette's sizes.
 
@@ -15,51 +16,58 @@ import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
-from benchmarks.bench import alternate, paired_ratio, parse_options, write_json
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.bench import parse_options, write_json
 from benchmarks.data import generate_folder, quiet
 from benchmarks.steps import WAYS, Bench, Case, export, steps_for
 from proxyflow.training.devices import pick_device, resolve_precision, use_cores
 
-LONG_STEP = 2.0  # seconds
 ARCHS, SIZES, BATCHES = ("xresnet18", "xresnet50"), (32, 64, 128), (64, 256)
 
 
 def measure(
-    bench_of: Callable[[Case], Bench], cases: Sequence[Case], rounds: int, burst: float, highest: int
+    bench_of: Callable[[Case], Bench], cases: Sequence[Case], budget: float, lowest: int, highest: int
 ) -> dict[str, dict[str, float]]:
     """Prints a table of the cases, and gives ratios and figures.
 
     Args:
-        rounds: bursts of each way.
-        burst: seconds that one of the bare loop should take.
-        highest: steps that one has at most.
+        budget: seconds for each pair of a way and the bare loop.
+        lowest, highest: steps of a pair.
     """
     ways = "  ".join(f"{way:>12}" for way in WAYS)
-    print(f"{'images per second':<24} {'prec.':<5} {'steps':>5} | {ways} | fast over bare, over stock")
-    ratios, figures = {}, {}
+    print(f"{'images per second':<24} {'prec.':<5} | {ways} | fast over bare, over stock (quartiles)")
+    ratios: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for case in cases:
         bench = bench_of(case)
-        # The first steps of a shape are slower, for all ways alike.
-        warm = {way: bench.seconds(way, case, 2) for way in WAYS}
-        steps = steps_for(warm["bare"], burst, highest)
-        # Long steps are less noisy, and there is no end to waiting for them.
-        times_each = rounds if warm["bare"] < LONG_STEP else max(3, rounds // 2)
-        times = alternate({way: partial(bench.seconds, way, case, steps) for way in WAYS}, times_each)
-        speeds = {way: [case.batch / seconds for seconds in found] for way, found in times.items()}
-        for way, found in speeds.items():
-            figures[f"images_per_second_{way}_{case.name}"] = statistics.median(found)
-        to_bare, to_stock = (paired_ratio(speeds["fast"], speeds[other]) for other in ("bare", "fastai_stock"))
-        ratios[f"fast_over_bare_{case.name}"] = to_bare[0]
-        ratios[f"fast_over_fastai_stock_{case.name}"] = to_stock[0]
-        ratios[f"fast_over_fastai_{case.name}"] = paired_ratio(speeds["fast"], speeds["fastai"])[0]
-        middles = "  ".join(f"{statistics.median(speeds[way]):12,.1f}" for way in WAYS)
+        bench.seconds("bare", case, 2)  # the first steps of a shape are slower, for all ways alike
+        step = bench.seconds("bare", case, 2)
+        to_bare: dict[str, NDArray[np.float64]] = {}
+        speeds: dict[str, float] = {}
+        bare: list[float] = []
+        for way in WAYS[:-1]:
+            steps = steps_for(step * (4 if way == "fastai_stock" else 2), budget, lowest, highest)
+            own, others = bench.beside_bare(way, case, steps)
+            to_bare[way] = np.array(others) / np.array(own)
+            speeds[way] = case.batch / statistics.median(own)
+            bare += others
+        speeds["bare"] = case.batch / statistics.median(bare)
+        for way, speed in speeds.items():
+            figures[f"images_per_second_{way}_{case.name}"] = speed
+        middle = {way: float(np.median(found)) for way, found in to_bare.items()}
+        low, high = np.quantile(to_bare["fast"], (0.25, 0.75))
+        ratios[f"fast_over_bare_{case.name}"] = middle["fast"]
+        ratios[f"fast_over_fastai_stock_{case.name}"] = middle["fast"] / middle["fastai_stock"]
+        ratios[f"fast_over_fastai_{case.name}"] = middle["fast"] / middle["fastai"]
+        columns = "  ".join(f"{speeds[way]:12,.1f}" for way in WAYS)
         precision = resolve_precision("auto", bench.device, case.size).name
         print(
-            f"{case.name:<24} {precision:<5} {steps:>5} | {middles} | {to_bare[0]:.3f} "
-            f"({to_bare[1]:.2f}..{to_bare[2]:.2f})  {to_stock[0]:.2f} ({to_stock[1]:.2f}..{to_stock[2]:.2f})",
+            f"{case.name:<24} {precision:<5} | {columns} | {middle['fast']:.3f} ({low:.2f}..{high:.2f}, "
+            f"{len(to_bare['fast'])} pairs), {middle['fast'] / middle['fastai_stock']:.2f}",
             flush=True,
         )
     return {"ratios": ratios, "figures": figures}
@@ -89,11 +97,10 @@ def main() -> None:
         small = Bench(Path(scratch) / "digits", digits, device, workers=0)
         large = Bench(folder, quiet(f"folder:{folder}", data_dir), device, workers=0)
         cases = [Case(arch, size, batch) for arch in ARCHS for size in SIZES for batch in BATCHES]
-        rounds = 5
         if options.quick:
-            cases, rounds = [Case("xresnet18", 32, 64)], 3
-        print(f"{threads} threads, {rounds} rounds in turn; medians, ratios with lowest and highest")
-        found = measure(lambda case: small if case.size <= 32 else large, cases, rounds, burst=3.0, highest=24)
+            cases = [Case("xresnet18", 32, 64)]
+        print(f"{threads} threads; medians of steps, and of ratios to the bare loop's step beside each")
+        found = measure(lambda case: small if case.size <= 32 else large, cases, 5.0 if options.quick else 12.0, 5, 40)
         found["figures"] |= count(small, ARCHS[:1] if options.quick else ARCHS)
     write_json(options.json, found["ratios"], found["figures"])
 

@@ -9,12 +9,14 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from made_up import noise_dataset
 
 from proxyflow.data.catalog import load_dataset
+from proxyflow.data.images import ImageSet
 from proxyflow.errors import InvalidValue, UserError
 from proxyflow.strategies import parse_strategy
 from proxyflow.subsets import Subset, choose_subset
-from proxyflow.training.engine import EpochRecord, Trained, TrainingSpec, engines, get_engine
+from proxyflow.training.engine import EpochRecord, Trained, TrainingSpec, TrainingState, engines, get_engine
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
 CPU = torch.device("cpu")
@@ -168,6 +170,52 @@ def test_small_subsets_train_and_a_single_example_is_refused(engine_name: str, d
     assert train(engine_name, one_class).result.n_classes == 10
     with pytest.raises(UserError, match="1 training example"):
         train(engine_name, dataclasses.replace(digits, train=digits.train.take(np.arange(1))))
+
+
+def test_a_large_rate_ends_as_a_result(engine_name: str, digits: Subset) -> None:
+    result = train(engine_name, digits, optimizer="sgd", learning_rate=0.1).result
+    assert result.diverged or len(result.records) == SMALL.epochs
+    assert all(np.isfinite(record.train_loss) for record in result.records)
+
+
+def test_images_of_one_colour_end_as_a_result(engine_name: str) -> None:
+    flat = np.full((40, 6, 6, 1), 200, dtype=np.uint8)
+    images = [ImageSet.of(flat[:n], np.arange(n) % 4, np.arange(n)) for n in (40, 8)]
+    dataset = dataclasses.replace(noise_dataset([0, 1, 2, 3], [0, 1, 2, 3], 4), train=images[0], valid=images[1])
+    result = train(engine_name, choose_subset(dataset, parse_strategy("full"), 0)).result
+    assert result.diverged or result.records[-1].valid_accuracy == 0.25
+
+
+def test_one_class_or_one_example_of_each_ends_as_a_result(engine_name: str, digits: Subset) -> None:
+    labels = digits.train.labels
+    one_class = dataclasses.replace(digits, train=digits.train.take(labels == 3), classes=(3,))
+    one_class = dataclasses.replace(one_class, valid=digits.valid.take(digits.valid.labels == 3))
+    result = train(engine_name, one_class).result
+    assert (result.n_classes, result.best_valid_accuracy) == (1, 1.0)
+    _, firsts = np.unique(labels, return_index=True)
+    one_of_each = dataclasses.replace(digits, train=digits.train.take(np.sort(firsts)))
+    result = train(engine_name, one_of_each, SMALL.replace(batch_size=64)).result
+    # A batch larger than the subset is the subset.
+    assert (result.n_train, result.examples_seen) == (10, 2 * 10)
+
+
+def test_what_really_ran_is_said(engine_name: str, digits: Subset) -> None:
+    result = train(engine_name, digits).result
+    assert result.execution == "eager"
+    assert result.threads == torch.get_num_threads()
+    assert result.device_shared in (True, False, None)
+    assert result.skipped_steps is None
+
+
+def test_an_engine_that_cannot_resume_says_so(engine_name: str, digits: Subset) -> None:
+    spec = TrainingSpec(X18, SMALL, 0, engine_name)
+    states: list[TrainingState] = []
+    if engines[engine_name].resumes:
+        get_engine(engine_name).train(digits, spec, CPU, on_state=states.append)
+        assert [len(state.records) for state in states] == [1, 2]
+    else:
+        with pytest.raises(UserError, match="engine=fast"):
+            get_engine(engine_name).train(digits, spec, CPU, on_state=states.append)
 
 
 def test_the_observer_sees_every_step(engine_name: str, digits: Subset) -> None:

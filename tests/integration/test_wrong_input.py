@@ -28,6 +28,8 @@ NOWHERE = "0123456789abcdef0123456789abcdef"
         (["train", "--epochs", "2.5"], ["epochs=2.5", "whole number"]),
         (["train", "--batch-size", "1"], ["batch_size=1", "at least 2"]),
         (["train", "--precision", "fp16"], ["precision=fp16", "bf16"]),
+        (["train", "--precision", "bf16", "--image-size", "16"], ["precision=bf16", "16 pixels", "fp32"]),
+        (["train", "--engine", "fastai", "--resume-training", "true"], ["resume_training=true", "engine=fast"]),
         (["train", "--save-model", "maybe"], ["save_model=maybe", "true or false"]),
         (["train", "--subset", NOWHERE], [f"subset={NOWHERE}", "does not exist"]),
         (["train", "--subset", "it's"], ["subset=it's"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -28,9 +27,6 @@ def test_what_is_saved_is_loaded_to_the_last_bit(tmp_path: Path) -> None:
     saved.save(tmp_path)
     loaded = Checkpoint.load(tmp_path)
     assert (loaded.run_key, loaded.wall_seconds, loaded.epoch) == ("key", 9.5, 3)
-    assert dataclasses.replace(loaded.state, tensors={}) == dataclasses.replace(saved.state, tensors={}) or (
-        loaded.state.records == saved.state.records
-    )
     assert loaded.state.records == saved.state.records
     assert (loaded.state.train_seconds, loaded.state.setup_seconds, loaded.state.examples_seen) == (3.25, 0.5, 640)
     for name, tensor in saved.state.tensors.items():
