@@ -116,13 +116,13 @@ def train(
             spec,
             lab.device,
             on_epoch,
-            keep_best=keep.weights or keep.model,
+            keep_best=keep != NOTHING,  # who resumes may ask for weights that the first command did not
             start=start,
             on_state=on_state if keep.checkpoints else None,
         )
         result = trained.result
         run.log_params({name: getattr(result, field) for name, field in WHAT_RAN.items()})
-        if trained.best_weights is not None:
+        if (keep.weights or keep.model) and trained.best_weights is not None:
             _log_weights(run, trained, planned, subset, keep)
         if keep.checkpoints:
             run.delete_artifacts(names.CHECKPOINT)
@@ -161,11 +161,12 @@ def _newest_checkpoint(lab: Lab, run_key: str) -> _Resumed | None:
         if run.status == "running" and not is_dead(owner):
             continue
         with scratch() as folder:
+            downloaded = []
             for slot in SLOTS:
                 # A run may have ended before its second epoch, or its first.
                 with contextlib.suppress(UserError):
-                    download(lab.client, run.id, f"{names.CHECKPOINT}/{slot}", folder)
-            whole = [c for c in readable(folder / names.CHECKPOINT) if c.run_key == run_key]
+                    downloaded.append(download(lab.client, run.id, f"{names.CHECKPOINT}/{slot}", folder))
+            whole = [checkpoint for checkpoint in readable(downloaded) if checkpoint.run_key == run_key]
         if whole:
             return _Resumed(run.id, max(whole, key=lambda checkpoint: checkpoint.epoch))
     return None

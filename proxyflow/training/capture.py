@@ -6,6 +6,7 @@ after the other, so a study records once per shape and not once per training.
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
@@ -68,24 +69,19 @@ _kept: OrderedDict[Hashable, CapturedStep] = OrderedDict()
 def captured(
     shape: Hashable, model: nn.Module, make: Callable[[nn.Module], TrainingStep], x: Tensor, y: Tensor
 ) -> CapturedStep:
-    """The graph of a shape, recorded where there is none, ready to train `model`'s weights.
+    """The graph of a shape, recorded where there is none, ready to train a copy of `model`, which stays as it is.
 
     Args:
         shape: all that a graph has built in.
-        make: the step of a model.
+        make: gives the step of a model.
 
     Raises:
         RuntimeError: the step cannot be recorded.
     """
-    weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
     if shape not in _kept:
         while len(_kept) >= KEPT_GRAPHS:
             _kept.popitem(last=False)
-        try:
-            _kept[shape] = CapturedStep(make(model), x, y)
-        except RuntimeError:
-            model.load_state_dict(weights)
-            raise
+        _kept[shape] = CapturedStep(make(copy.deepcopy(model)), x, y)
     _kept.move_to_end(shape)
-    _kept[shape].begin(weights)
+    _kept[shape].begin(model.state_dict())
     return _kept[shape]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +86,10 @@ class Checkpoint:
             raise ValueError(f"{folder / DESCRIPTION} is not a checkpoint's: {error}") from None
 
 
-def readable(folder: Path) -> Iterator[Checkpoint]:
-    """The checkpoints below a folder that are whole."""
-    for slot in SLOTS:
+def readable(folders: Iterable[Path]) -> Iterator[Checkpoint]:
+    """The checkpoints of these folders that are whole."""
+    for folder in folders:
         try:
-            yield Checkpoint.load(folder / slot)
+            yield Checkpoint.load(folder)
         except (ValueError, OSError):
             continue

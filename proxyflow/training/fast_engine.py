@@ -58,7 +58,7 @@ class FastEngine:
         if step.scale:
             session.skipped_steps = int(step.scale.skipped)
         if step.model is not own:
-            # A recorded graph's model is the next training's as well.
+            # A graph's model is the next training's as well.
             own.load_state_dict(step.model.state_dict())
             session.model = own
         return session.trained()
