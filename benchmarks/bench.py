@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,6 @@ def environment() -> dict[str, Any]:
     """Versions, device and threads: without them a time means nothing."""
     from proxyflow.training.devices import device_name, pick_device
 
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
@@ -40,8 +40,16 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
-        "commit": commit.stdout.strip() or None,
+        "commit": _commit(),
     }
+
+
+def _commit() -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return None
+    ended = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return ended.stdout.strip() or None
 
 
 def _version(package: str) -> str | None:

@@ -86,7 +86,7 @@ def measure(
     ratios, figures = {}, {}
     for case in cases:
         # The first steps of a shape are slower, for all ways alike.
-        warm = {way: bench.seconds(way, case, 2) for way in WAYS}
+        warm = [{way: bench.seconds(way, case, 2) for way in WAYS} for _ in range(2)][-1]
         steps = steps_for(warm["bare"], burst, 2, highest)
         times = alternate({way: partial(bench.seconds, way, case, steps) for way in WAYS}, rounds)
         speeds = {way: [case.batch / seconds for seconds in found] for way, found in times.items()}

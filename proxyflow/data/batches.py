@@ -202,9 +202,9 @@ def place_for(n_bytes: int, device: torch.device) -> torch.device:
     """
     if device.type != "cuda":
         return device
+    # What earlier trainings left to torch's allocator is free as well, but for what their graphs hold.
+    torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)
-    # What earlier trainings left to torch's allocator is free as well.
-    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return device if n_bytes <= DEVICE_SHARE * free else torch.device("cpu")
 
 

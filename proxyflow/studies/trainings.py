@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from proxyflow.errors import UserError
 from proxyflow.files import write_json
 from proxyflow.studies.lab import Lab, scratch
 from proxyflow.studies.plan import PlannedTraining, training_key
@@ -19,7 +17,7 @@ from proxyflow.tracking.models import log_model
 from proxyflow.tracking.owner import is_dead
 from proxyflow.tracking.reader import download, search
 from proxyflow.tracking.runs import Run
-from proxyflow.training.checkpoints import SLOTS, Checkpoint, readable
+from proxyflow.training.checkpoints import Checkpoint, readable
 from proxyflow.training.devices import resolve_precision
 from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, TrainingState, get_engine
 
@@ -124,13 +122,14 @@ def train(
         run.log_params({name: getattr(result, field) for name, field in WHAT_RAN.items()})
         if (keep.weights or keep.model) and trained.best_weights is not None:
             _log_weights(run, trained, planned, subset, keep)
-        if keep.checkpoints:
-            run.delete_artifacts(names.CHECKPOINT)
         run.flush()
         run.log_metrics(
             _metrics(lab, result, wall_seconds=time.perf_counter() - begun),
             tags={names.DIVERGED: str(result.diverged).lower()},
         )
+    # Only now that nothing can be lost any more.
+    for done in (run.id, *([resumed.run_id] if resumed is not None else [])) if keep.checkpoints else ():
+        lab.writer.delete_artifacts(done, names.CHECKPOINT)
     return result, run.id
 
 
@@ -159,13 +158,12 @@ def _newest_checkpoint(lab: Lab, run_key: str) -> _Resumed | None:
             return None
         owner = run.tags.get(names.OWNER, "")
         if run.status == "running" and not is_dead(owner):
+            lab.say(f"run {run.id} of this training is still marked as running, by {owner}: it is left alone")
             continue
         with scratch() as folder:
-            downloaded = []
-            for slot in SLOTS:
-                # A run may have ended before its second epoch, or its first.
-                with contextlib.suppress(UserError):
-                    downloaded.append(download(lab.client, run.id, f"{names.CHECKPOINT}/{slot}", folder))
+            # A run may have ended before its second epoch, or its first.
+            kept = lab.client.list_artifacts(run.id, names.CHECKPOINT)
+            downloaded = [download(lab.client, run.id, slot.path, folder) for slot in kept if slot.is_dir]
             whole = [checkpoint for checkpoint in readable(downloaded) if checkpoint.run_key == run_key]
         if whole:
             return _Resumed(run.id, max(whole, key=lambda checkpoint: checkpoint.epoch))

@@ -46,8 +46,11 @@ class Outbox:
             self._thread = threading.Thread(target=self._work, name="proxyflow-outbox", daemon=True)
             self._thread.start()
 
-    def flush(self) -> None:
+    def flush(self, timeout: float | None = None) -> None:
         """Waits until everything is sent, and ends the thread.
+
+        Args:
+            timeout: wait no longer than so many seconds.
 
         Raises:
             Exception: something could not be sent.
@@ -56,7 +59,9 @@ class Outbox:
             self._hurry.set()
             with self._changed:
                 self._changed.notify()
-            self._thread.join()
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                return
             self._thread = None
             self._hurry.clear()
         if self._error is not None:

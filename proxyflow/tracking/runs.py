@@ -32,6 +32,7 @@ from proxyflow.tracking.owner import code_is_dirty, is_dead, this_process
 from proxyflow.tracking.reader import search
 
 MAX_VALUE = 5000  # MLflow takes 6,000 characters in a param and 8,000 in a tag
+LAST_METRICS_SECONDS = 5.0
 MAX_PER_BATCH = 100  # params and tags that one log_batch takes
 
 
@@ -93,12 +94,6 @@ class Run:
         """Uploads all files of a folder."""
         self.client.log_artifacts(self.id, str(folder), artifact_path)
 
-    def delete_artifacts(self, artifact_path: str) -> None:
-        """Deletes a folder of artifacts where the artifact store can delete; what stays costs only space."""
-        uri = self.client.get_run(self.id).info.artifact_uri
-        with contextlib.suppress(MlflowException, NotImplementedError, OSError):
-            get_artifact_repository(uri).delete_artifacts(artifact_path)
-
     def log_data(self, name: str, fingerprint: str, context: str, source: str, rows: int) -> None:
         """Names a data set or subset as an input of the run, so that the MLflow UI shows and finds it."""
         dataset = Dataset(
@@ -121,9 +116,10 @@ class Run:
         with held_signals(deliver=status != "interrupted"):
             try:
                 if status != "finished":
-                    # What was measured before it went wrong is worth keeping, but no reason for another error.
+                    # What was measured before it went wrong is worth keeping, but no reason for another error, and
+                    # less than saying that the run has ended.
                     with contextlib.suppress(Exception):
-                        self.flush()
+                        self._outbox.flush(timeout=LAST_METRICS_SECONDS)
                 self.set_tags({names.STATUS: status, names.ERROR: describe(error) if error is not None else None})
                 self.client.set_terminated(self.id, status=mlflow_status)
             except Exception as problem:
@@ -277,6 +273,12 @@ class RunWriter:
             run.finish("failed", error)
             raise
         run.finish("finished")
+
+    def delete_artifacts(self, run_id: str, artifact_path: str) -> None:
+        """Deletes a folder of a run's artifacts where its store can and may; what stays costs only space."""
+        # Each kind of store has errors of its own for what it may not do.
+        with contextlib.suppress(Exception):
+            get_artifact_repository(self.client.get_run(run_id).info.artifact_uri).delete_artifacts(artifact_path)
 
     def reap(self) -> int:
         """Ends the runs of this study whose process is dead, and returns how many there were.

@@ -25,6 +25,9 @@ KEPT_GRAPHS = 2
 class CapturedStep:
     """A training step as a CUDA graph.
 
+    Attributes:
+        reserved_bytes: memory that it holds for what a step computes on the way.
+
     Args:
         step: what is recorded; afterwards its model is as new only after `begin`.
         x, y: a batch of the shape that all will have.
@@ -36,6 +39,8 @@ class CapturedStep:
     def __init__(self, step: TrainingStep, x: Tensor, y: Tensor) -> None:
         self.step, self.x, self.y = step, x.clone(), y.clone()
         step.model.train()
+        before = torch.cuda.memory_allocated(x.device)
+        torch.cuda.reset_peak_memory_stats(x.device)
         side = torch.cuda.Stream(x.device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(x.device))
         with torch.cuda.stream(side):
@@ -43,8 +48,12 @@ class CapturedStep:
                 step.on_device(self.x, self.y)
         torch.cuda.current_stream(x.device).wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        # The outer block makes sure of the stream afterwards, where recording fails.
+        with torch.cuda.stream(torch.cuda.current_stream(x.device)), torch.cuda.graph(self.graph):
             self.prediction = step.on_device(self.x, self.y)
+        # Replays use this memory without asking for it, so each training that does is told.
+        self.reserved_bytes = torch.cuda.max_memory_allocated(x.device) - before
+        torch.cuda.reset_peak_memory_stats(x.device)
 
     def begin(self, weights: dict[str, Tensor]) -> None:
         """Makes model, optimizer and scale those of a training that has not begun."""
@@ -66,6 +75,12 @@ class CapturedStep:
 _kept: OrderedDict[Hashable, CapturedStep] = OrderedDict()
 
 
+def forget() -> None:
+    """Gives back all graphs and their memory."""
+    _kept.clear()
+    torch.cuda.empty_cache()
+
+
 def captured(
     shape: Hashable, model: nn.Module, make: Callable[[nn.Module], TrainingStep], x: Tensor, y: Tensor
 ) -> CapturedStep:
@@ -81,7 +96,12 @@ def captured(
     if shape not in _kept:
         while len(_kept) >= KEPT_GRAPHS:
             _kept.popitem(last=False)
-        _kept[shape] = CapturedStep(make(copy.deepcopy(model)), x, y)
+        try:
+            _kept[shape] = CapturedStep(make(copy.deepcopy(model)), x, y)
+        except torch.OutOfMemoryError:
+            # What other shapes hold may be what this one needs.
+            forget()
+            _kept[shape] = CapturedStep(make(copy.deepcopy(model)), x, y)
     _kept.move_to_end(shape)
     _kept[shape].begin(model.state_dict())
     return _kept[shape]

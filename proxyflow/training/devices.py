@@ -154,7 +154,9 @@ class Neighbours:
             free, total = torch.cuda.mem_get_info(self.device)
             return total - free - torch.cuda.memory_reserved(self.device) > CONTEXT_BYTES
         now = _cpu_seconds_of_others()
-        if now is None or self.others is None:
+        # Under a quota the machine's other work is not at this process's expense, and what is cannot be told.
+        limited = hasattr(os, "sched_getaffinity") and usable_cores() < len(os.sched_getaffinity(0))
+        if now is None or self.others is None or limited:
             return None
         could_have = (time.perf_counter() - self.begun) * usable_cores()
         return now - self.others > max(SHARED_FROM * could_have, MIN_OTHER_SECONDS)

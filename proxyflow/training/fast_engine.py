@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from proxyflow.errors import one_line
 from proxyflow.subsets import Subset
-from proxyflow.training.capture import CapturedStep, captured
+from proxyflow.training.capture import CapturedStep, captured, forget
 from proxyflow.training.engine import OnBatch, OnEpoch, OnState, Trained, TrainingSpec, TrainingState
 from proxyflow.training.optimizers import OPTIMIZERS
 from proxyflow.training.schedule import OneCycle
@@ -40,6 +40,9 @@ class FastEngine:
         if start is not None:
             step.restore(start.tensors)
             session.restore(start)
+        if device.type == "cuda":
+            # The first pass loads its kernels, which is not this training's time.
+            _validate(session, step)
         session.ready()
         for epoch in range(len(session.records), epochs):
             session.start_clock()
@@ -73,14 +76,16 @@ def _stepping(session: Session, schedule: OneCycle) -> tuple[TrainingStep, Take]
         x, y = session.train.sample()
         try:
             graph = captured(_shape(session, x), session.model, lambda model: _step_of(session, model), x, y)
+            session.graph_bytes = graph.reserved_bytes
         except RuntimeError as error:
+            forget()
             session.execution = f"eager, as the step could not be recorded: {one_line(error)}"
         else:
             session.execution = "CUDA graph"
             session.model = graph.step.model
             return graph.step, _replaying(graph, _on_device(schedule, session.device))
     step = _step_of(session, session.model)
-    if step.scale:
+    if session.device.type == "cuda":
         return step, _eager_on_device(step, _on_device(schedule, session.device))
     rates, momenta = schedule.rates.tolist(), schedule.momenta.tolist()
 

@@ -78,6 +78,9 @@ class Optimizer(ABC):
         """As before the first step."""
         torch._foreach_zero_(list(self.state().values()))
 
+    def settle(self) -> None:  # noqa: B027 (most keep the same state either way)
+        """Makes a state that `step_on_device` left one that `step` goes on from; one of `step` stays as it is."""
+
     def zeros(self) -> list[Tensor]:
         """A running average of 0 for each parameter."""
         # Written now: memory that is only promised to be 0 is brought in by the first step, on its time.
@@ -101,7 +104,8 @@ class Adam(Optimizer):
         self.averages, self.squares = self.zeros(), self.zeros()
         # One tensor for all: the kernels read it for each parameter and change it for none.
         self.count = torch.zeros((), device=self.device)
-        self.last_momentum = torch.zeros((), dtype=torch.float64, device=self.device)
+        # `step` keeps Adam's averages, `step_on_device` those times (1 - CONSTANT) / (1 - last).
+        self.last_momentum = torch.full((), CONSTANT_MOMENTUM, dtype=torch.float64, device=self.device)
 
     def state(self) -> dict[str, Tensor]:
         return {
@@ -110,6 +114,15 @@ class Adam(Optimizer):
             "count": self.count,
             "last_momentum": self.last_momentum,
         }
+
+    def reset(self) -> None:
+        super().reset()
+        self.last_momentum.fill_(CONSTANT_MOMENTUM)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        torch._foreach_mul_(self.averages, ((1 - self.last_momentum) / (1 - CONSTANT_MOMENTUM)).float())
+        self.last_momentum.fill_(CONSTANT_MOMENTUM)
 
     @torch.no_grad()
     def step(self, gradients: Tensors, rate: float, momentum: float) -> None:
@@ -211,6 +224,11 @@ class RMSProp(Optimizer):
 
     def state(self) -> dict[str, Tensor]:
         return _named("squares", self.squares)
+
+    def reset(self) -> None:
+        super().reset()
+        # Nothing times a number that is none is none: a training that diverged must not leave it to the next.
+        torch._foreach_zero_(self.unused)
 
     def step(self, gradients: Tensors, rate: float, momentum: float) -> None:
         self._fused(gradients, rate, None)

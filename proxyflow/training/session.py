@@ -40,6 +40,7 @@ class Session:
         diverged: a loss stopped being finite.
         execution: how steps reach the device, for people.
         skipped_steps: left out because fp16 gradients overflowed.
+        graph_bytes: memory that a CUDA graph holds, whether this training recorded it or an earlier one.
     """
 
     subset: Subset
@@ -59,6 +60,7 @@ class Session:
     train_seconds: float = 0.0
     examples_seen: int = 0
     skipped_steps: int = 0
+    graph_bytes: int = 0
     diverged: bool = False
     records: list[EpochRecord] = field(default_factory=list)
     best_weights: dict[str, Tensor] | None = None
@@ -185,7 +187,7 @@ class Session:
             setup_seconds=self.setup_seconds,
             examples_seen=self.examples_seen,
             train_flops=flops * self.examples_seen,
-            peak_memory_mb=peak_memory_mb(self.device),
+            peak_memory_mb=peak_memory_mb(self.device) + self.graph_bytes / 2**20,
             skipped_steps=self.skipped_steps if self.precision.name == "fp16" else None,
             precision=self.precision.name,
             execution=self.execution,

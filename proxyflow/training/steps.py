@@ -97,6 +97,8 @@ class TrainingStep:
         """Goes on where the step stood whose `state` these are."""
         for name, tensor in self.state().items():
             tensor.copy_(tensors[name])
+        # A training may go on where its steps are taken the other way: on a CPU after a GPU, say.
+        self.optimizer.settle()
 
     def predict(self, x: Tensor) -> Tensor:
         """Logits of a batch, in the precision that losses are computed in."""

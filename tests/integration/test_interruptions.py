@@ -149,9 +149,9 @@ def test_two_sweeps_of_one_study_share_the_work(store: str, grid_file: Path) -> 
 
 
 def test_one_failed_training_fails_alone(entry: Entry, grid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from proxyflow.training.engine import get_engine
+    from proxyflow.training.engine import DEFAULT_ENGINE, get_engine
 
-    engine = get_engine("fastai")
+    engine = get_engine(DEFAULT_ENGINE)
     real = type(engine).train
 
     def sometimes(self: object, subset: object, spec: object, *args: object, **kwargs: object) -> object:

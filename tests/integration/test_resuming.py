@@ -52,7 +52,7 @@ def test_a_killed_training_goes_on(store: str, entry: Entry) -> None:
     assert resumed.data.tags["proxyflow.resumed_from"] == killed.info.run_id
     assert resumed.data.tags["proxyflow.status"] == "finished"
     assert MlflowClient().get_run(killed.info.run_id).data.tags["proxyflow.status"] == "failed"
-    assert checkpoints(resumed) == []
+    assert checkpoints(resumed) == checkpoints(killed) == []
 
     ended = entry("train", *ARGUMENTS, "--study", "uninterrupted", "--save-model", "true")
     assert ended.status == 0, ended.err

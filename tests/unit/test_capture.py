@@ -52,6 +52,9 @@ class StandIn:
         monkeypatch.setattr(torch.cuda, "Stream", lambda device: StandIn.Stream())
         monkeypatch.setattr(torch.cuda, "current_stream", lambda device: StandIn.Stream())
         monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+        for name in ("memory_allocated", "max_memory_allocated", "reset_peak_memory_stats"):
+            monkeypatch.setattr(torch.cuda, name, lambda device: 0)
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
         monkeypatch.setattr(capture, "_kept", type(capture._kept)())
 
     class Stream:
@@ -157,7 +160,8 @@ def test_a_step_that_cannot_be_recorded_is_taken_eagerly_and_says_why(
     monkeypatch.undo()
     plain = train()
     # The steps taken to warm up have left no trace.
-    assert [r.train_loss for r in fallen_back.result.records] == [r.train_loss for r in plain.result.records]
+    expected = [r.train_loss for r in plain.result.records]
+    assert [r.train_loss for r in fallen_back.result.records] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))

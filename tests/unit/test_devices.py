@@ -90,6 +90,13 @@ def test_others_on_the_processor_are_seen(monkeypatch: pytest.MonkeyPatch) -> No
     assert Neighbours(CPU).seen() is None
 
 
+def test_under_a_quota_nobody_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([100.0, 103.0])
+    monkeypatch.setattr(devices, "_cpu_seconds_of_others", lambda: next(seconds))
+    monkeypatch.setattr(devices, "usable_cores", lambda: 0.5)
+    assert Neighbours(CPU).seen() is None
+
+
 def test_a_process_is_not_its_own_neighbour() -> None:
     before = devices._cpu_seconds_of_others()
     if before is None:

@@ -65,9 +65,25 @@ def test_an_overflow_changes_nothing_and_the_next_step_goes_on(name: str) -> Non
     assert worst(undisturbed, disturbed) < 1e-6
 
 
-def test_a_reset_optimizer_is_a_new_one(name: str) -> None:
+def test_steps_may_go_on_the_other_way(name: str) -> None:
+    """A checkpoint of a GPU's training may be resumed on a CPU, and the other way round."""
+    straight, crossed = model(), model()
+    one, other = OPTIMIZERS[name](straight, 0.01), OPTIMIZERS[name](crossed, 0.01)
+    for number, (rate, momentum) in enumerate(schedule(24)):
+        gradients = [torch.randn_like(p) * 0.1 for p in one.parameters]
+        one.step([g.clone() for g in gradients], rate, momentum)
+        if number in (8, 16):
+            other.settle()
+        if 8 <= number < 16:
+            other.step_on_device(gradients, scalar(rate), scalar(momentum), torch.tensor(0.0))
+        else:
+            other.step(gradients, rate, momentum)
+    assert worst(straight, crossed) < 1e-6
+
+
+def test_a_reset_optimizer_is_a_new_one_whatever_went_wrong_before(name: str) -> None:
     used, new = model(), model()
-    gradients = [torch.ones_like(p) for p in used.parameters()]
+    gradients = [torch.full_like(p, float("nan")) for p in used.parameters()]
     optimizer = OPTIMIZERS[name](used, 0.01)
     for _ in range(3):
         optimizer.step_on_device(gradients, scalar(0.1), scalar(0.9), torch.tensor(0.0))

@@ -83,6 +83,17 @@ def test_a_server_that_refuses_is_said_at_the_next_put_and_at_the_end() -> None:
         box.put([metric(1)])
 
 
+def test_who_is_in_a_hurry_does_not_wait_for_a_server_that_hangs() -> None:
+    answer = threading.Event()
+    box = Outbox(lambda metrics: answer.wait(60) and None)
+    box.put([metric(0)])
+    begun = time.perf_counter()
+    box.flush(timeout=0.2)
+    assert time.perf_counter() - begun < 10
+    answer.set()
+    box.flush()
+
+
 def test_nothing_put_in_costs_no_thread() -> None:
     before = threading.active_count()
     Outbox(lambda metrics: None).flush()
