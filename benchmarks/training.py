@@ -31,9 +31,14 @@ ARCHS, SIZES, BATCHES = ("xresnet18", "xresnet50"), (32, 64, 128), (64, 256)
 
 
 def measure(
-    bench_of: Callable[[Case], Bench], cases: Sequence[Case], budget: float, lowest: int, highest: int
-) -> dict[str, dict[str, float]]:
-    """Prints a table of the cases, and gives ratios and figures.
+    bench_of: Callable[[Case], Bench],
+    cases: Sequence[Case],
+    budget: float,
+    lowest: int,
+    highest: int,
+    keep: Callable[[dict[str, float], dict[str, float]], None],
+) -> None:
+    """Prints a table of the cases, and hands ratios and figures to `keep` after each: the last ones take long.
 
     Args:
         budget: seconds for each pair of a way and the bare loop.
@@ -71,7 +76,7 @@ def measure(
             f"{len(to_bare['fast'])} pairs), {middle['fast'] / middle['fastai_stock']:.2f}",
             flush=True,
         )
-    return {"ratios": ratios, "figures": figures}
+        keep(ratios, figures)
 
 
 def count(bench: Bench, archs: Sequence[str]) -> dict[str, float]:
@@ -97,13 +102,17 @@ def main() -> None:
         export(digits, Path(scratch) / "digits")
         small = Bench(Path(scratch) / "digits", digits, device, workers=0)
         large = Bench(folder, quiet(f"folder:{folder}", data_dir), device, workers=0)
-        cases = [Case(arch, size, batch) for arch in ARCHS for size in SIZES for batch in BATCHES]
+        cases = [Case(arch, size, batch) for size in SIZES for batch in BATCHES for arch in ARCHS]
         if options.quick:
             cases = [Case("xresnet18", 32, 64)]
         print(f"{threads} threads; medians of steps, and of ratios to the bare loop's step beside each")
-        found = measure(lambda case: small if case.size <= 32 else large, cases, 5.0 if options.quick else 7.0, 3, 40)
-        found["figures"] |= count(small, ARCHS[:1] if options.quick else ARCHS)
-    write_json(options.json, found["ratios"], found["figures"])
+        counts = count(small, ARCHS[:1] if options.quick else ARCHS)
+
+        def keep(ratios: dict[str, float], figures: dict[str, float]) -> None:
+            write_json(options.json, ratios, figures | counts)
+
+        budget = 5.0 if options.quick else 7.0
+        measure(lambda case: small if case.size <= 32 else large, cases, budget, 3, 40, keep)
 
 
 if __name__ == "__main__":
