@@ -92,7 +92,7 @@ def count(bench: Bench, archs: Sequence[str]) -> dict[str, float]:
 
 
 def main() -> None:
-    options = parse_options(__doc__)
+    options = parse_options(__doc__, cases="")  # those whose names hold this text
     device = torch.device("cpu")  # benchmarks/gpu.py measures GPUs, which cannot be timed step by step
     threads = use_cores()
     with tempfile.TemporaryDirectory(prefix="proxyflow-bench-") as scratch:
@@ -106,6 +106,7 @@ def main() -> None:
         if options.quick:
             cases = [Case("xresnet18", 32, 64)]
         print(f"{threads} threads; medians of steps, and of ratios to the bare loop's step beside each")
+        cases = [case for case in cases if options.cases in case.name]
         counts = count(small, ARCHS[:1] if options.quick else ARCHS)
 
         def keep(ratios: dict[str, float], figures: dict[str, float]) -> None:
