@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,10 +22,12 @@ os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
 import mlflow
 import requests
 import sqlalchemy
+from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from proxyflow.errors import NotFound, TrackingUnavailable, UserError, one_line
+from proxyflow.files import digest
 
 REACH_SECONDS = 5
 Client = MlflowClient
@@ -48,8 +53,9 @@ def connect() -> MlflowClient:
     elif scheme.split("+")[0] in ("postgresql", "mysql", "mssql", "sqlite"):
         _reach_database(uri)
     try:
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
+        with _alone(uri):
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
     except MlflowException as error:
         raise TrackingUnavailable(f"the tracking server {hide_password(uri)} refused: {one_line(error)}") from None
     return client
@@ -59,6 +65,21 @@ def hide_password(uri: str) -> str:
     """The address without the credentials that it may carry."""
     parts = urlsplit(uri)
     return uri.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1) if "@" in parts.netloc else uri
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Keeps this host's processes from making the tables of one new database together, which MLflow does not survive."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    lock = FileLock(Path(tempfile.gettempdir()) / f"proxyflow-{digest(uri)[:16]}.lock")
+    with suppress(OSError):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _reach_http(uri: str) -> None:

@@ -11,13 +11,15 @@ from conftest import SMALL, Entry, spawn
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from proxyflow.tracking.connection import connect
+
 EPOCHS = 12
 ARGUMENTS = ("--strategy", "random:0.5", "--epochs", str(EPOCHS), *SMALL)
 
 
 def trainings(study: str) -> list[Run]:
     """Newest first."""
-    client = MlflowClient()
+    client = connect()  # waits for a child that makes the store's tables
     found = client.get_experiment_by_name(study)
     runs = client.search_runs([found.experiment_id], "tags.`proxyflow.kind` = 'training'") if found else []
     return list(runs)
@@ -94,7 +96,6 @@ def test_a_live_runs_checkpoint_is_left_to_it(store: str, entry: Entry) -> None:
         time.sleep(0.05)
     from proxyflow.studies.lab import Lab
     from proxyflow.studies.trainings import _newest_checkpoint
-    from proxyflow.tracking.connection import connect
     from proxyflow.tracking.runs import RunWriter
     from proxyflow.training.devices import pick_device
 
