@@ -17,6 +17,7 @@ from proxyflow.data.catalog import DATA_VARIABLE, DataOptions, canonical_name
 from proxyflow.data.catalog import spelling as dataset_spelling
 from proxyflow.data.sources import datasets
 from proxyflow.errors import InvalidValue, ProxyflowError, Terminated, UserError, one_line
+from proxyflow.scoring.measures import measures
 from proxyflow.settings import Choice, Number, OptionalValue, Rule, TrueFalse, settings_of
 from proxyflow.strategies import spelling, strategies
 from proxyflow.training.engine import DEFAULT_ENGINE, engines
@@ -118,12 +119,16 @@ DATASETS = "\b\nData sets:\n" + "\n".join(
 )
 STRATEGY_HELP = "Which examples to train on; see Strategies below."
 STRATEGIES = "\b\nStrategies:\n" + "\n".join(f"  {spelling(cls)}\n      {cls.summary}" for cls in strategies.values())
+SCORE_NAMES = "\b\nScores (by=NAME):\n" + "\n".join(
+    f"  {name}\n      {measure.description}; {'higher' if measure.higher_is_harder else 'lower'} is harder"
+    for name, measure in measures.items()
+)
 SCORES = click.option(
     "--scores",
     default="latest",
     show_default=True,
-    help="For easiest and hardest: a score run's id, or latest, the newest of this data set on the tracking "
-    "server, made first where there is none.",
+    help="For strategies that choose by scores: a score run's id, or latest, the newest of this data set on the "
+    "tracking server that holds what the strategy needs, made first where there is none.",
 )
 SEED_RULE = Number(low=0, high=2**31, whole=True, example="0")
 SEED = ruled_option("seed", 0, SEED_RULE, "every random choice derives from it by name")
@@ -169,6 +174,11 @@ def parse_list(name: str, text: str) -> tuple[str, ...]:
     if not items:
         raise InvalidValue(name, text, "give at least one, separated by commas")
     return items
+
+
+def parse_numbers(name: str, text: str, rule: Number) -> tuple[int, ...]:
+    """A list of whole numbers that a rule checks, each once."""
+    return tuple(dict.fromkeys(int(rule.parse(name, item)) for item in parse_list(name, text)))
 
 
 def parse_datasets(text: str) -> tuple[str, ...]:

@@ -61,9 +61,7 @@ def sweep(
     from proxyflow.errors import InvalidValue
 
     names = _cli.parse_datasets(datasets)
-    parsed_seeds = tuple(
-        dict.fromkeys(int(_cli.SEED_RULE.parse("seeds", seed)) for seed in _cli.parse_list("seeds", seeds))
-    )
+    parsed_seeds = _cli.parse_numbers("seeds", seeds, _cli.SEED_RULE)
     configurations = load_grid(grid)
     settings = _cli.training_settings_of(options)
     price = options["price_per_hour"]

@@ -13,6 +13,8 @@ from proxyflow.quality.runs import TARGET
 
 PAIR = ["dataset", "config", "seed"]
 COSTS = ("train_seconds", "examples_seen", "train_flops")
+# What choosing the proxy's examples cost, in the same units.
+SELECTION = tuple(f"selection_{cost}" for cost in COSTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +23,7 @@ class Pairs:
 
     Attributes:
         frame: `dataset`, `config`, `seed`, `config_group`, and for both sides (suffixes `_proxy`, `_target`)
-            `accuracy` and the three costs; sorted by data set.
+            `accuracy` and the three costs; the costs `SELECTION` of choosing the proxy; sorted by data set.
         n_missing: pairs of which one side is missing.
     """
 
@@ -48,10 +50,11 @@ class Pairs:
 
 def make_pairs(runs: pd.DataFrame, strategy: str) -> Pairs:
     """Matches a strategy's runs with the target's; what lacks one side is counted, never guessed."""
-    sides = runs.rename(columns={"best_valid_accuracy": "accuracy"})
+    columns = dict.fromkeys([*runs.columns, *SELECTION])
+    sides = runs.reindex(columns=list(columns)).rename(columns={"best_valid_accuracy": "accuracy"})
     values = ["accuracy", *COSTS]
-    proxy = sides.loc[sides["strategy"] == strategy, [*PAIR, "config_group", *values]]
-    target = sides.loc[sides["strategy"] == TARGET, [*PAIR, "config_group", *values]]
-    both = proxy.merge(target.drop(columns="config_group"), on=PAIR, how="inner", suffixes=("_proxy", "_target"))
+    proxy = sides.loc[sides["strategy"] == strategy, [*PAIR, "config_group", *values, *SELECTION]]
+    target = sides.loc[sides["strategy"] == TARGET, [*PAIR, *values]]
+    both = proxy.merge(target, on=PAIR, how="inner", suffixes=("_proxy", "_target"))
     n_missing = len(proxy) + len(target) - 2 * len(both)
     return Pairs(both.sort_values(PAIR, kind="stable").reset_index(drop=True), n_missing)

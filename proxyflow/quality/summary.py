@@ -15,6 +15,7 @@ from proxyflow.quality.costs import PUBLISHED_CURVE, CostCurve, fit_curve, lasso
 from proxyflow.quality.measures import MIN_PAIRS, Floats, Good, interval, r2, resample, slope, spearman
 from proxyflow.quality.pairs import Pairs, make_pairs
 from proxyflow.quality.runs import TARGET, count_runs
+from proxyflow.quality.selection import selection_table
 from proxyflow.seeds import generator
 
 STRATEGY_COLUMNS = [
@@ -64,6 +65,7 @@ class StudyQuality:
     Attributes:
         strategies: one row per strategy, columns `STRATEGY_COLUMNS`; the target first, then by cost.
         best: one row per strategy, data set and seed, see `best.best_rows`.
+        selection: what choosing the strategies' examples costs, see `selection.selection_table`.
         pairs: strategy to its pairs.
         runs: the trainings that count.
         curve: what `cost_adjusted_r2` is the distance to, None where it is undetermined.
@@ -73,6 +75,7 @@ class StudyQuality:
 
     strategies: pd.DataFrame
     best: pd.DataFrame
+    selection: pd.DataFrame
     pairs: Mapping[str, Pairs]
     runs: pd.DataFrame
     curve: CostCurve | None
@@ -131,10 +134,13 @@ def measure_study(
     table["cost_adjusted_r2"] = np.nan if curve is None else quality - curve(cost)
     table["_order"] = (table["strategy"] != TARGET).astype(int)
     table = table.sort_values(["_order", "relative_cost", "strategy"], kind="stable", ascending=[True, False, True])
+    ordered = {name: pairs[name] for name in table["strategy"]}
+    selection = selection_table(ordered, options.cost_basis)
     return StudyQuality(
         strategies=table[STRATEGY_COLUMNS].reset_index(drop=True),
         best=pd.concat(best, ignore_index=True),
-        pairs={name: pairs[name] for name in table["strategy"]},
+        selection=selection,
+        pairs=ordered,
         runs=runs,
         curve=curve,
         lasso=lasso_powers(cost[~synthetic], quality[~synthetic]),

@@ -9,8 +9,12 @@ from proxyflow.strategies import parse_strategy, strategies
 SYNTHETIC = {"distilled": "Distillation"}
 OTHER = "Other"
 
-# Okabe & Ito's palette, which colour-blind readers can tell apart; black is the target.
-PALETTE = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
+# Okabe & Ito's palette, which colour-blind readers can tell apart, and four of Tol's muted one for the families that
+# came later; black is the target.
+PALETTE = (
+    *("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#332288", "#999933", "#882255", "#44AA99", "#8A8A8A"),
+)
 
 
 def family_of(strategy: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from proxyflow.files import replacing
+from proxyflow.drawing import canvas, save
 from proxyflow.quality.costs import PUBLISHED_CURVE, CostCurve
 from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality
@@ -18,53 +17,17 @@ from proxyflow.report.tables import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MAX_PANELS = 12
 PANEL_COLUMNS = 4
 DATASET_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    # The same study gives the same file: identifiers in the SVG are derived from this, not drawn at random.
-    "svg.hashsalt": "proxyflow",
-}
-
-
-@contextmanager
-def _canvas(
-    columns: int, rows: int, width: float, height: float, sharey: bool = False
-) -> Iterator[tuple[Figure, np.ndarray]]:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, np.asarray(figure.subplots(rows, columns, squeeze=False, sharey=sharey))
-
-
-def _save(figure: Figure, folder: Path, name: str) -> None:
-    for suffix, options in (("png", {"dpi": 144}), ("svg", {"metadata": {"Date": None}})):
-        with replacing(folder / f"{name}.{suffix}") as path:
-            figure.savefig(path, facecolor="white", **options)
 
 
 def draw_quality_by_cost(quality: StudyQuality, folder: Path) -> None:
     """Published figure 2: r2 and Spearman against relative cost, families by colour, with the cost curve."""
     table = quality.strategies
     colours = family_colours()
-    with _canvas(2, 1, 11, 5.2) as (figure, axes):
+    with canvas(2, 1, 11, 5.2) as (figure, axes):
         for axis, measure, title in (
             (axes[0, 0], "r2", "r2: share of the target's variance explained"),
             (axes[0, 1], "spearman", "Spearman: ranking of the good configurations"),
@@ -97,7 +60,7 @@ def draw_quality_by_cost(quality: StudyQuality, folder: Path) -> None:
         handles, labels = axes[0, 0].get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
-        _save(figure, folder, "quality_by_cost")
+        save(figure, folder, "quality_by_cost")
 
 
 def _draw_curves(axis: Axes, curve: CostCurve | None, costs: Sequence[float]) -> None:
@@ -150,7 +113,7 @@ def draw_proxy_against_target(quality: StudyQuality, folder: Path) -> None:
     datasets = list(dict.fromkeys(quality.runs["dataset"]))
     columns = min(PANEL_COLUMNS, len(names))
     rows = -(-len(names) // columns)
-    with _canvas(columns, rows, 3.1 * columns + 0.6, 3.0 * rows + 0.6, sharey=True) as (figure, axes):
+    with canvas(columns, rows, 3.1 * columns + 0.6, 3.0 * rows + 0.6, sharey=True) as (figure, axes):
         table = quality.strategies.set_index("strategy")
         for axis, name in zip(axes.flat, names, strict=False):
             for index, dataset in enumerate(datasets):
@@ -173,4 +136,4 @@ def draw_proxy_against_target(quality: StudyQuality, folder: Path) -> None:
         if len(datasets) > 1:
             handles, labels = axes[0, 0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-        _save(figure, folder, "proxy_against_target")
+        save(figure, folder, "proxy_against_target")

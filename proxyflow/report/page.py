@@ -53,6 +53,7 @@ def write_page(
     html = template.render(
         quality=quality,
         rows=list(quality.strategies.itertuples()),
+        selection=list(quality.selection.astype({"pays_off_after": object}).replace({pd.NA: None}).itertuples()),
         best=list(quality.best[quality.best["strategy"] == TARGET].itertuples()),
         proxies=list(quality.best[quality.best["strategy"] != TARGET].itertuples()),
         colours=family_colours(),

@@ -42,11 +42,12 @@ RUN_COLUMNS = [
 
 
 def write_tables(quality: StudyQuality, trainings: pd.DataFrame, folder: Path) -> None:
-    """Writes `strategies.csv`, `best.csv`, `runs.csv` and `notes.csv`."""
+    """Writes `strategies.csv`, `best.csv`, `selection.csv`, `runs.csv` and `notes.csv`."""
     trainings, _ = one_name_each(trainings)
     tables = {
         "strategies": quality.strategies,
         "best": quality.best,
+        "selection": quality.selection,
         "runs": trainings.sort_values(["dataset", "strategy", "config", "seed"])[RUN_COLUMNS],
         "notes": pd.DataFrame(quality.notes, columns=["strategy", "note"]),
     }

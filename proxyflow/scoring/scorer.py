@@ -1,10 +1,15 @@
-"""Trains the scoring models and gives every training example its scores."""
+"""Trains the scoring models and gives every training example its scores.
+
+One training gives all of them but the held-out one: it is watched while it goes on, and its model is looked at after
+a few early epochs and at its end.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -17,13 +22,27 @@ from numpy.typing import NDArray
 from proxyflow.data.batches import VALID_BATCH, DeviceImages, View
 from proxyflow.data.catalog import Dataset
 from proxyflow.data.images import ImageSet
-from proxyflow.errors import TrainingFailed
-from proxyflow.scoring.measures import Floats, measures
-from proxyflow.scoring.table import ExampleScores
+from proxyflow.errors import InvalidValue, TrainingFailed
+from proxyflow.scoring.measures import Evidence, Floats, Look, at_epoch, measure_of, measures
+from proxyflow.scoring.measures.base import probabilities
+from proxyflow.scoring.table import ExampleScores, SelectionCost
 from proxyflow.seeds import generator, stream_seed
 from proxyflow.strategies import Full
 from proxyflow.subsets import Subset, choose_subset
-from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, get_engine
+from proxyflow.training.devices import batch_layout, resolve_precision
+from proxyflow.training.engine import EpochRecord, OnBatch, OnModel, Trained, TrainingResult, TrainingSpec, get_engine
+from proxyflow.training.models import embed
+
+# Where in a training early measures look at its model. The first is the published place of EL2N (epoch 20 of 200).
+EARLY_SHARES = (0.1, 0.25, 0.5)
+
+OnModelEpoch = Callable[[int, EpochRecord], None]
+
+
+def early_epochs(epochs: int, wanted: Iterable[int] = ()) -> tuple[int, ...]:
+    """Epochs after which early measures look at a model: a tenth, a quarter and half of all, then `wanted` ones."""
+    usual = (max(1, math.floor(epochs * share + 0.5)) for share in EARLY_SHARES)
+    return tuple(dict.fromkeys((*usual, *sorted(wanted))))
 
 
 @dataclass(frozen=True)
@@ -32,18 +51,32 @@ class ScoringSpec:
 
     Attributes:
         training: the scoring model's configuration; by default all hyperparameters are the default ones.
-        repeats: trainings with seeds of their own whose scores are averaged.
+        repeats: times that everything is done, with seeds of their own; scores are averaged.
         holdout_folds: 0, or the number of folds for `heldout_loss`, each a training of its own.
+        early: epochs after which early measures look at the model, by default those of `early_epochs`. The first is
+            where the plain `el2n` is taken.
+
+    Raises:
+        InvalidValue: the training has no such epoch.
     """
 
     training: TrainingSpec
     repeats: int = 1
     holdout_folds: int = 0
+    early: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        epochs = self.training.settings.epochs
+        chosen = tuple(dict.fromkeys(self.early)) or early_epochs(epochs)
+        if not all(1 <= epoch <= epochs for epoch in chosen):
+            named = ",".join(map(str, chosen))
+            raise InvalidValue("early_epochs", named, f"the scoring model trains for epochs 1 to {epochs}")
+        object.__setattr__(self, "early", chosen)
 
     @property
     def trainings(self) -> int:
         """How many models are trained in all."""
-        return self.repeats + self.holdout_folds
+        return self.repeats * (1 + self.holdout_folds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +85,14 @@ class Scoring:
 
     Attributes:
         scores: one row per example of the training set, in its order.
-        results: one per trained model, repeats first.
-        scoring_seconds: time of the passes that took the scores, without training.
+        early: the epochs that early measures were taken at.
+        results: one per trained model; of each repeat the model on everything, then its folds.
+        scoring_seconds: time of the passes that took the scores and of the measures, without training.
         agreement: measure to mean Spearman rank correlation between repeats; empty for one repeat.
     """
 
     scores: ExampleScores
+    early: tuple[int, ...]
     results: tuple[TrainingResult, ...]
     scoring_seconds: float
     agreement: dict[str, float | None]
@@ -67,28 +102,31 @@ class Scoring:
         return sum(result.train_seconds for result in self.results)
 
     def summary(self) -> dict[str, Any]:
-        """What `scores/summary.json` holds."""
+        """What `scores/summary.json` says of the scores."""
         frame = self.scores.frame
-        described = {
-            name: {
-                "description": measures[name].description,
-                "source": measures[name].source,
-                "higher_is_harder": measures[name].higher_is_harder,
+        described = {}
+        for name in self.scores.names:
+            measure = measure_of(name)
+            assert measure is not None
+            described[name] = {
+                "description": measure.description,
+                "source": measure.source,
+                "higher_is_harder": measure.higher_is_harder,
                 "mean": float(frame[name].mean()),
                 "std": float(frame[name].std(ddof=0)),
                 "quantiles": {str(q): float(frame[name].quantile(q)) for q in (0, 0.1, 0.25, 0.5, 0.75, 0.9, 1)},
                 "agreement_between_repeats": self.agreement.get(name),
             }
-            for name in self.scores.names
+        return {
+            "n_examples": len(frame),
+            "measures": described,
+            "correct": float(frame["correct"].mean()),
+            "early_epochs": list(self.early),
         }
-        return {"n_examples": len(frame), "measures": described, "correct": float(frame["correct"].mean())}
 
 
 def score_examples(
-    dataset: Dataset,
-    spec: ScoringSpec,
-    device: torch.device,
-    on_epoch: Callable[[int, EpochRecord], None] | None = None,
+    dataset: Dataset, spec: ScoringSpec, device: torch.device, on_epoch: OnModelEpoch | None = None
 ) -> Scoring:
     """Scores the whole training set.
 
@@ -98,98 +136,191 @@ def score_examples(
     Raises:
         TrainingFailed: a scoring model diverged, so its scores rank nothing.
     """
-    full = choose_subset(dataset, Full(), spec.training.seed)
-    image_size = spec.training.settings.image_size or dataset.image_size
-    view = View(image_size, dataset.crop, dataset.mean, dataset.std)
-    everything = DeviceImages(dataset.train, full.classes, view, device)
-    results: list[TrainingResult] = []
-    tables: list[dict[str, Floats]] = []
-    seconds = 0.0
-    for repeat in range(spec.repeats):
-        trained, history = _train(full, spec, repeat, ("repeat", repeat), device, on_epoch)
-        begun = time.perf_counter()
-        logits = predict(trained.model, everything)
-        table = _measure(logits, dataset.train.labels, history)
-        seconds += time.perf_counter() - begun
-        results.append(trained.result)
-        tables.append(table)
-    columns = {name: np.mean([table[name] for table in tables], axis=0) for name in tables[0]}
-    if spec.holdout_folds:
-        logits = np.empty((len(dataset.train), len(full.classes)))
-        folds = assign_folds(dataset.train, spec.holdout_folds, spec.training.seed)
-        for fold in range(spec.holdout_folds):
-            others = dataclasses.replace(full, train=dataset.train.take(folds != fold))
-            trained, _ = _train(others, spec, spec.repeats + fold, ("fold", fold), device, on_epoch)
+    return _Scorer(dataset, spec, device, on_epoch).run()
+
+
+class _Scorer:
+    """One scoring: all that its trainings share, and what has been found so far.
+
+    Examples are looked at in the order of their content, so that no score depends on the order of the files.
+    """
+
+    def __init__(
+        self, dataset: Dataset, spec: ScoringSpec, device: torch.device, on_epoch: OnModelEpoch | None
+    ) -> None:
+        self.dataset, self.spec, self.device, self.on_epoch = dataset, spec, device, on_epoch
+        self.full = choose_subset(dataset, Full(), spec.training.seed)
+        train, settings = dataset.train, spec.training.settings
+        self.order = np.lexsort((train.example_ids, train.labels, train.content_hashes))
+        image_size = settings.image_size or dataset.image_size
+        view = View(image_size, dataset.crop, dataset.mean, dataset.std)
+        layout = batch_layout(device, resolve_precision(settings.precision, device, image_size), image_size)
+        self.images = DeviceImages(train.take(self.order), self.full.classes, view, device, layout=layout)
+        self.labels = train.labels[self.order]
+        self.results: list[TrainingResult] = []
+        self.seconds = 0.0
+
+    def run(self) -> Scoring:
+        spec, train = self.spec, self.dataset.train
+        columns: dict[str, list[Floats]] = {}
+        confusions, embeddings = [], None
+        whole, folds = SelectionCost(), SelectionCost()
+        for repeat in range(spec.repeats):
+            # The first repeat is the training that anybody gets with this seed; the others have seeds of their own.
+            seed = spec.training.seed
+            seed = seed if repeat == 0 else stream_seed(seed, "scoring", "repeat", repeat)
+            evidence, early = self._look_while_training(seed)
+            whole += self._cost_since(whole + folds)
+            if spec.holdout_folds:
+                evidence = dataclasses.replace(evidence, held_out=self._held_out(seed))
+                folds += self._cost_since(whole + folds)
             begun = time.perf_counter()
-            logits[folds == fold] = predict(trained.model, everything, np.flatnonzero(folds == fold))
-            seconds += time.perf_counter() - begun
-            results.append(trained.result)
-        columns["heldout_loss"] = measures["heldout_loss"].from_logits(logits, dataset.train.labels)
-    frame = pd.DataFrame(
-        {
-            "example_id": dataset.train.example_ids,
-            "content_hash": dataset.train.content_hashes,
-            "label": dataset.train.labels,
-            **columns,
-        }
-    )
-    agreement = {name: _agreement([table[name] for table in tables]) for name in tables[0]}
-    return Scoring(ExampleScores(frame), tuple(results), seconds, agreement if spec.repeats > 1 else {})
-
-
-def _train(
-    subset: Subset,
-    spec: ScoringSpec,
-    number: int,
-    stream: tuple[str, int],
-    device: torch.device,
-    on_epoch: Callable[[int, EpochRecord], None] | None,
-) -> tuple[Trained, NDArray[np.float64]]:
-    """One scoring model, and whether each example was right at each presentation (nan: not presented)."""
-    settings = spec.training.settings
-    # The first repeat is the training that anybody gets with this seed; the others have seeds of their own.
-    seed = spec.training.seed if number == 0 else stream_seed(spec.training.seed, "scoring", *stream)
-    history = np.full((settings.epochs, len(subset.train)), np.nan)
-
-    def watch(index: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, epoch: int) -> None:
-        history[epoch, index.cpu().numpy()] = (logits.argmax(1) == labels).cpu().numpy()
-
-    trained = get_engine(spec.training.engine).train(
-        subset,
-        dataclasses.replace(spec.training, seed=seed),
-        device,
-        on_epoch=(lambda record: on_epoch(number, record)) if on_epoch else None,
-        on_batch=watch,
-    )
-    if trained.result.diverged:
-        raise TrainingFailed(
-            f"the scoring model diverged in epoch {len(trained.result.records) + 1} with "
-            f"{spec.training.hyperparameters.name}, seed {seed}: its scores would rank nothing; try another seed"
+            for name, values in measure(evidence, early).items():
+                columns.setdefault(name, []).append(values)
+            assert evidence.model is not None
+            assert evidence.early is not None
+            shown = evidence.held_out if evidence.held_out is not None else evidence.early.logits
+            confusions.append(confusion_of(shown, self.labels))
+            if embeddings is None:
+                embeddings = evidence.model.embeddings
+            self.seconds += time.perf_counter() - begun
+            whole += self._cost_since(whole + folds)
+        inverse = np.argsort(self.order)
+        means = {name: np.mean(values, axis=0)[inverse] for name, values in columns.items()}
+        keys = {"example_id": train.example_ids, "content_hash": train.content_hashes, "label": train.labels}
+        assert embeddings is not None
+        with np.errstate(over="ignore"):  # what half precision cannot hold is infinite, and refused where it is needed
+            halves = embeddings[inverse].astype(np.float16)
+        scores = ExampleScores(
+            pd.DataFrame({**keys, **means}),
+            embeddings=halves,
+            confusion=np.mean(confusions, axis=0),
+            cost=(whole, folds),
         )
-    return trained, history
+        agreement = {name: rank_agreement(columns[name]) for name in scores.names} if spec.repeats > 1 else {}
+        return Scoring(scores, spec.early, tuple(self.results), self.seconds, agreement)
+
+    def _look_while_training(self, seed: int) -> tuple[Evidence, dict[int, Look]]:
+        """Trains on everything; gives what was seen on the way and at the end, and the looks at early models."""
+        epochs, early = self.spec.training.settings.epochs, self.spec.early
+        # Kept on the device: asking it at each step would make the training wait.
+        right = torch.full((epochs, len(self.labels)), -1, dtype=torch.int8, device=self.device)
+        looks: dict[int, Look] = {}
+
+        def watch(index: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, epoch: int) -> None:
+            right[epoch, index] = (logits.argmax(1) == labels).to(torch.int8)
+
+        def look(model: torch.nn.Module, epoch: int) -> None:
+            if epoch in early or epoch == epochs:
+                begun = time.perf_counter()
+                looks[epoch] = look_at(model, self.images, keep_embeddings=epoch == epochs)
+                self.seconds += time.perf_counter() - begun
+
+        self._train(self.full, seed, watch, look)
+        begun = time.perf_counter()
+        history = right.cpu().numpy()[:, self.order].astype(np.float64)
+        history[history < 0] = np.nan
+        self.seconds += time.perf_counter() - begun
+        evidence = Evidence(self.labels, seed, model=looks[epochs], early=looks[early[0]], history=history)
+        return evidence, {epoch: looks[epoch] for epoch in early}
+
+    def _held_out(self, seed: int) -> Floats:
+        """Logits of every example under the model of the other folds."""
+        train, count = self.dataset.train, self.spec.holdout_folds
+        folds = assign_folds(train, count, seed)
+        logits = np.empty((len(train), len(self.full.classes)))
+        for fold in range(count):
+            others = dataclasses.replace(self.full, train=train.take(folds != fold))
+            trained = self._train(others, stream_seed(seed, "scoring", "fold", fold))
+            begun = time.perf_counter()
+            members = np.flatnonzero(folds[self.order] == fold)
+            logits[members] = look_at(trained.model, self.images, members).logits
+            self.seconds += time.perf_counter() - begun
+        return logits
+
+    def _train(
+        self, subset: Subset, seed: int, on_batch: OnBatch | None = None, on_model: OnModel | None = None
+    ) -> Trained:
+        spec, number, on_epoch = self.spec.training, len(self.results), self.on_epoch
+        trained = get_engine(spec.engine).train(
+            subset,
+            dataclasses.replace(spec, seed=seed),
+            self.device,
+            on_epoch=(lambda record: on_epoch(number, record)) if on_epoch else None,
+            on_batch=on_batch,
+            on_model=on_model,
+        )
+        if trained.result.diverged:
+            raise TrainingFailed(
+                f"the scoring model diverged in epoch {len(trained.result.records) + 1} with "
+                f"{spec.hyperparameters.name}, seed {seed}: its scores would rank nothing; try another seed"
+            )
+        self.results.append(trained.result)
+        return trained
+
+    def _cost_since(self, before: SelectionCost) -> SelectionCost:
+        """What was spent since `before` was all."""
+        spent = (
+            self.seconds + sum(result.train_seconds for result in self.results),
+            float(sum(result.examples_seen for result in self.results)),
+            sum(result.train_flops for result in self.results),
+        )
+        return SelectionCost(*(now - then for now, then in zip(spent, dataclasses.astuple(before), strict=True)))
 
 
-def predict(
-    model: torch.nn.Module, images: DeviceImages, positions: Sequence[int] | NDArray[np.int64] | None = None
-) -> Floats:
-    """Logits of a model in eval mode without augmentation, `(n, classes) float64`."""
-    device = images.device
-    index = torch.arange(len(images)) if positions is None else torch.as_tensor(np.asarray(positions))
+def look_at(
+    model: torch.nn.Module,
+    images: DeviceImages,
+    positions: NDArray[np.int64] | None = None,
+    keep_embeddings: bool = False,
+) -> Look:
+    """What a model says of images in eval mode, without augmentation.
+
+    Every batch has the same size, the last one filled up with examples that are then left out, because kernels may
+    round differently for another size.
+    """
+    index = torch.arange(len(images)) if positions is None else torch.from_numpy(positions)
+    logits, lengths, embeddings = [], [], []
     model.eval()
-    with torch.no_grad():
-        parts = [model(images.batch(part.to(device))).double().cpu() for part in torch.split(index, VALID_BATCH)]
-    return torch.cat(parts).numpy()
+    with torch.inference_mode():
+        for part in torch.split(index, VALID_BATCH):
+            filled = torch.cat((part, part[:1].expand(VALID_BATCH - len(part))))
+            embedded, predicted = (output[: len(part)] for output in embed(model, images.batch(filled)))
+            logits.append(predicted.double())
+            lengths.append(embedded.double().norm(dim=1))
+            if keep_embeddings:
+                embeddings.append(embedded.float())
+        if not logits:
+            raise ValueError("there are no images to look at")
+        kept = torch.cat(embeddings).cpu().numpy() if keep_embeddings else None
+        return Look(torch.cat(logits).cpu().numpy(), torch.cat(lengths).cpu().numpy(), kept)
 
 
-def _measure(logits: Floats, labels: NDArray[np.int64], history: NDArray[np.float64]) -> dict[str, Floats]:
-    inputs = {"model": logits, "history": history}
-    table = {
-        name: measure.from_logits(inputs[measure.needs], labels)
-        for name, measure in measures.items()
-        if measure.needs in inputs
-    }
-    table["correct"] = (logits.argmax(axis=1) == labels).astype(np.float64)
+def measure(evidence: Evidence, early: dict[int, Look]) -> dict[str, Floats]:
+    """Every measure that the evidence allows, early ones also at each of their epochs, and `correct`."""
+    table: dict[str, Floats] = {}
+    for name, each in measures.items():
+        if not evidence.has(each.needs):
+            continue
+        table[name] = each.compute(evidence)
+        if each.needs == "early":
+            for epoch, look in early.items():
+                table[at_epoch(name, epoch)] = each.compute(dataclasses.replace(evidence, early=look))
+    assert evidence.model is not None
+    table["correct"] = (evidence.model.logits.argmax(axis=1) == evidence.labels).astype(np.float64)
     return table
+
+
+def confusion_of(logits: Floats, labels: NDArray[np.int64]) -> Floats:
+    """`(classes, classes)`, row c the mean probabilities that examples of class c are given.
+
+    Probabilities rather than first choices: a class that is rarely mistaken still says by which it nearly is.
+    """
+    given = probabilities(logits)
+    table = np.zeros((given.shape[1], given.shape[1]))
+    np.add.at(table, labels, given)
+    counts = np.bincount(labels, minlength=len(table))
+    return table / np.maximum(counts, 1)[:, None]
 
 
 def assign_folds(images: ImageSet, folds: int, seed: int) -> NDArray[np.int64]:
@@ -201,7 +332,7 @@ def assign_folds(images: ImageSet, folds: int, seed: int) -> NDArray[np.int64]:
     return result
 
 
-def _agreement(columns: list[Floats]) -> float | None:
+def rank_agreement(columns: list[Floats]) -> float | None:
     """Mean Spearman correlation over pairs of repeats, None where it is undefined."""
     from scipy.stats import spearmanr  # a second of import, for repeats alone
 

@@ -6,18 +6,35 @@ from proxyflow.strategies.base import Pool, Strategy, parse_strategies, parse_st
 from proxyflow.strategies.full import Full
 from proxyflow.strategies.random import Random
 from proxyflow.strategies.half_classes import HalfClasses, OtherHalfClasses
-from proxyflow.strategies.ranked import Easiest, Hardest
+from proxyflow.strategies.easiest import Easiest
+from proxyflow.strategies.hardest import Hardest
 from proxyflow.strategies.epochs import Epochs
+from proxyflow.strategies.slices import Slice
+from proxyflow.strategies.mix import Mix
+from proxyflow.strategies.classes import Classes
+from proxyflow.strategies.easiest_classes import EasiestClasses
+from proxyflow.strategies.confusable_classes import ConfusableClasses
+from proxyflow.strategies.k_center import KCenter
+from proxyflow.strategies.herding import Herding
+from proxyflow.strategies.kmeans_coreset import KMeansCoreset
 
 __all__ = [
+    "Classes",
+    "ConfusableClasses",
     "Easiest",
+    "EasiestClasses",
     "Epochs",
     "Full",
     "HalfClasses",
     "Hardest",
+    "Herding",
+    "KCenter",
+    "KMeansCoreset",
+    "Mix",
     "OtherHalfClasses",
     "Pool",
     "Random",
+    "Slice",
     "Strategy",
     "parse_strategies",
     "parse_strategy",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from proxyflow.errors import InvalidValue, UserError
 from proxyflow.registry import Registry
 from proxyflow.seeds import generator
-from proxyflow.settings import Number, normalise, settings_of
+from proxyflow.settings import Choice, Number, normalise, settings_of
 
 Positions = NDArray[np.int64]
 
@@ -27,6 +27,8 @@ class Pool:
         labels: `(n,) int64`.
         content_hashes: `(n,)` strings that identify the images.
         scores: measure name to `(n,) float64`; empty where no scores were taken.
+        embeddings: `(n, d) float32`, or None where none were taken.
+        confusion: `(classes, classes)`, row c the mean probabilities that examples of class c are given, or None.
         classes: every label of the data set, sorted, those without an example included; None is those that occur.
     """
 
@@ -35,6 +37,8 @@ class Pool:
     content_hashes: NDArray[np.str_]
     scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     classes: NDArray[np.int64] | None = None
+    embeddings: NDArray[np.float32] | None = None
+    confusion: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.example_ids)
@@ -47,8 +51,19 @@ class Pool:
     def sorted_by_content(self) -> Pool:
         """The same examples in an order that depends on their content alone."""
         order = np.lexsort((self.example_ids, self.labels, self.content_hashes))
-        scores = {name: values[order] for name, values in self.scores.items()}
-        return Pool(self.example_ids[order], self.labels[order], self.content_hashes[order], scores, self.classes)
+        return self.take(order)
+
+    def take(self, positions: Positions) -> Pool:
+        """Some of the examples, in the given order."""
+        return Pool(
+            self.example_ids[positions],
+            self.labels[positions],
+            self.content_hashes[positions],
+            {name: values[positions] for name, values in self.scores.items()},
+            self.classes,
+            None if self.embeddings is None else self.embeddings[positions],
+            self.confusion,
+        )
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,6 @@ class Strategy(ABC):
     summary: ClassVar[str]
     family: ClassVar[str]
     source: ClassVar[str]
-    needs_scores: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         try:
@@ -80,6 +94,21 @@ class Strategy(ABC):
         given = [field for field in fields[1:] if getattr(self, field.name) != field.default]
         argument = "".join(f":{getattr(self, field.name)}" for field in fields[:1])
         return self.name + argument + "".join(f",{field.name}={getattr(self, field.name)}" for field in given)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What of a score run it chooses by: columns of its table, `embeddings`, `confusion`."""
+        return frozenset()
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether a model has to be trained on all examples before it can choose."""
+        return bool(self.needs)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether it promises every class in proportion."""
+        return False
 
     @property
     def depends_on_seed(self) -> bool:
@@ -99,9 +128,13 @@ class Strategy(ABC):
         """How many epochs to train for where the target trains `full_epochs`."""
         return full_epochs
 
-    def classes(self, all_classes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The classes that are trained on and validated on, out of the sorted `all_classes`."""
-        return all_classes
+    def classes(self, pool: Pool) -> NDArray[np.int64]:
+        """The classes that are trained on and validated on, sorted, out of the pool's.
+
+        Raises:
+            UserError: there are not so many.
+        """
+        return pool.all_classes
 
     def select(self, pool: Pool, seed: int) -> NDArray[np.int64]:
         """Chooses examples.
@@ -118,9 +151,29 @@ class Strategy(ABC):
         """
         if not len(pool):
             raise UserError(f"strategy {self.canonical}: the training set is empty")
+        self._check(pool)
         ordered = pool.sorted_by_content()
         chosen = self._choose(ordered, generator(seed, "select"))
         return np.sort(ordered.example_ids[chosen])
+
+    def size(self, pool: Pool) -> int:
+        """How many examples `select` gives."""
+        return len(self.select(pool, 0))
+
+    def _check(self, pool: Pool) -> None:
+        held = {*pool.scores, *(name for name in ("embeddings", "confusion") if getattr(pool, name) is not None)}
+        missing = sorted(self.needs - held)
+        if missing:
+            raise UserError(
+                f"strategy {self.canonical} needs scores ({', '.join(missing)}): run the entry point score first"
+            )
+        if self.balanced:
+            empty = np.setdiff1d(self.classes(pool), pool.labels)
+            if len(empty):
+                raise UserError(
+                    f"strategy {self.canonical} takes examples of every class, and class "
+                    f"{', '.join(map(str, empty[:5]))} has none; use a strategy with balance=none, or other classes"
+                )
 
     @abstractmethod
     def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
@@ -136,6 +189,7 @@ def register(cls: type[Strategy]) -> type[Strategy]:
 
 
 FRACTION = Number(low=0, high=1, above=True, example="0.1")
+BALANCE = Choice(("none", "class"))
 
 
 def spelling(cls: type[Strategy]) -> str:
@@ -158,6 +212,8 @@ def parse_strategy(text: str) -> Strategy:
         'full'
     """
     head, *parts = [part.strip() for part in text.strip().split(",")]
+    if ":" not in head:
+        head = head.replace("=", ":", 1)  # classes=0+3 is what people write for classes:0+3
     name, colon, argument_text = head.partition(":")
     cls = strategies[name.strip()]
     usage = f"write {spelling(cls)}"

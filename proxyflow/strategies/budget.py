@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 
+def exact(number: float) -> Fraction:
+    """The number as it is written: 0.1 is a tenth, which the float is not."""
+    return Fraction(repr(number))
+
+
 def count(fraction: float, n: int) -> int:
     """`fraction` of `n` rounded half up, in exact arithmetic on the number as it is written."""
-    return int(Fraction(repr(fraction)) * n + Fraction(1, 2))
+    return int(exact(fraction) * n + Fraction(1, 2))
 
 
 def apportion(total: int, sizes: Sequence[int], at_least_one: bool = True) -> list[int]:

@@ -12,13 +12,14 @@ import numpy as np
 from proxyflow.data.catalog import Dataset
 from proxyflow.errors import InvalidValue
 from proxyflow.files import digest
-from proxyflow.scoring.measures import measures
+from proxyflow.scoring.measures import AT_EPOCH
+from proxyflow.scoring.table import CONFUSION, EMBEDDINGS, need_folds
 from proxyflow.strategies import Epochs, Full, Pool, Strategy
 from proxyflow.training.grids import Grid
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
 # Part of every key: raised where a change of code changes what equal settings give.
-KEY_VERSION = 3
+KEY_VERSION = 4
 
 # Folds that a study scores with where a strategy needs a held-out score.
 HOLDOUT_FOLDS = 5
@@ -27,9 +28,15 @@ HOLDOUT_FOLDS = 5
 VALIDATION_WORK = 1 / 3
 
 
-def needs_folds(strategy: Strategy) -> bool:
-    """Whether a strategy ranks by a score that only held-out folds give."""
-    return strategy.needs_scores and measures[getattr(strategy, "by", "loss")].needs == "folds"
+def folds_for(*strategies: Strategy) -> int:
+    """Folds of the scoring that strategies need, 0 where none ranks by a score that they give."""
+    return HOLDOUT_FOLDS if any(need_folds(strategy.needs) for strategy in strategies) else 0
+
+
+def epochs_for(*strategies: Strategy) -> frozenset[int]:
+    """Epochs at which the scoring model must be looked at for strategies that name them (`by=el2n_epoch_5`)."""
+    matches = (AT_EPOCH.fullmatch(need) for strategy in strategies for need in strategy.needs)
+    return frozenset(int(match["epoch"]) for match in matches if match)
 
 
 @dataclass(frozen=True)
@@ -49,11 +56,6 @@ class StudySpec:
     engine: str
     scoring_configuration: Hyperparameters
     scoring: TrainingSettings
-
-    @property
-    def holdout_folds(self) -> int:
-        """Folds of the scoring, where a strategy ranks by a score that needs them."""
-        return HOLDOUT_FOLDS if any(map(needs_folds, self.strategies)) else 0
 
     def __post_init__(self) -> None:
         for strategy in self.strategies:
@@ -161,14 +163,16 @@ def score_key(dataset_fingerprint: str, scoring: Any, image_size: int, crop: str
 def example_counts(dataset: Dataset, strategy: Strategy) -> tuple[int, int, int]:
     """Training examples, validation examples and classes of a subset, without needing its scores."""
     train = dataset.train
-    # How many are chosen does not depend on what the scores are.
-    by = {getattr(strategy, "by", "loss"), "margin"} if strategy.needs_scores else set()
-    scores = {name: np.zeros(len(train)) for name in by}
+    # How many are chosen does not depend on what the scores are, but for classes of different sizes.
+    needs = strategy.needs
+    scores = {name: np.zeros(len(train)) for name in needs - {EMBEDDINGS, CONFUSION}}
     all_classes = np.arange(len(dataset.class_names))
-    pool = Pool(train.example_ids, train.labels, train.content_hashes, scores, all_classes)
-    classes = strategy.classes(all_classes)
+    embeddings = np.zeros((len(train), 1), dtype=np.float32) if EMBEDDINGS in needs else None
+    confusion = np.eye(len(all_classes)) if CONFUSION in needs else None
+    pool = Pool(train.example_ids, train.labels, train.content_hashes, scores, all_classes, embeddings, confusion)
+    classes = strategy.classes(pool)
     n_valid = int(np.isin(dataset.valid.labels, classes).sum())
-    return len(strategy.select(pool, 0)), n_valid, len(classes)
+    return strategy.size(pool), n_valid, len(classes)
 
 
 def training_work(flops_per_example: float, n_train: int, n_valid: int, settings: TrainingSettings) -> float:

@@ -1,19 +1,28 @@
-"""Score runs: found on the tracking server by key or as the latest, or made."""
+"""Score runs: found on the tracking server by key or as the latest that fits, or made."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Set
+from pathlib import Path
 
 from proxyflow.data.catalog import Dataset
 from proxyflow.errors import UserError
-from proxyflow.files import write_json
 from proxyflow.progress import Progress
-from proxyflow.scoring.scorer import Scoring, ScoringSpec, score_examples
-from proxyflow.scoring.table import ExampleScores
+from proxyflow.scoring.pictures import draw_scores
+from proxyflow.scoring.scorer import Scoring, ScoringSpec, early_epochs, score_examples
+from proxyflow.scoring.table import (
+    CONFUSION_FILE,
+    EMBEDDINGS,
+    EMBEDDINGS_FILE,
+    SUMMARY_FILE,
+    TABLE_FILE,
+    ExampleScores,
+)
 from proxyflow.strategies import Strategy
 from proxyflow.studies.lab import Lab, dataset_params, scratch
-from proxyflow.studies.plan import HOLDOUT_FOLDS, needs_folds, score_key
+from proxyflow.studies.plan import epochs_for, folds_for, score_key
 from proxyflow.tracking import names
 from proxyflow.tracking.reader import FoundRun, download, get_run, search
 from proxyflow.tracking.runs import Run
@@ -24,10 +33,15 @@ from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 LATEST = "latest"
 
 
+def spec_for(training: TrainingSpec, *strategies: Strategy) -> ScoringSpec:
+    """A scoring by one model that gives all that these strategies need, with folds where they need those."""
+    early = early_epochs(training.settings.epochs, epochs_for(*strategies))
+    return ScoringSpec(training, holdout_folds=folds_for(*strategies), early=early)
+
+
 def default_scoring(strategy: Strategy) -> ScoringSpec:
-    """The published way: a model with the default hyperparameters, trained on everything; folds where needed."""
-    folds = HOLDOUT_FOLDS if needs_folds(strategy) else 0
-    return ScoringSpec(TrainingSpec(Hyperparameters(), TrainingSettings(), seed=0), holdout_folds=folds)
+    """The published way: a model with the default hyperparameters, trained on everything."""
+    return spec_for(TrainingSpec(Hyperparameters(), TrainingSettings(), seed=0), strategy)
 
 
 def key_of(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> str:
@@ -38,13 +52,19 @@ def key_of(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> str:
     return score_key(dataset.fingerprint, spec, image_size, dataset.crop, precision)
 
 
-def ensure_scores(lab: Lab, dataset: Dataset, spec: ScoringSpec, parent: Run | None = None) -> ExampleScores:
-    """The scores that `spec` asks for: from a finished run with the same key, or made now."""
+def ensure_scores(
+    lab: Lab, dataset: Dataset, spec: ScoringSpec, needs: Set[str] = frozenset(), parent: Run | None = None
+) -> ExampleScores:
+    """The scores that `spec` asks for: from a finished run with the same key, or made now.
+
+    Args:
+        needs: what strategies will choose by, see `Strategy.needs`.
+    """
     key = key_of(lab, dataset, spec)
     found = next((run for run in search(lab.client, KIND="score", RUN_KEY=key) if run.finished), None)
     if found is not None:
         lab.say(f"scores of {dataset.name}: found in run {found.id}")
-        return load_scores(lab, found)
+        return load_scores(lab, found, needs)
     lab.say(
         f"scores of {dataset.name}: none on the server, so training {spec.trainings} scoring model(s) "
         f"({spec.training.hyperparameters.name}, {spec.training.settings.epochs} epochs) on the full training set"
@@ -67,15 +87,19 @@ def chosen_scores(lab: Lab, dataset: Dataset, scores: str, strategy: Strategy) -
                 f"scores={scores} are of {found.tags.get(names.DATASET)} with another content than {dataset.name} "
                 "here: name a score run of this data set, or latest"
             )
-        return load_scores(lab, found)
+        return load_scores(lab, found, strategy.needs)
     candidates = search(lab.client, KIND="score", DATASET_FINGERPRINT=dataset.fingerprint)
-    held_out = needs_folds(strategy)
-    usable = (run for run in candidates if run.finished and (run.tags.get(names.HELD_OUT) == "true" or not held_out))
-    newest = next(usable, None)
+    newest = next((run for run in candidates if run.finished and strategy.needs <= held_by(run)), None)
     if newest is None:
-        return ensure_scores(lab, dataset, default_scoring(strategy))
-    lab.say(f"scores of {dataset.name}: latest are of run {newest.id} ({newest.name})")
-    return load_scores(lab, newest)
+        return ensure_scores(lab, dataset, default_scoring(strategy), strategy.needs)
+    epochs = newest.tags.get(names.EPOCHS)
+    lab.say(f"scores of {dataset.name}: latest are of run {newest.id} ({newest.name}, {epochs} epochs)")
+    return load_scores(lab, newest, strategy.needs)
+
+
+def held_by(run: FoundRun) -> set[str]:
+    """What strategies can find in a score run."""
+    return set(run.tags.get(names.SCORES_HELD, "").split(","))
 
 
 def check_scores(lab: Lab, scores: str, strategy: Strategy) -> None:
@@ -84,12 +108,20 @@ def check_scores(lab: Lab, scores: str, strategy: Strategy) -> None:
         get_run(lab.client, scores, "score", "scores")
 
 
-def load_scores(lab: Lab, run: FoundRun) -> ExampleScores:
-    """Downloads a score run's table, once per process."""
-    if run.id not in lab.scores:
+def load_scores(lab: Lab, run: FoundRun, needs: Set[str]) -> ExampleScores:
+    """Downloads a score run's table, and its embeddings where they are needed, once per process."""
+    kept = lab.scores.get(run.id)
+    wants_embeddings = EMBEDDINGS in needs and EMBEDDINGS in held_by(run)
+    if kept is None or (wants_embeddings and kept.embeddings is None):
         with scratch() as folder:
-            path = download(lab.client, run.id, f"{names.SCORES}/{names.SCORES_TABLE}", folder)
-            lab.scores[run.id] = ExampleScores.load(path, run.id)
+            files = [TABLE_FILE, SUMMARY_FILE, CONFUSION_FILE]
+            # Embeddings may be hundreds of megabytes, and most strategies do without.
+            files += [EMBEDDINGS_FILE] if wants_embeddings else []
+            kept_there = {Path(each.path).name for each in lab.client.list_artifacts(run.id, names.SCORES)}
+            for name in files:
+                if name in kept_there or name == TABLE_FILE:
+                    download(lab.client, run.id, f"{names.SCORES}/{name}", folder).replace(folder / name)
+            lab.scores[run.id] = ExampleScores.load(folder, run.id)
     return lab.scores[run.id]
 
 
@@ -104,7 +136,6 @@ def make_scores(
         names.CONFIG: training.hyperparameters.name,
         names.SEED: training.seed,
         names.EPOCHS: training.settings.epochs,
-        names.HELD_OUT: str(spec.holdout_folds > 0).lower(),
         names.RUN_KEY: key_of(lab, dataset, spec),
     }
     note = (
@@ -123,6 +154,7 @@ def make_scores(
                 "engine": training.engine,
                 "repeats": spec.repeats,
                 "holdout_folds": spec.holdout_folds,
+                "early_epochs": ",".join(map(str, spec.early)),
             }
         )
         run.log_data(dataset.name, dataset.fingerprint, "training", dataset.name, len(dataset.train))
@@ -132,22 +164,31 @@ def make_scores(
             def on_epoch(model: int, record: EpochRecord) -> None:
                 progress.advance(note=f"model {model + 1}, accuracy {record.valid_accuracy:.3f}")
                 if model == 0:
-                    run.log_metrics({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
+                    run.log_later({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
 
             scoring = score_examples(dataset, spec, lab.device, on_epoch)
-        _log_table(run, dataset, spec, scoring)
+        with scratch() as folder:
+            scoring.scores.save(folder, scoring.summary() | _about(dataset, spec, scoring))
+            draw_scores(dataset, scoring.scores, folder)
+            run.log_folder(folder, names.SCORES)
         model = scoring.results[0]
         run.log_params({"precision_used": model.precision, "device": model.device})
-        run.log_metrics(_metrics(lab, scoring, wall_seconds=time.perf_counter() - begun))
-        scores = ExampleScores(scoring.scores.frame, run.id)
+        run.flush()
+        metrics = _metrics(lab, scoring, wall_seconds=time.perf_counter() - begun)
+        # With these the run can be found for what it holds; only now is that there.
+        run.log_metrics(metrics, tags={names.SCORES_HELD: ",".join(scoring.scores.holds)})
+        scores = dataclasses.replace(scoring.scores, run_id=run.id)
     lab.scores[run.id] = scores
     lab.say(f"scores of {dataset.name}: made in run {run.id}, {scoring.train_seconds:.1f} s of training")
+    for name, value in scoring.agreement.items():
+        told = "undefined, as a repeat has all scores equal" if value is None else f"{value:.3f}"
+        lab.say(f"  rank agreement of {name} between {spec.repeats} repeats: {told}")
     return scores
 
 
-def _log_table(run: Run, dataset: Dataset, spec: ScoringSpec, scoring: Scoring) -> None:
-    """Logs the score table and a summary of it."""
-    summary = scoring.summary() | {
+def _about(dataset: Dataset, spec: ScoringSpec, scoring: Scoring) -> dict[str, object]:
+    """How the scores were made, for their summary."""
+    return {
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint,
         "training": dataclasses.asdict(spec.training),
@@ -158,14 +199,10 @@ def _log_table(run: Run, dataset: Dataset, spec: ScoringSpec, scoring: Scoring) 
         "precision": scoring.results[0].precision,
         "device": scoring.results[0].device,
     }
-    with scratch() as folder:
-        scoring.scores.save(folder / names.SCORES_TABLE)
-        write_json(folder / names.SCORES_SUMMARY, summary)
-        run.log_folder(folder, names.SCORES)
 
 
 def _metrics(lab: Lab, scoring: Scoring, wall_seconds: float) -> dict[str, float | None]:
-    """What all scoring models cost together; accuracies are the first model's, as its epochs are."""
+    """What all scoring models cost together, and how well repeats agree; accuracies are the first model's."""
     return {
         "best_valid_accuracy": scoring.results[0].best_valid_accuracy,
         "final_valid_accuracy": scoring.results[0].final_valid_accuracy,
@@ -175,4 +212,5 @@ def _metrics(lab: Lab, scoring: Scoring, wall_seconds: float) -> dict[str, float
         "examples_seen": float(sum(result.examples_seen for result in scoring.results)),
         "train_flops": sum(result.train_flops for result in scoring.results),
         "cost_usd": lab.cost_usd(wall_seconds),
+        **{f"agreement_{name}": value for name, value in scoring.agreement.items()},
     }

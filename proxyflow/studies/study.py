@@ -87,7 +87,7 @@ class Forecast:
 def scoring_spec(spec: StudySpec) -> ScoringSpec:
     """How a study scores its examples: once, with the seed 0, whatever the seeds of its trainings."""
     training = TrainingSpec(spec.scoring_configuration, spec.scoring, 0, spec.engine)
-    return ScoringSpec(training, holdout_folds=spec.holdout_folds)
+    return score_runs.spec_for(training, *spec.strategies)
 
 
 def finished_keys(lab: Lab) -> set[str]:
@@ -217,6 +217,7 @@ def _prepare(lab: Lab, spec: StudySpec, parent: Run) -> Iterator[tuple[tuple[str
     """Finds or makes every subset that the study needs, and the scores that those need."""
     scores: dict[str, ExampleScores] = {}
     seen: set[tuple[str, str, int]] = set()
+    needs = frozenset().union(*(strategy.needs for strategy in spec.strategies))
     for training in plan_trainings(spec):
         key = _subset_of(training)
         if key in seen:
@@ -224,7 +225,7 @@ def _prepare(lab: Lab, spec: StudySpec, parent: Run) -> Iterator[tuple[tuple[str
         seen.add(key)
         dataset, strategy = lab.dataset(training.dataset), training.strategy.data_strategy
         if strategy.needs_scores and dataset.name not in scores:
-            scores[dataset.name] = score_runs.ensure_scores(lab, dataset, scoring_spec(spec), parent)
+            scores[dataset.name] = score_runs.ensure_scores(lab, dataset, scoring_spec(spec), needs, parent)
         yield (
             key,
             subset_runs.ensure_subset(lab, dataset, strategy, training.seed, scores.get(dataset.name), parent),

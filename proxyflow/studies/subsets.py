@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from proxyflow.data.catalog import Dataset
 from proxyflow.errors import UserError
-from proxyflow.scoring.table import ExampleScores
+from proxyflow.scoring.table import ExampleScores, SelectionCost
 from proxyflow.strategies import Strategy
 from proxyflow.studies.lab import Lab, dataset_params, scratch
 from proxyflow.studies.plan import subset_key
@@ -110,10 +112,17 @@ def make_subset(
                 "smallest_class": float(min(subset.class_counts.values())),
                 "largest_class": float(max(subset.class_counts.values())),
             }
+            | selection_metrics(subset.selection)
         )
     lab.subsets[run.id] = subset
     lab.say(f"subset {strategy.canonical} of {dataset.name}: {len(subset.train):,} examples, made in run {run.id}")
     return subset, run.id
+
+
+def selection_metrics(cost: SelectionCost | None) -> dict[str, float | None]:
+    """What a choice cost, as metrics of the subset and of every training on it; nothing where it is not known."""
+    values = (None,) * len(names.SELECTION_METRICS) if cost is None else dataclasses.astuple(cost)
+    return dict(zip(names.SELECTION_METRICS, values, strict=True))
 
 
 def _score_run(strategy: Strategy, scores: ExampleScores | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from proxyflow.files import write_json
 from proxyflow.studies.lab import Lab, scratch
 from proxyflow.studies.plan import PlannedTraining, training_key
+from proxyflow.studies.subsets import selection_metrics
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
 from proxyflow.tracking.models import log_model
@@ -124,7 +125,7 @@ def train(
             _log_weights(run, trained, planned, subset, keep)
         run.flush()
         run.log_metrics(
-            _metrics(lab, result, wall_seconds=time.perf_counter() - begun),
+            _metrics(lab, result, wall_seconds=time.perf_counter() - begun) | selection_metrics(subset.selection),
             tags={names.DIVERGED: str(result.diverged).lower()},
         )
     # Only now that nothing can be lost any more.

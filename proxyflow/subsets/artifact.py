@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -19,6 +21,7 @@ from proxyflow.data.decode import BadImage, decode_image
 from proxyflow.data.images import ImageSet
 from proxyflow.errors import UserError
 from proxyflow.files import replacing, sha256_of, write_json
+from proxyflow.scoring.table import SelectionCost
 from proxyflow.subsets.subset import Subset
 
 SCHEMA_VERSION = 1
@@ -59,6 +62,7 @@ def write_subset(subset: Subset, folder: Path) -> Path:
         "mean": list(subset.mean),
         "std": list(subset.std),
         "pillow": PIL.__version__,
+        "selection_cost": None if subset.selection is None else asdict(subset.selection),
         "sha256": {path.name: sha256_of(path) for path in files},
     }
     path = folder / "manifest.json"
@@ -140,6 +144,7 @@ def read_subset(folder: Path) -> Subset:
             crop=_known_crop(manifest["crop"]),
             mean=tuple(float(value) for value in manifest["mean"]),
             std=tuple(float(value) for value in manifest["std"]),
+            selection=_cost_of(manifest.get("selection_cost")),
         )
         stated = manifest["subset_fingerprint"]
     except BadImage as error:
@@ -155,6 +160,10 @@ def read_subset(folder: Path) -> Subset:
             f"with the Pillow that it was made with ({manifest.get('pillow', 'unknown')}; here it is {PIL.__version__})"
         )
     return subset
+
+
+def _cost_of(kept: Any) -> SelectionCost | None:
+    return None if kept is None else SelectionCost(**{name: float(value) for name, value in kept.items()})
 
 
 def _known_crop(name: object) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import time
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from proxyflow.data.catalog import Dataset
 from proxyflow.data.images import ImageSet
 from proxyflow.errors import UserError
-from proxyflow.scoring.table import ExampleScores
+from proxyflow.scoring.table import CONFUSION, EMBEDDINGS, ExampleScores, SelectionCost
 from proxyflow.strategies import Pool, Strategy
 
 
@@ -32,6 +34,7 @@ class Subset:
         image_size: side in pixels at which it is trained on by default.
         crop: how training images are cropped, one of `data.augment.CROPS`.
         mean, std: per-channel statistics of the full training set in 0..1.
+        selection: what choosing it cost, the scores that it needs included; None where it is not known.
     """
 
     dataset: str
@@ -48,6 +51,7 @@ class Subset:
     crop: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    selection: SelectionCost | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -67,7 +71,7 @@ def align_scores(scores: ExampleScores, train: ImageSet) -> ExampleScores:
     Raises:
         UserError: the table is of other examples.
     """
-    table = scores.frame.sort_values(["content_hash", "label", "example_id"], kind="stable")
+    table = scores.frame.reset_index(drop=True).sort_values(["content_hash", "label", "example_id"], kind="stable")
     order = np.lexsort((train.example_ids, train.labels, train.content_hashes))
     same = (
         len(table) == len(train)
@@ -81,7 +85,10 @@ def align_scores(scores: ExampleScores, train: ImageSet) -> ExampleScores:
         )
     inverse = np.empty(len(order), dtype=np.int64)
     inverse[order] = np.arange(len(order))
-    return ExampleScores(table.iloc[inverse].reset_index(drop=True), scores.run_id)
+    rows = table.iloc[inverse]
+    # The frame's index says where its rows were, which is where their embeddings are.
+    embeddings = None if scores.embeddings is None else scores.embeddings[rows.index.to_numpy()]
+    return dataclasses.replace(scores, frame=rows.reset_index(drop=True), embeddings=embeddings)
 
 
 def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: ExampleScores | None = None) -> Subset:
@@ -93,20 +100,14 @@ def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: Examp
     Raises:
         UserError: scores are missing, of other examples or not finite, or the request is impossible.
     """
-    by = getattr(strategy, "by", "loss")
-    columns: dict[str, NDArray[np.float64]] = {}
-    if strategy.needs_scores:
-        if scores is None:
-            raise UserError(f"strategy {strategy.canonical} needs scores: run the entry point score first")
-        scores = align_scores(scores, dataset.train)
-        for name in dict.fromkeys((by, "margin")):
-            scores.check_ranks(name)
-            columns[name] = scores.frame[name].to_numpy(dtype=np.float64)
+    begun = time.perf_counter()
+    pool = pool_of(dataset, strategy, scores)
     train = dataset.train
-    all_classes = np.arange(len(dataset.class_names))
-    pool = Pool(train.example_ids, train.labels, train.content_hashes, columns, all_classes)
     chosen = np.flatnonzero(np.isin(train.example_ids, strategy.select(pool, seed)))
-    classes = strategy.classes(all_classes)
+    classes = strategy.classes(pool)
+    scored = scores if strategy.needs_scores else None
+    cost = scored.cost_of(strategy.needs) if scored else SelectionCost()
+    by = getattr(strategy, "by", None)
     return Subset(
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint,
@@ -116,10 +117,36 @@ def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: Examp
         classes=tuple(int(c) for c in classes),
         train=train.take(chosen),
         valid=dataset.valid.take(np.isin(dataset.valid.labels, classes)),
-        scores=columns[by][chosen] if columns else None,
-        score_run=scores.run_id if scores is not None and strategy.needs_scores else "",
+        scores=pool.scores[by][chosen] if by else None,
+        score_run=scored.run_id if scored else "",
         image_size=dataset.image_size,
         crop=dataset.crop,
         mean=dataset.mean,
         std=dataset.std,
+        selection=None if cost is None else cost + SelectionCost(time.perf_counter() - begun),
     )
+
+
+def pool_of(dataset: Dataset, strategy: Strategy, scores: ExampleScores | None) -> Pool:
+    """What a strategy may look at: the training set with the scores that it asks for.
+
+    Raises:
+        UserError: scores are missing, of other examples or not finite.
+    """
+    columns: dict[str, NDArray[np.float64]] = {}
+    embeddings = confusion = None
+    if strategy.needs_scores:
+        if scores is None:
+            raise UserError(f"strategy {strategy.canonical} needs scores: run the entry point score first")
+        scores = align_scores(scores, dataset.train)
+        for need in sorted(strategy.needs):
+            scores.check(need)
+            if need == EMBEDDINGS and scores.embeddings is not None:
+                embeddings = scores.embeddings.astype(np.float32)
+            elif need == CONFUSION:
+                confusion = scores.confusion
+            else:
+                columns[need] = scores.frame[need].to_numpy(dtype=np.float64)
+    train = dataset.train
+    all_classes = np.arange(len(dataset.class_names))
+    return Pool(train.example_ids, train.labels, train.content_hashes, columns, all_classes, embeddings, confusion)

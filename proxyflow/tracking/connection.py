@@ -69,7 +69,7 @@ def hide_password(uri: str) -> str:
 
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
-    """Keeps this host's processes from making the tables of one new database together, which MLflow does not survive."""
+    """Keeps this host's processes from making the tables of one new database together, which MLflow cannot."""
     if not uri.startswith("sqlite:///"):
         yield
         return

@@ -26,7 +26,7 @@ SUBSET_FINGERPRINT = "proxyflow.subset_fingerprint"
 SUBSET_RUN = "proxyflow.subset_run"
 SCORE_RUN = "proxyflow.score_run"
 RUN_KEY = "proxyflow.run_key"
-HELD_OUT = "proxyflow.held_out"
+SCORES_HELD = "proxyflow.scores"
 DIVERGED = "proxyflow.diverged"
 OWNER = "proxyflow.owner"
 LAUNCHED = "proxyflow.launched"
@@ -53,11 +53,11 @@ RUN_METRICS = (
     "skipped_steps",
     "cost_usd",
 )
+# what choosing a training's examples cost, in the units that trainings are compared by
+SELECTION_METRICS = ("selection_train_seconds", "selection_examples_seen", "selection_train_flops")
 
 # artifact folders and files
 SCORES = "scores"
-SCORES_TABLE = "scores.parquet"
-SCORES_SUMMARY = "summary.json"
 SUBSET = "subset"
 REPORT = "report"
 WEIGHTS = "weights"

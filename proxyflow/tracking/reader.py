@@ -17,6 +17,7 @@ from proxyflow.errors import NotFound, UserError, one_line
 from proxyflow.tracking import names
 
 PAGE = 1000
+TRAINING_METRICS = (*names.RUN_METRICS, *names.SELECTION_METRICS)
 
 
 @dataclass(frozen=True)
@@ -177,10 +178,10 @@ def trainings(client: MlflowClient, experiments: Sequence[str]) -> pd.DataFrame:
         row["device"] = run.params.get("device", "")
         row["precision"] = run.params.get("precision_used") or run.params.get("precision", "")
         row |= {"start_time": run.start_time, "end_time": run.end_time}
-        row |= {metric: run.metrics.get(metric, float("nan")) for metric in names.RUN_METRICS}
+        row |= {metric: run.metrics.get(metric, float("nan")) for metric in TRAINING_METRICS}
         rows.append(row)
     columns = ["run_id", "name", "status", *TRAINING_TAGS, "epochs", "diverged", "device", "precision", "n_valid"]
-    frame = pd.DataFrame(rows, columns=[*columns, "start_time", "end_time", *names.RUN_METRICS])
+    frame = pd.DataFrame(rows, columns=[*columns, "start_time", "end_time", *TRAINING_METRICS])
     return frame.astype({"epochs": "Int64", "n_valid": "Int64", "seed": "int64", "diverged": bool, "end_time": "Int64"})
 
 

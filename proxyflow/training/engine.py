@@ -138,6 +138,7 @@ class TrainingState:
 
 OnEpoch = Callable[[EpochRecord], None]
 OnState = Callable[[TrainingState], None]
+OnModel = Callable[["torch.nn.Module", int], None]
 OnBatch = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor", int], None]
 
 
@@ -151,6 +152,7 @@ class Engine(Protocol):
         device: torch.device,
         on_epoch: OnEpoch | None = None,
         on_batch: OnBatch | None = None,
+        on_model: OnModel | None = None,
         keep_best: bool = False,
         start: TrainingState | None = None,
         on_state: OnState | None = None,
@@ -162,6 +164,8 @@ class Engine(Protocol):
             on_batch: called at each training step with the positions in `subset.train`, the logits, the labels
                 as the model counts them, and the epoch from 0; it must not change the tensors, and they are valid
                 until the next step.
+            on_model: called after each finished epoch with the model as it is then and the epoch from 1, outside of the
+                measured time; it may put the model into eval mode, and must not change it otherwise.
             keep_best: keep a copy of the weights of the best epoch.
             start: go on from here; the result is that of an uninterrupted training, bit for bit on a CPU.
             on_state: called after each epoch with all that is needed to go on from there.

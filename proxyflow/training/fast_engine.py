@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from proxyflow.errors import one_line
 from proxyflow.subsets import Subset
 from proxyflow.training.capture import CapturedStep, captured, forget
-from proxyflow.training.engine import OnBatch, OnEpoch, OnState, Trained, TrainingSpec, TrainingState
+from proxyflow.training.engine import OnBatch, OnEpoch, OnModel, OnState, Trained, TrainingSpec, TrainingState
 from proxyflow.training.optimizers import OPTIMIZERS
 from proxyflow.training.schedule import OneCycle
 from proxyflow.training.session import Session
@@ -28,6 +28,7 @@ class FastEngine:
         device: torch.device,
         on_epoch: OnEpoch | None = None,
         on_batch: OnBatch | None = None,
+        on_model: OnModel | None = None,
         keep_best: bool = False,
         start: TrainingState | None = None,
         on_state: OnState | None = None,
@@ -56,6 +57,8 @@ class FastEngine:
             session.end_epoch(step.tally, _validate(session, step))
             if session.diverged:
                 break
+            if on_model is not None:
+                on_model(step.model, epoch + 1)
             if on_state is not None:
                 on_state(session.state(step.state()))
         if step.scale:

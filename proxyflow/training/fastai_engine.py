@@ -16,7 +16,7 @@ from proxyflow.data.batches import TrainBatches, ValidBatches
 from proxyflow.errors import UserError
 from proxyflow.subsets import Subset
 from proxyflow.training.devices import Precision
-from proxyflow.training.engine import OnBatch, OnEpoch, OnState, Trained, TrainingSpec, TrainingState
+from proxyflow.training.engine import OnBatch, OnEpoch, OnModel, OnState, Trained, TrainingSpec, TrainingState
 from proxyflow.training.optimizers import ADAM_EPS, SQUARE_MOMENTUM
 from proxyflow.training.schedule import DIV, DIV_FINAL, MOMENTA, PCT_START
 from proxyflow.training.session import Session
@@ -64,8 +64,8 @@ class Recording(Callback):  # type: ignore[misc]
 
     order = 60  # after the optimizer's step and the scaler
 
-    def __init__(self, session: Session, on_batch: OnBatch | None) -> None:
-        self.session, self.on_batch = session, on_batch
+    def __init__(self, session: Session, on_batch: OnBatch | None, on_model: OnModel | None) -> None:
+        self.session, self.on_batch, self.on_model = session, on_batch, on_model
 
     def before_epoch(self) -> None:
         self.session.start_clock()
@@ -94,6 +94,8 @@ class Recording(Callback):  # type: ignore[misc]
         self.session.end_epoch(self.tallies[True], self.tallies[False])
         if self.session.diverged:
             raise CancelFitException()
+        if self.on_model is not None:
+            self.on_model(self.learn.model, self.epoch + 1)
 
 
 class FastaiEngine:
@@ -106,6 +108,7 @@ class FastaiEngine:
         device: torch.device,
         on_epoch: OnEpoch | None = None,
         on_batch: OnBatch | None = None,
+        on_model: OnModel | None = None,
         keep_best: bool = False,
         start: TrainingState | None = None,
         on_state: OnState | None = None,
@@ -114,7 +117,7 @@ class FastaiEngine:
             raise UserError("engine=fastai keeps no state between epochs; use engine=fast to resume a training")
         session = Session.prepare(subset, spec, device, on_epoch, keep_best)
         settings, hyperparameters = spec.settings, spec.hyperparameters
-        callbacks: list[Any] = [TrainEvalCallback(), Recording(session, on_batch)]
+        callbacks: list[Any] = [TrainEvalCallback(), Recording(session, on_batch, on_model)]
         if session.precision.autocast:
             callbacks.append(DeviceMixedPrecision(device, session.precision))
         learner = Learner(

@@ -37,6 +37,14 @@ def _initial(arch: str, stem: tuple[int, int], n_classes: int, seed: int) -> XRe
     return model
 
 
+def embed(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings `(n, d)`, which the last layer takes in, and logits `(n, classes)` of a batch."""
+    *body, classifier = model.children()
+    for layer in body:
+        x = layer(x)
+    return x, classifier(x)
+
+
 def lay_out(model: nn.Module, layout: torch.memory_format) -> nn.Module:
     """Gives a model's convolutions the memory format of its batches, in place.
 

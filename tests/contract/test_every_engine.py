@@ -97,10 +97,10 @@ def test_best_epoch_and_its_weights(engine_name: str, digits: Subset) -> None:
     assert trained.best_weights is not None
     trained.model.load_state_dict(trained.best_weights)
     from proxyflow.data.batches import DeviceImages, View
-    from proxyflow.scoring.scorer import predict
+    from proxyflow.scoring.scorer import look_at
 
     images = DeviceImages(digits.valid, digits.classes, View(8, digits.crop, digits.mean, digits.std), CPU)
-    hits = predict(trained.model, images).argmax(axis=1) == digits.valid.labels
+    hits = look_at(trained.model, images).logits.argmax(axis=1) == digits.valid.labels
     assert hits.mean() == pytest.approx(max(accuracies))
 
 
@@ -216,6 +216,24 @@ def test_an_engine_that_cannot_resume_says_so(engine_name: str, digits: Subset) 
     else:
         with pytest.raises(UserError, match="engine=fast"):
             get_engine(engine_name).train(digits, spec, CPU, on_state=states.append)
+
+
+def test_whoever_looks_at_the_model_after_an_epoch_changes_nothing(engine_name: str, digits: Subset) -> None:
+    spec = TrainingSpec(X18, SMALL, 0, engine_name)
+    seen: list[tuple[int, float]] = []
+
+    def look(model: torch.nn.Module, epoch: int) -> None:
+        model.eval()
+        with torch.inference_mode():
+            seen.append((epoch, float(next(model.parameters()).detach().double().sum())))
+
+    looked_at = get_engine(engine_name).train(digits, spec, CPU, on_model=look)
+    plain = get_engine(engine_name).train(digits, spec, CPU)
+    assert [epoch for epoch, _ in seen] == [1, 2]
+    assert seen[0][1] != seen[1][1]
+    assert seen[1][1] == float(next(looked_at.model.parameters()).detach().double().sum())
+    ours, theirs = looked_at.model.state_dict(), plain.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_the_observer_sees_every_step(engine_name: str, digits: Subset) -> None:

@@ -13,19 +13,27 @@ from proxyflow.errors import UserError
 from proxyflow.scoring.measures import measures
 from proxyflow.settings import Choice, settings_of
 from proxyflow.strategies import (
-    HalfClasses,
-    Hardest,
+    KMeansCoreset,
+    Mix,
     Pool,
     Random,
+    Slice,
     Strategy,
     parse_strategy,
     spelling,
     strategies,
 )
+from proxyflow.strategies.class_subsets import ClassSubset
 
-ARGUMENTS = {"F": ("0.01", "0.1", "0.25", "0.333", "0.5", "0.9", "1.0"), "N": ("1", "2", "5")}
+ARGUMENTS = {
+    "F": ("0.01", "0.1", "0.25", "0.333", "0.5", "0.9", "1.0"),
+    "N": ("1", "2", "5"),
+    "K": ("2", "3", "4"),
+    "LIST": ("0+1", "1+3", "0+2+3"),
+    "a-b": ("0.05-0.96", "0.2-0.9", "0.333-0.8", "0.0-0.1", "0.9-1.0"),
+}
 # Options are tried with the middle of these, where no rule about two settings together forbids a value.
-MIDDLE = {"F": "0.5", "N": "2"}
+MIDDLE = {"F": "0.5", "N": "2", "K": "3", "LIST": "0+2+3", "a-b": "0.2-0.9"}
 CLASS_SIZES = (40, 25, 61, 10, 33, 18)
 
 
@@ -45,10 +53,6 @@ def examples_of(cls: type[Strategy]) -> list[str]:
     return [*found, ",".join([f"{cls.name}:{MIDDLE[symbol]}", *last])] if last else found
 
 
-def stratified(strategy: Strategy) -> bool:
-    return isinstance(strategy, (Random, HalfClasses)) or getattr(strategy, "balance", "none") == "class"
-
-
 # A spelling may be a simpler strategy (random:1.0 is full); each strategy is then tried once.
 EXAMPLES = list(
     {
@@ -57,7 +61,7 @@ EXAMPLES = list(
         for strategy in map(parse_strategy, examples_of(cls))
     }.values()
 )
-STRATIFIED = [strategy for strategy in EXAMPLES if stratified(strategy)]
+STRATIFIED = [strategy for strategy in EXAMPLES if strategy.balanced]
 every_class = pytest.mark.parametrize("cls", strategies.values(), ids=list(strategies))
 every_strategy = pytest.mark.parametrize("strategy", EXAMPLES, ids=lambda strategy: strategy.canonical)
 every_stratified = pytest.mark.parametrize("strategy", STRATIFIED, ids=lambda strategy: strategy.canonical)
@@ -69,12 +73,14 @@ def make_pool(sizes: tuple[int, ...] = CLASS_SIZES, seed: int = 0, tied: bool = 
     n = sum(sizes)
     scores = {name: np.zeros(n) if tied else rng.normal(size=n) for name in measures}
     hashes = np.array([f"{value:016x}" for value in rng.permutation(n)])
-    return Pool(1000 + rng.permutation(n), rng.permutation(np.repeat(np.arange(len(sizes)), sizes)), hashes, scores)
+    labels = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    embeddings = (np.zeros((n, 3)) if tied else rng.normal(size=(n, 3))).astype(np.float32)
+    confusion = rng.random((len(sizes), len(sizes)))
+    return Pool(1000 + rng.permutation(n), labels, hashes, scores, None, embeddings, confusion)
 
 
 def reordered(pool: Pool, order: np.ndarray) -> Pool:
-    scores = {name: values[order] for name, values in pool.scores.items()}
-    return Pool(pool.example_ids[order], pool.labels[order], pool.content_hashes[order], scores)
+    return pool.take(order)
 
 
 def chosen(strategy: Strategy, pool: Pool, seed: int = 0) -> np.ndarray:
@@ -89,12 +95,16 @@ def rounded(fraction: object, n: int) -> int:
 
 def eligible(strategy: Strategy, pool: Pool) -> np.ndarray:
     """Positions of the examples of the classes that the strategy trains on."""
-    return np.flatnonzero(np.isin(pool.labels, strategy.classes(np.unique(pool.labels))))
+    return np.flatnonzero(np.isin(pool.labels, strategy.classes(pool)))
 
 
 def expected_size(strategy: Strategy, pool: Pool) -> int:
     n = len(eligible(strategy, pool))
     fields = settings_of(strategy)
+    if isinstance(strategy, ClassSubset):
+        return max(1, rounded(strategy.fraction, n))
+    if isinstance(strategy, Slice):
+        return max(1, rounded(strategy.bounds[1], n) - rounded(strategy.bounds[0], n))
     if not fields or fields[0].metadata["symbol"] != "F":
         return n
     return max(1, rounded(getattr(strategy, fields[0].name), n) - rounded(getattr(strategy, "drop", 0), n))
@@ -141,7 +151,7 @@ def test_the_canonical_spelling_parses_back_to_an_equal_strategy(strategy: Strat
 def test_the_size_is_exact(strategy: Strategy) -> None:
     for sizes in (CLASS_SIZES, (50,) * 4, (7, 11, 13, 17), (3, 97, 1, 1)):
         pool = make_pool(sizes)
-        assert len(strategy.select(pool, 0)) == expected_size(strategy, pool)
+        assert len(strategy.select(pool, 0)) == strategy.size(pool) == expected_size(strategy, pool)
 
 
 @every_strategy
@@ -193,12 +203,13 @@ def test_another_seed_changes_the_choice_exactly_where_the_strategy_says_so(stra
 def test_chance_has_no_say_where_a_strategy_says_so_or_scores_decide(strategy: Strategy) -> None:
     pool = make_pool()
     choices = {tuple(strategy.select(pool, seed)) for seed in range(5)}
-    assert len(choices) == 1 or (strategy.depends_on_seed and not strategy.needs_scores)
+    draws = isinstance(strategy, (Random, ClassSubset, Mix, KMeansCoreset))
+    assert len(choices) == 1 or (strategy.depends_on_seed and draws)
 
 
 @every_strategy
 def test_scores_are_asked_for_exactly_where_they_are_needed(strategy: Strategy) -> None:
-    without = dataclasses.replace(make_pool(), scores={})
+    without = dataclasses.replace(make_pool(), scores={}, embeddings=None, confusion=None)
     if strategy.needs_scores:
         with pytest.raises(UserError, match="score"):
             strategy.select(without, 0)
@@ -226,7 +237,7 @@ def test_the_pool_is_left_as_it_was(strategy: Strategy) -> None:
 @every_strategy
 def test_training_takes_as_long_as_the_target_or_less_and_on_some_of_its_classes(strategy: Strategy) -> None:
     assert 1 <= strategy.epochs(20) <= 20
-    classes = strategy.classes(np.arange(10))
+    classes = strategy.classes(make_pool((2,) * 10))
     assert len(classes) >= 2
     assert set(classes) <= set(range(10))
     assert np.array_equal(classes, np.sort(classes))
@@ -236,13 +247,13 @@ def test_training_takes_as_long_as_the_target_or_less_and_on_some_of_its_classes
 def test_the_strategy_whose_data_are_shared_chooses_the_same(strategy: Strategy) -> None:
     pool = make_pool()
     assert np.array_equal(strategy.data_strategy.select(pool, 0), strategy.select(pool, 0))
-    assert np.array_equal(strategy.data_strategy.classes(np.arange(10)), strategy.classes(np.arange(10)))
+    assert np.array_equal(strategy.data_strategy.classes(pool), strategy.classes(pool))
 
 
 @every_stratified
 def test_a_stratified_choice_has_every_class_in_proportion(strategy: Strategy) -> None:
-    # Dropping is shared out over the classes too, so two roundings meet there.
-    tolerance = 2 if getattr(strategy, "drop", 0) else 1
+    # What is dropped, or taken first, is shared out over the classes too, so two roundings meet there.
+    tolerance = 2 if getattr(strategy, "drop", 0) or isinstance(strategy, (Slice, Mix)) else 1
     for sizes, seed in product((CLASS_SIZES, (500, 300, 200, 100), (64,) * 10), (0, 1)):
         pool = make_pool(sizes, seed)
         among, selected = eligible(strategy, pool), chosen(strategy, pool, seed)
@@ -258,7 +269,7 @@ def test_a_stratified_choice_has_every_class_in_proportion(strategy: Strategy) -
 def test_no_class_goes_empty_where_a_stratified_choice_has_one_for_each(strategy: Strategy) -> None:
     pool = make_pool((3, 397, 1, 2))
     selected = chosen(strategy, pool)
-    wanted = strategy.classes(np.arange(4))
+    wanted = strategy.classes(pool)
     if len(selected) >= len(wanted):
         assert set(pool.labels[selected]) == set(wanted)
 
@@ -343,7 +354,7 @@ def test_the_smallest_fraction_is_still_one_example(text: str, sizes: tuple[int,
 def test_the_thinnest_slice_is_still_one_example(
     fraction: str, drop: str, balance: str, sizes: tuple[int, ...]
 ) -> None:
-    strategy = Hardest(fraction, drop=drop, balance=balance)  # type: ignore[arg-type]
+    strategy = Slice(f"{drop}-{fraction}", balance=balance)
     pool = make_pool(sizes)
     assert len(strategy.select(pool, 0)) == expected_size(strategy, pool)
 
@@ -352,3 +363,27 @@ def test_the_thinnest_slice_is_still_one_example(
 def test_one_example_of_each_class_is_pool_enough(strategy: Strategy) -> None:
     pool = make_pool((1, 1, 1, 1))
     assert len(strategy.select(pool, 0)) == expected_size(strategy, pool)
+
+
+@every_stratified
+def test_a_class_without_an_example_is_refused_where_every_class_is_promised_some(strategy: Strategy) -> None:
+    pool = make_pool()
+    missing = int(strategy.classes(pool)[0])
+    without = dataclasses.replace(
+        pool.take(np.flatnonzero(pool.labels != missing)), classes=np.arange(len(CLASS_SIZES))
+    )
+    with pytest.raises(UserError, match=f"class {missing} has none"):
+        strategy.select(without, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes:0+9", "class 9 does not exist; there are 6, numbered 0 to 5"),
+        ("easiest-classes:7", "7 classes are wanted, and there are 6"),
+        ("confusable-classes:7", "7 classes are wanted, and there are 6"),
+    ],
+)
+def test_more_classes_than_there_are_are_refused(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_strategy(text).select(make_pool(), 0)

@@ -14,7 +14,7 @@ from proxyflow.data.images import ImageSet
 from proxyflow.report.families import family_of, is_synthetic
 from proxyflow.report.tables import RUN_COLUMNS
 from proxyflow.scoring.measures import measures
-from proxyflow.scoring.table import ExampleScores
+from proxyflow.scoring.table import ExampleScores, SelectionCost
 
 
 @cache
@@ -48,7 +48,14 @@ def random_scores(images: ImageSet, seed: int = 0, run_id: str = "score-run") ->
     rng = np.random.default_rng(seed)
     columns = {name: rng.normal(size=len(images)) for name in measures}
     keys = {"example_id": images.example_ids, "content_hash": images.content_hashes, "label": images.labels}
-    return ExampleScores(pd.DataFrame({**keys, **columns, "correct": 1.0}), run_id)
+    classes = int(images.labels.max()) + 1
+    return ExampleScores(
+        pd.DataFrame({**keys, **columns, "correct": 1.0}),
+        run_id,
+        embeddings=rng.normal(size=(len(images), 3)).astype(np.float16),
+        confusion=rng.random((classes, classes)),
+        cost=(SelectionCost(10.0, 1000.0, 1e9), SelectionCost(40.0, 4000.0, 4e9)),
+    )
 
 
 def training(strategy: str = "full", config: str = "default", accuracy: float = 0.9, **changes: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 # Each line may import itself and the lines above it.
 LAYERS = [
-    ["errors", "seeds", "registry", "settings", "files", "progress", "cores"],
+    ["errors", "seeds", "registry", "settings", "files", "progress", "cores", "drawing"],
     ["quality", "scoring.measures", "scoring.table", "training.hyperparameters", "training.grids"],
     ["strategies", "data"],
     ["subsets"],

@@ -16,7 +16,9 @@ from proxyflow.studies.plan import (
     PlannedTraining,
     StudySpec,
     common_configuration,
+    epochs_for,
     example_counts,
+    folds_for,
     plan_trainings,
     score_key,
     subset_key,
@@ -199,7 +201,10 @@ def test_the_scoring_model_has_the_network_of_the_grid_where_there_is_one() -> N
 
 
 SPELLINGS = ["full", "random:0.1", "half-classes:0.5", "easiest:0.3,balance=class", "hardest:0.5,drop=0.05", "epochs:2"]
-SPELLINGS.append("easiest:0.2,by=heldout_loss")
+SPELLINGS += ["easiest:0.2,by=heldout_loss", "other-half-classes:1.0", "slice:0.2-0.9", "mix:0.3", "k-center:0.1"]
+SPELLINGS += ["classes:0+3+5,fraction=0.5", "herding:0.1,balance=class", "kmeans-coreset:0.2"]
+# Which classes these choose is known only with scores, so of classes of different sizes their size is an estimate.
+BY_CONFUSION = {"easiest-classes", "confusable-classes"}
 
 
 @pytest.mark.parametrize("strategy", parse_strategies(" ".join(SPELLINGS)), ids=lambda s: s.canonical)
@@ -210,9 +215,20 @@ def test_sizes_are_known_before_there_are_scores(strategy: Strategy) -> None:
 
 
 def test_all_registered_strategies_have_their_sizes_known() -> None:
-    assert set(strategies) - {spelling.partition(":")[0] for spelling in SPELLINGS} == {"other-half-classes"}
+    assert set(strategies) - {spelling.partition(":")[0] for spelling in SPELLINGS} == BY_CONFUSION
     dataset = noise_dataset(train=[0, 1, 2, 3, 4] * 9, valid=[0, 1, 2, 3, 4] * 3, n_classes=5)
     assert example_counts(dataset, parse_strategy("other-half-classes:1")) == (18, 6, 2)
+    for name in BY_CONFUSION:
+        assert example_counts(dataset, parse_strategy(f"{name}:3,fraction=0.5")) == (14, 9, 3)
+
+
+def test_folds_and_epochs_are_scored_for_the_strategies_that_name_them() -> None:
+    plain = parse_strategies("easiest:0.1 herding:0.1 full")
+    assert (folds_for(*plain), epochs_for(*plain)) == (0, frozenset())
+    named = parse_strategies(
+        "hardest:0.5,by=heldout_loss easiest:0.1,by=el2n_epoch_3 mix:0.1,by=grand_last_layer_epoch_7"
+    )
+    assert (folds_for(*named), epochs_for(*named)) == (5, frozenset({3, 7}))
 
 
 def test_work_grows_with_epochs_and_whole_batches_and_a_third_of_validation() -> None:

@@ -42,7 +42,13 @@ def header(path: Path) -> list[str]:
 
 
 def test_the_tables_are_there_and_nothing_half_written(folder: Path) -> None:
-    assert sorted(path.name for path in folder.iterdir()) == ["best.csv", "notes.csv", "runs.csv", "strategies.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.csv",
+        "notes.csv",
+        "runs.csv",
+        "selection.csv",
+        "strategies.csv",
+    ]
 
 
 def test_the_columns_are_those_that_other_programs_rely_on(folder: Path) -> None:

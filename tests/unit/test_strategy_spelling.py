@@ -35,7 +35,7 @@ from proxyflow.strategies import (
         ("easiest:0.1,balance=class,by=el2n", "easiest:0.1,by=el2n,balance=class"),
         ("hardest:0.5,drop=0", "hardest:0.5"),
         ("hardest:.5 , drop = .050", "hardest:0.5,drop=0.05"),
-        ("hardest:1,drop=0.05", "hardest:1.0,drop=0.05"),
+        ("hardest:.95,drop=0.05", "hardest:0.95,drop=0.05"),
         ("epochs:5", "epochs:5"),
         ("epochs:5.0", "epochs:5"),
         ("epochs:05", "epochs:5"),

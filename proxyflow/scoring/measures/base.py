@@ -1,0 +1,124 @@
+"""What a measure of difficulty is, and what it may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from proxyflow.registry import Registry
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+# What a measure looks at, and how a table that lacks it can be had.
+Need = Literal["model", "early", "embeddings", "history", "folds"]
+NEEDS: dict[Need, str] = {
+    "model": "a trained model's logits",
+    "early": "logits of a model early in its training",
+    "embeddings": "a trained model's embeddings",
+    "history": "which presentations in training were right",
+    "folds": "logits of models that never saw the example (holdout_folds=5)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What one model says of every example, in eval mode and without augmentation.
+
+    Attributes:
+        logits: `(n, classes) float64`.
+        lengths: `(n,) float64`, 2-norms of the embeddings, which are what the classifier's last layer takes in.
+        embeddings: `(n, d) float32`, or None where they were not kept.
+    """
+
+    logits: Floats
+    lengths: Floats
+    embeddings: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """All that measures may look at; examples are in the order of their content, whatever that of the files.
+
+    Attributes:
+        labels: `(n,) int64`, 0 to classes - 1.
+        seed: the run's seed, for measures that draw.
+        model: the trained model.
+        early: a model early in its training.
+        history: `(epochs, n)`, 1 right, 0 wrong, nan where the example was not presented in that epoch.
+        held_out: `(n, classes) float64`, logits of models that did not train on the example.
+    """
+
+    labels: Labels
+    seed: int = 0
+    model: Look | None = None
+    early: Look | None = None
+    history: Floats | None = None
+    held_out: Floats | None = None
+
+    def has(self, need: Need) -> bool:
+        """Whether it holds what a measure needs."""
+        held = {
+            "model": self.model,
+            "early": self.early,
+            "embeddings": self.model.embeddings if self.model else None,
+            "history": self.history,
+            "folds": self.held_out,
+        }
+        return held[need] is not None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of a score table.
+
+    Attributes:
+        description: what the number says of an example, with its unit.
+        source: where the definition comes from.
+        higher_is_harder: the direction in which difficulty grows.
+        needs: what it looks at.
+        compute: evidence that has it to `(n,) float64`.
+    """
+
+    description: str
+    source: str
+    higher_is_harder: bool
+    needs: Need
+    compute: Callable[[Evidence], Floats]
+
+    def hardness(self, values: Floats) -> Floats:
+        """The values with their sign set so that higher is harder."""
+        return values if self.higher_is_harder else -values
+
+
+measures: Registry[Measure] = Registry("score")
+
+
+def of_model(formula: Callable[[Floats, Labels], Floats]) -> Callable[[Evidence], Floats]:
+    """A formula of logits and labels, applied to the trained model."""
+
+    def compute(evidence: Evidence) -> Floats:
+        assert evidence.model is not None
+        return formula(evidence.model.logits, evidence.labels)
+
+    return compute
+
+
+def probabilities(logits: Floats) -> Floats:
+    """Softmax in float64, `(n, classes)`."""
+    return np.asarray(np.exp(log_softmax(logits, axis=1)))
+
+
+def errors(logits: Floats, labels: Labels) -> Floats:
+    """Predicted probabilities minus the one-hot label, `(n, classes)`."""
+    rows = np.arange(len(labels))
+    difference = probabilities(logits)
+    # p - 1 is minus the sum of the other probabilities, which keeps its digits where p is almost 1.
+    difference[rows, labels] = 0.0
+    difference[rows, labels] = -difference.sum(axis=1)
+    return difference

@@ -1,0 +1,37 @@
+"""The first-learned epoch: when training got an example right for the first time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from proxyflow.scoring.measures.base import Evidence, Floats, Measure, measures
+
+
+def first_learned_epoch(history: Floats) -> Floats:
+    """The epoch, from 1, of the first presentation in training that was right.
+
+    Args:
+        history: `(epochs, n)`, 1 right, 0 wrong, nan where the example was not presented.
+
+    Returns:
+        `(n,)`; a never-learnt example gets `epochs + 1`.
+    """
+    right = history == 1
+    return np.where(right.any(axis=0), right.argmax(axis=0) + 1.0, len(history) + 1.0)
+
+
+def _of_history(evidence: Evidence) -> Floats:
+    assert evidence.history is not None
+    return first_learned_epoch(evidence.history)
+
+
+measures.add(
+    "first_learned_epoch",
+    Measure(
+        "epoch of the first presentation in training that was right; never learnt counts as one after the last",
+        "Toneva et al. 2019, arXiv 1812.05159, section 3 (learning events)",
+        higher_is_harder=True,
+        needs="history",
+        compute=_of_history,
+    ),
+)

@@ -1,0 +1,57 @@
+"""Prototype distance: how far an example is from the middle of its cluster, without asking for its label."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxyflow.scoring.measures.base import Evidence, Floats, Measure, measures
+from proxyflow.seeds import stream_seed
+
+
+def prototype_distance(embeddings: NDArray[np.float32], clusters: int, seed: int) -> Floats:
+    """Euclidean distance of each embedding to the centre, the mean, of the cluster that k-means puts it into.
+
+    Args:
+        embeddings: `(n, d)`, in an order that depends on the examples' content alone.
+        clusters: k; Sorscher et al. find that it matters little near the number of classes.
+        seed: for where k-means starts.
+
+    Returns:
+        `(n,)`, in the embeddings' own unit.
+    """
+    from sklearn.cluster import KMeans  # a second of import, for those who score
+    from sklearn.exceptions import ConvergenceWarning
+
+    state = stream_seed(seed, "prototypes") % 2**32
+    with warnings.catch_warnings():
+        # Copies of one image are one place, so there may be fewer clusters.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        cluster_of = KMeans(min(clusters, len(embeddings)), n_init=1, random_state=state).fit_predict(embeddings)
+    distances = np.empty(len(embeddings))
+    for cluster in np.unique(cluster_of):
+        members = np.flatnonzero(cluster_of == cluster)
+        points = embeddings[members].astype(np.float64)
+        distances[members] = np.linalg.norm(points - points.mean(axis=0), axis=1)
+    return distances
+
+
+def _of_embeddings(evidence: Evidence) -> Floats:
+    assert evidence.model is not None
+    assert evidence.model.embeddings is not None
+    classes = evidence.model.logits.shape[1]
+    return prototype_distance(evidence.model.embeddings, classes, evidence.seed)
+
+
+measures.add(
+    "prototype_distance",
+    Measure(
+        "distance of the embedding to the nearest k-means centre, as many centres as classes",
+        "Sorscher et al. 2022, arXiv 2206.14486, section 5 (self-supervised prototypes; here of the scoring model)",
+        higher_is_harder=True,
+        needs="embeddings",
+        compute=_of_embeddings,
+    ),
+)

@@ -1,0 +1,65 @@
+"""The hardest examples by a score, without the very hardest if that is wished, as those may be mislabelled."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from proxyflow.errors import InvalidValue
+from proxyflow.settings import Number, setting
+from proxyflow.strategies.base import BALANCE, FRACTION, Pool, Positions, Strategy, register
+from proxyflow.strategies.budget import count, exact
+from proxyflow.strategies.full import Full
+from proxyflow.strategies.ranking import BY, Ranked, hardest_first, slice_of
+
+
+@register
+@dataclass(frozen=True)
+class Hardest(Ranked):
+    """The examples that a trained model finds hardest, after discarding a few that may be mislabelled.
+
+    `hardest:F,drop=D` is the slice from quantile D to quantile F, hardest first, so it holds F - D of the
+    examples: the published table's `hard-0.05-0.5` is `hardest:0.5,drop=0.05`, 45 % of them.
+
+    Helps where half of the data or more is kept and a model can learn them; small sets of the hardest are the worst
+    proxies of the published table. Costs one training on all examples, which all strategies by scores share.
+    """
+
+    name = "hardest"
+    summary = "the fraction F found hardest; drop=D discards the hardest D of all first and keeps F - D"
+    family = "Hard Examples"
+    source = "Shleifer & Prokop 2019, section 3.2 (hard-D-F)"
+
+    fraction: float = setting(dataclasses.MISSING, FRACTION, "share of all training examples", symbol="F")
+    drop: float = setting(
+        0.0, Number(low=0, high=1, below=True, example="0.05"), "share discarded as too hard, below F"
+    )
+    by: str = setting("loss", BY, "the score to rank by")
+    balance: str = setting("none", BALANCE, "class: every class in proportion; none: as the score has it")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.drop >= self.fraction:
+            raise InvalidValue(
+                "strategy hardest: drop",
+                self.drop,
+                f"it must be below F={self.fraction}, or nothing is left: F - drop of the examples are kept",
+            )
+        if exact(self.drop) + exact(self.fraction) > 1:
+            # Whoever means to keep F after dropping asks for more than there is; a slice cannot be misread.
+            raise InvalidValue(
+                "strategy hardest: drop",
+                self.drop,
+                f"drop + F={self.fraction} is over 1; write slice:{self.drop}-{self.fraction} for all from quantile "
+                f"{self.drop} to quantile {self.fraction}, hardest first",
+            )
+
+    def simplified(self) -> Strategy:
+        return Full() if self.fraction == 1 and self.drop == 0 else self
+
+    def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
+        start = min(count(self.drop, len(pool)), len(pool) - 1)
+        stop = max(count(self.fraction, len(pool)), start + 1)
+        return slice_of(hardest_first(pool, self.by, rng), pool.labels, start, stop, self.balance)

@@ -1,0 +1,60 @@
+"""Putting examples in the order of a score, and taking a part of that order; what all ranking strategies share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxyflow.scoring.measures import MeasureName, measure_of, measures
+from proxyflow.strategies.base import Pool, Positions, Strategy
+from proxyflow.strategies.budget import apportion
+
+BY = MeasureName(tuple(measures))
+# Tells apart what ties by another score.
+TIE_BREAK = "margin"
+
+
+def hardest_first(pool: Pool, by: str, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Positions from hardest to easiest; equal scores by margin, then by a seeded shuffle.
+
+    A sort alone would leave ties in the order of the files, which is often the order of the classes.
+    """
+    shuffle = rng.permutation(len(pool))
+    measure = measure_of(by)
+    assert measure is not None
+    hardness = measure.hardness(pool.scores[by])
+    by_margin = measures[TIE_BREAK].hardness(pool.scores[TIE_BREAK])
+    return np.lexsort((shuffle, -by_margin, -hardness))
+
+
+def slice_of(order: NDArray[np.int64], labels: NDArray[np.int64], start: int, stop: int, balance: str) -> Positions:
+    """Positions `start` to `stop` of `order`; with `balance=class` in every class in proportion."""
+    if balance == "none":
+        return order[start:stop]
+    ordered = labels[order]
+    classes, sizes = np.unique(ordered, return_counts=True)
+    # What is discarded needs no member of every class; what is kept does.
+    skipped = apportion(start, sizes.tolist(), at_least_one=False)
+    left = [int(size) - skip for size, skip in zip(sizes, skipped, strict=True)]
+    taken = apportion(stop - start, left)
+    return np.concatenate(
+        [order[ordered == label][skip : skip + take] for label, skip, take in zip(classes, skipped, taken, strict=True)]
+    )
+
+
+class Ranked(Strategy):
+    """Chooses in the order of a score; its subclasses have the options `by` and `balance`."""
+
+    if TYPE_CHECKING:  # declared by each, after the options of its own
+        by: str
+        balance: str
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({self.by, TIE_BREAK})
+
+    @property
+    def balanced(self) -> bool:
+        return self.balance == "class"
