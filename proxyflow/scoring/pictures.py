@@ -55,7 +55,7 @@ def _hardest_first(scores: ExampleScores, name: str) -> NDArray[np.int64]:
 
 def rank_correlation(scores: ExampleScores) -> pd.DataFrame:
     """Spearman correlation of hardness between all scores, empty where a score is the same for all examples."""
-    hardness = {}
+    hardness: dict[str, NDArray[np.float64]] = {}
     for name in scores.names:
         measure = measure_of(name)
         assert measure is not None
