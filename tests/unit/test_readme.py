@@ -6,6 +6,7 @@ from pathlib import Path
 
 from proxyflow.data.catalog import spelling as dataset_spelling
 from proxyflow.data.sources import datasets
+from proxyflow.scoring.measures import measures
 from proxyflow.strategies import spelling, strategies
 
 ROOT = Path(__file__).parents[2]
@@ -14,6 +15,16 @@ ROOT = Path(__file__).parents[2]
 def test_every_strategy_has_its_row() -> None:
     text = (ROOT / "README.md").read_text()
     rows = [f"| `{spelling(cls)}` | {cls.summary} |" for cls in strategies.values()]
+    assert "\n".join(rows) in text
+
+
+def test_every_score_has_its_row() -> None:
+    text = (ROOT / "docs" / "scores.md").read_text()
+    rows = [
+        f"| `{name}` | {'higher' if measure.higher_is_harder else 'lower'} | {measure.needs} | {measure.description} | "
+        f"{measure.source} |"
+        for name, measure in measures.items()
+    ]
     assert "\n".join(rows) in text
 
 

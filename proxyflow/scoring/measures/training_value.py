@@ -51,7 +51,7 @@ def training_value(embeddings: NDArray[np.float32], labels: Labels, seed: int) -
         itself = rows[:, None] == judges
         outputs[itself] = -np.inf
         same = (labels[rows][:, None] == labels[judges]) & ~itself
-        # Where equal outputs land means nothing, as the judges are in random order; a stable sort takes thrice the time.
+        # Where equal outputs land means nothing, as the judges are in random order; a stable sort takes 3 x the time.
         order = np.argsort(-outputs, axis=1)
         values[rows] = _gain(np.take_along_axis(same, order, axis=1), others=len(judges) - itself.sum(axis=1))
     return values
