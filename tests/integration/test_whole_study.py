@@ -13,9 +13,6 @@ from conftest import SMALL, STUDY, Entry
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from proxyflow.settings import settings_of
-from proxyflow.strategies import strategies
-
 # Written out again from the contract on purpose: a constant that changes in the code must fail here.
 TAGS = {"kind", "schema_version", "status", "study", "dataset", "dataset_fingerprint"}
 TRAINING_TAGS = TAGS | {"strategy", "config", "config_group", "seed", "subset_fingerprint", "run_key", "diverged"}
@@ -28,6 +25,7 @@ PER_EPOCH = {"train_loss", "valid_loss", "valid_accuracy", "epoch_seconds"}
 ONCE = {
     *("best_valid_accuracy", "final_valid_accuracy", "best_epoch", "train_seconds", "setup_seconds"),
     *("wall_seconds", "examples_seen", "train_flops", "examples_per_second", "peak_memory_mb"),
+    *("selection_train_seconds", "selection_examples_seen", "selection_train_flops"),
 }
 STRATEGY_COLUMNS = [
     "strategy",
@@ -130,22 +128,6 @@ def test_subset_artifact_is_what_the_contract_says(entry: Entry, tmp_path: Path)
     assert valid.num_rows == 250
 
 
-@pytest.mark.parametrize("name", list(strategies))
-def test_every_strategy_materializes_and_trains(entry: Entry, name: str) -> None:
-    argument = {"F": ":0.1", "N": ":1"}
-    fields = settings_of(strategies[name])
-    text = name + (argument[fields[0].metadata["symbol"]] if fields else "")
-    ended = entry("materialize", "--strategy", text, "--study", "parts")
-    assert ended.status == 0, ended.err
-    found = ID.search(ended.out)
-    assert found
-    trained = entry("train", *SMALL, "--epochs", "1", "--subset", found[1], "--study", "every")
-    assert trained.status == 0, trained.err
-    newest = runs_of("every", kind="training")[0]
-    assert newest.data.tags["proxyflow.strategy"] == text
-    assert tags_of(newest) >= TRAINING_TAGS
-
-
 def test_sweep_and_report(entry: Entry, grid_file: Path, tmp_path: Path) -> None:
     arguments = ("--study", "whole", "--grid", str(grid_file), "--epochs", "2", *STUDY, "--price-per-hour", "3.6")
     strategy_list = "full,random:0.3,easiest:0.2,hardest:0.5,drop=0.05,half-classes:0.5,epochs:1"
@@ -200,7 +182,7 @@ def test_sweep_and_report(entry: Entry, grid_file: Path, tmp_path: Path) -> None
     assert table["n_missing"].tolist() == [0] * 6
     report = runs_of("whole", kind="report")[0]
     files = {path.name for path in artifact(report, "report", tmp_path).rglob("*") if path.is_file()}
-    assert files >= {"index.html", "strategies.csv", "best.csv", "runs.csv", "quality_by_cost.png"}
+    assert files >= {"index.html", "strategies.csv", "best.csv", "selection.csv", "runs.csv", "quality_by_cost.png"}
     assert files >= {"quality_by_cost.svg", "proxy_against_target.png", "proxy_against_target.svg"}
     page = (out / "whole" / "index.html").read_text()
     assert "easiest:0.2" in page
