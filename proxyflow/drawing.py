@@ -28,6 +28,8 @@ STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
     "svg.fonttype": "none",
+    # Names of classes are names, also where they hold dollar signs.
+    "text.parse_math": False,
     # The same study gives the same file: identifiers in the SVG are derived from this, not drawn at random.
     "svg.hashsalt": "proxyflow",
 }

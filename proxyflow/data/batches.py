@@ -247,9 +247,14 @@ class DeviceImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batch(self, index: Tensor) -> Tensor:
-        """Images at positions without augmentation: `(len(index), 3, size, size)`, normalised; grey is repeated."""
-        shown = self._plain.part(index.to(self.canvas.place), index.cpu().numpy())
+    def batch(self, index: Tensor, on_host: NDArray[np.int64] | None = None) -> Tensor:
+        """Images at positions without augmentation: `(len(index), 3, size, size)`, normalised; grey is repeated.
+
+        Args:
+            on_host: the same positions, where they are known there; else the device is asked for them.
+        """
+        known = index.cpu().numpy() if on_host is None else on_host
+        shown = self._plain.part(index.to(self.canvas.place), known)
         return self._normalised(self.canvas.show(shown, plain=True))
 
     def batches(self, size: int) -> list[tuple[Tensor, Tensor]]:

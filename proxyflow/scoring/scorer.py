@@ -151,6 +151,10 @@ class _Scorer:
         self.dataset, self.spec, self.device, self.on_epoch = dataset, spec, device, on_epoch
         self.full = choose_subset(dataset, Full(), spec.training.seed)
         train, settings = dataset.train, spec.training.settings
+        if spec.holdout_folds > len(train):
+            raise InvalidValue(
+                "holdout_folds", spec.holdout_folds, f"{dataset.name} has {len(train)} training examples to share out"
+            )
         self.order = np.lexsort((train.example_ids, train.labels, train.content_hashes))
         image_size = settings.image_size or dataset.image_size
         view = View(image_size, dataset.crop, dataset.mean, dataset.std)
@@ -279,21 +283,25 @@ def look_at(
     Every batch has the same size, the last one filled up with examples that are then left out, because kernels may
     round differently for another size.
     """
-    index = torch.arange(len(images)) if positions is None else torch.from_numpy(positions)
+    on_host = np.arange(len(images)) if positions is None else positions
+    assert len(on_host), "there are no images to look at"
+    full = -(-len(on_host) // VALID_BATCH) * VALID_BATCH
+    on_host = np.concatenate((on_host, np.full(full - len(on_host), on_host[0])))
+    # Copied once: copying each batch's positions would make each wait for the device.
+    index = torch.from_numpy(on_host).to(images.canvas.place)
     logits, lengths, embeddings = [], [], []
     model.eval()
     with torch.inference_mode():
-        for part in torch.split(index, VALID_BATCH):
-            filled = torch.cat((part, part[:1].expand(VALID_BATCH - len(part))))
-            embedded, predicted = (output[: len(part)] for output in embed(model, images.batch(filled)))
+        for begin in range(0, full, VALID_BATCH):
+            part = slice(begin, begin + VALID_BATCH)
+            embedded, predicted = embed(model, images.batch(index[part], on_host[part]))
             logits.append(predicted.double())
             lengths.append(embedded.double().norm(dim=1))
             if keep_embeddings:
                 embeddings.append(embedded.float())
-        if not logits:
-            raise ValueError("there are no images to look at")
-        kept = torch.cat(embeddings).cpu().numpy() if keep_embeddings else None
-        return Look(torch.cat(logits).cpu().numpy(), torch.cat(lengths).cpu().numpy(), kept)
+        n = len(images) if positions is None else len(positions)
+        kept = torch.cat(embeddings)[:n].cpu().numpy() if keep_embeddings else None
+        return Look(torch.cat(logits)[:n].cpu().numpy(), torch.cat(lengths)[:n].cpu().numpy(), kept)
 
 
 def measure(evidence: Evidence, early: dict[int, Look]) -> dict[str, Floats]:
@@ -324,11 +332,18 @@ def confusion_of(logits: Floats, labels: NDArray[np.int64]) -> Floats:
 
 
 def assign_folds(images: ImageSet, folds: int, seed: int) -> NDArray[np.int64]:
-    """`(n,)` fold of each example: every class in proportion, by content and seed, whatever the order."""
-    order = np.lexsort((images.example_ids, images.content_hashes, images.labels))
-    shuffled = order[np.lexsort((generator(seed, "folds").random(len(order)), images.labels[order]))]
-    result = np.empty(len(order), dtype=np.int64)
-    result[shuffled] = np.arange(len(order)) % folds
+    """`(n,)` fold of each example: every class in proportion, by content and seed, whatever the order.
+
+    Copies of an image share a fold, or the model of the others would have seen it.
+    """
+    by_content = np.lexsort((images.example_ids, images.labels, images.content_hashes))
+    _, first, content = np.unique(images.content_hashes[by_content], return_index=True, return_inverse=True)
+    labels = images.labels[by_content][first]
+    shuffled = np.lexsort((generator(seed, "folds").random(len(labels)), labels))
+    fold_of = np.empty(len(labels), dtype=np.int64)
+    fold_of[shuffled] = np.arange(len(labels)) % folds
+    result = np.empty(len(by_content), dtype=np.int64)
+    result[by_content] = fold_of[content]
     return result
 
 

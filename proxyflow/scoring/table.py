@@ -86,14 +86,19 @@ class ExampleScores:
     def holds(self) -> list[str]:
         """All that strategies can find here."""
         others = {EMBEDDINGS: self.embeddings, CONFUSION: self.confusion}
-        return [*self.names, *(name for name, value in others.items() if value is not None)]
+        found = {name: self.frame[name].to_numpy() for name in self.names}
+        found |= {name: value for name, value in others.items() if value is not None}
+        # What is not finite would be refused, and an older run may have it.
+        return [name for name, value in found.items() if np.isfinite(value).all()]
 
     def cost_of(self, needs: Iterable[str]) -> SelectionCost | None:
         """What scoring cost a strategy with these needs; folds are charged to those alone that rank by them."""
         if self.cost is None:
             return None
         models, folds = self.cost
-        return models + folds if need_folds(needs) else models
+        needs = set(needs)
+        # Where there are folds, the confusion of the classes is theirs.
+        return models + folds if CONFUSION in needs or need_folds(needs) else models
 
     def check(self, need: str) -> None:
         """Refuses to choose by something that is absent or not finite.

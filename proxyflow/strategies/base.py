@@ -241,7 +241,9 @@ def split_strategies(text: str) -> list[str]:
     """Splits a comma- or space-separated list; a piece `key=value` belongs to the strategy before it."""
     found: list[str] = []
     for piece in text.replace(";", " ").replace(",", " ").split():
-        if found and "=" in piece and ":" not in piece:
+        # classes=0+3 is a strategy, whose name is no option of another.
+        named = piece.partition("=")[0] in strategies
+        if found and "=" in piece and ":" not in piece and not named:
             found[-1] += f",{piece}"
         else:
             found.append(piece)

@@ -37,11 +37,23 @@ def slice_of(order: NDArray[np.int64], labels: NDArray[np.int64], start: int, st
     classes, sizes = np.unique(ordered, return_counts=True)
     # What is discarded needs no member of every class; what is kept does.
     skipped = apportion(start, sizes.tolist(), at_least_one=False)
+    if stop - start >= len(classes):
+        _leave_one_each(skipped, sizes.tolist())
     left = [int(size) - skip for size, skip in zip(sizes, skipped, strict=True)]
     taken = apportion(stop - start, left)
     return np.concatenate(
         [order[ordered == label][skip : skip + take] for label, skip, take in zip(classes, skipped, taken, strict=True)]
     )
+
+
+def _leave_one_each(skipped: list[int], sizes: list[int]) -> None:
+    """Moves what would be skipped of a class's last member to the class that is skipped furthest below its quota."""
+    total, everything = sum(skipped), sum(sizes)
+    for part, size in enumerate(sizes):
+        if skipped[part] == size:
+            below = {p: total * sizes[p] - skipped[p] * everything for p, s in enumerate(sizes) if skipped[p] < s - 1}
+            skipped[part] -= 1
+            skipped[max(below, key=lambda p: below[p])] += 1
 
 
 class Ranked(Strategy):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,18 @@ def epochs_for(*strategies: Strategy) -> frozenset[int]:
     return frozenset(int(match["epoch"]) for match in matches if match)
 
 
+def check_epochs(strategies: Iterable[Strategy], epochs: int) -> None:
+    """Refuses strategies that rank by an early score of an epoch that the scoring model does not reach."""
+    for strategy in strategies:
+        for epoch in sorted(epochs_for(strategy)):
+            if epoch > epochs:
+                raise InvalidValue(
+                    "strategy",
+                    strategy.canonical,
+                    f"it ranks by epoch {epoch}, and the scoring model is trained for {epochs}",
+                )
+
+
 @dataclass(frozen=True)
 class StudySpec:
     """A study: every strategy on every data set under every configuration and seed.
@@ -58,6 +70,7 @@ class StudySpec:
     scoring: TrainingSettings
 
     def __post_init__(self) -> None:
+        check_epochs(self.strategies, self.scoring.epochs)
         for strategy in self.strategies:
             if isinstance(strategy, Epochs) and strategy.count >= self.settings.epochs:
                 raise InvalidValue(

@@ -22,7 +22,7 @@ from proxyflow.scoring.table import (
 )
 from proxyflow.strategies import Strategy
 from proxyflow.studies.lab import Lab, dataset_params, scratch
-from proxyflow.studies.plan import epochs_for, folds_for, score_key
+from proxyflow.studies.plan import check_epochs, epochs_for, folds_for, score_key
 from proxyflow.tracking import names
 from proxyflow.tracking.reader import FoundRun, download, get_run, search
 from proxyflow.tracking.runs import Run
@@ -34,7 +34,12 @@ LATEST = "latest"
 
 
 def spec_for(training: TrainingSpec, *strategies: Strategy) -> ScoringSpec:
-    """A scoring by one model that gives all that these strategies need, with folds where they need those."""
+    """A scoring by one model that gives all that these strategies need, with folds where they need those.
+
+    Raises:
+        InvalidValue: a strategy names an epoch that the model is not trained for.
+    """
+    check_epochs(strategies, training.settings.epochs)
     early = early_epochs(training.settings.epochs, epochs_for(*strategies))
     return ScoringSpec(training, holdout_folds=folds_for(*strategies), early=early)
 
@@ -169,6 +174,9 @@ def make_scores(
             scoring = score_examples(dataset, spec, lab.device, on_epoch)
         with scratch() as folder:
             scoring.scores.save(folder, scoring.summary() | _about(dataset, spec, scoring))
+            run.log_folder(folder, names.SCORES)
+        # Only now that nothing can be lost any more.
+        with scratch() as folder:
             draw_scores(dataset, scoring.scores, folder)
             run.log_folder(folder, names.SCORES)
         model = scoring.results[0]

@@ -188,6 +188,12 @@ def test_first_learned_epoch_of_a_history_counted_by_hand(history: list[float], 
     assert first_learned_epoch(np.array(history, dtype=np.float64)[:, None]).tolist() == [epoch]
 
 
+def test_an_example_that_was_never_presented_gets_the_median_of_the_others() -> None:
+    history = np.array([[1, 0, 0, NAN, 1], [1, 1, 0, NAN, 0], [1, 0, 0, NAN, 1.0]])
+    assert forgetting_events(history).tolist() == [0, 1, 3, 1, 1]
+    assert first_learned_epoch(history).tolist() == [1, 2, 4, 1.5, 1]
+
+
 def test_least_confidence_keeps_digits_that_one_minus_p_has_lost() -> None:
     values = least_confidence(np.array([[40.0, 0.0], [45.0, 0.0]]), np.array([0, 1]))
     np.testing.assert_allclose(values, [math.exp(-40), math.exp(-45)], rtol=1e-9)

@@ -222,6 +222,11 @@ def test_all_registered_strategies_have_their_sizes_known() -> None:
         assert example_counts(dataset, parse_strategy(f"{name}:3,fraction=0.5")) == (14, 9, 3)
 
 
+def test_an_epoch_that_the_scoring_model_does_not_reach_is_refused_by_the_strategys_name() -> None:
+    with pytest.raises(InvalidValue, match="by=el2n_epoch_30 is not accepted: it ranks by epoch 30, and the scoring"):
+        study("full easiest:0.1,by=el2n_epoch_30")
+
+
 def test_folds_and_epochs_are_scored_for_the_strategies_that_name_them() -> None:
     plain = parse_strategies("easiest:0.1 herding:0.1 full")
     assert (folds_for(*plain), epochs_for(*plain)) == (0, frozenset())

@@ -148,7 +148,15 @@ def test_epochs_of_an_early_measure_follow_it_in_their_order(scores: ExampleScor
     assert "other_epoch_2" not in names
 
 
-def test_folds_are_charged_to_those_that_rank_by_them(everything: ExampleScores) -> None:
+def test_what_is_not_finite_is_not_offered(everything: ExampleScores) -> None:
+    frame = everything.frame.assign(el2n=np.nan)
+    embeddings = np.full((5, 4), np.inf, dtype=np.float16)
+    broken = dataclasses.replace(everything, frame=frame, embeddings=embeddings)
+    assert set(everything.holds) - set(broken.holds) == {"el2n", "embeddings"}
+
+
+def test_folds_are_charged_to_those_that_choose_by_them(everything: ExampleScores) -> None:
+    assert everything.cost_of({"confusion"}) == SelectionCost(5.5, 50.0, 5e9)
     assert everything.cost_of({"loss", "margin"}) == SelectionCost(1.5, 10.0, 1e9)
     assert everything.cost_of({"heldout_loss", "margin"}) == SelectionCost(5.5, 50.0, 5e9)
 

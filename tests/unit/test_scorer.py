@@ -196,6 +196,19 @@ def test_folds_have_every_class_and_do_not_follow_the_order(digits: Dataset) -> 
     assert np.array_equal(assign_folds(shuffled, 4, seed=1), folds[mixed])
 
 
+def test_copies_of_an_image_share_a_fold(digits: Dataset) -> None:
+    twice = digits.train.take(np.r_[np.arange(200), np.arange(50)])
+    folds = assign_folds(twice, 5, seed=0)
+    assert np.array_equal(folds[200:], folds[:50])
+    assert np.bincount(folds[:200]).tolist() == [40] * 5
+
+
+def test_more_folds_than_examples_are_refused_before_anything_is_trained(digits: Dataset) -> None:
+    few = dataclasses.replace(digits, train=digits.train.take(np.arange(30)))
+    with pytest.raises(InvalidValue, match="holdout_folds=40 is not accepted: digits has 30 training examples"):
+        score_examples(few, spec(folds=40), CPU)
+
+
 def test_a_scoring_model_that_diverges_is_refused(digits: Dataset) -> None:
     with pytest.raises(TrainingFailed, match="scoring model diverged in epoch 1"):
         score_examples(digits, spec(rate=1e12, optimizer="sgd"), CPU)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from proxyflow.errors import InvalidValue, UserError
-from proxyflow.strategies import Pool, parse_strategy
+from proxyflow.strategies import Pool, parse_strategies, parse_strategy
 from proxyflow.strategies.kmeans_coreset import sensitivities
 
 N = 120
@@ -204,3 +204,20 @@ def test_confusable_classes_begin_with_the_worst_pair_and_add_what_is_mistaken_f
 def test_confusion_is_asked_for() -> None:
     with pytest.raises(UserError, match=r"confusable-classes:2 needs scores \(confusion\)"):
         parse_strategy("confusable-classes:2").select(pool_of(), 0)
+
+
+@pytest.mark.parametrize("text", ["slice:0.9-0.95,balance=class", "hardest:0.95,drop=0.05,balance=class"])
+@pytest.mark.parametrize("sizes", [(4, 996), (1, 1, 998), (2, 3, 5, 990)])
+def test_dropping_leaves_every_class_something_where_every_class_is_promised_some(
+    text: str, sizes: tuple[int, ...]
+) -> None:
+    n = sum(sizes)
+    pool = dataclasses.replace(pool_of(n=n), labels=np.repeat(np.arange(len(sizes)), sizes))
+    chosen = parse_strategy(text).select(pool, 0)
+    assert len(chosen) == (50 if text.startswith("slice") else 900)
+    assert set(pool.labels[chosen]) == set(range(len(sizes)))
+
+
+def test_classes_can_be_named_in_a_list() -> None:
+    found = parse_strategies("full,classes=0+3,easiest:0.1,by=el2n classes=1+2,fraction=0.5")
+    assert [s.canonical for s in found] == ["full", "classes:0+3", "easiest:0.1,by=el2n", "classes:1+2,fraction=0.5"]

@@ -109,6 +109,17 @@ def of_model(formula: Callable[[Floats, Labels], Floats]) -> Callable[[Evidence]
     return compute
 
 
+def with_unseen(values: Floats, history: Floats) -> Floats:
+    """Gives examples that no epoch presented, as short last batches are dropped, the median of the others.
+
+    They are neither learnt nor never learnt, so they must not end up at either end of a ranking.
+    """
+    seen = ~np.isnan(history).all(axis=0)
+    if seen.any():
+        values[~seen] = np.median(values[seen])
+    return values
+
+
 def probabilities(logits: Floats) -> Floats:
     """Softmax in float64, `(n, classes)`."""
     return np.asarray(np.exp(log_softmax(logits, axis=1)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from proxyflow.scoring.measures.base import Evidence, Floats, Measure, measures
+from proxyflow.scoring.measures.base import Evidence, Floats, Measure, measures, with_unseen
 
 
 def first_learned_epoch(history: Floats) -> Floats:
@@ -14,10 +14,11 @@ def first_learned_epoch(history: Floats) -> Floats:
         history: `(epochs, n)`, 1 right, 0 wrong, nan where the example was not presented.
 
     Returns:
-        `(n,)`; a never-learnt example gets `epochs + 1`.
+        `(n,)`; a never-learnt example gets `epochs + 1`, one that was never presented the median.
     """
     right = history == 1
-    return np.where(right.any(axis=0), right.argmax(axis=0) + 1.0, len(history) + 1.0)
+    epoch = np.where(right.any(axis=0), right.argmax(axis=0) + 1.0, len(history) + 1.0)
+    return with_unseen(epoch, history)
 
 
 def _of_history(evidence: Evidence) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from proxyflow.scoring.measures.base import Evidence, Floats, Measure, measures
+from proxyflow.scoring.measures.base import Evidence, Floats, Measure, measures, with_unseen
 
 
 def forgetting_events(history: Floats) -> Floats:
@@ -15,7 +15,7 @@ def forgetting_events(history: Floats) -> Floats:
 
     Returns:
         `(n,)` counts. A never-learnt example gets `epochs`, which no count can reach, so that it ranks
-        as most forgotten and averages over repeats stay finite.
+        as most forgotten and averages over repeats stay finite. One that was never presented gets the median.
     """
     epochs, n = history.shape
     events = np.zeros(n)
@@ -26,7 +26,7 @@ def forgetting_events(history: Floats) -> Floats:
         events += shown & (last == 1) & (presentation == 0)
         last = np.where(shown, presentation, last)
         learnt |= shown & (presentation == 1)
-    return np.where(learnt, events, float(epochs))
+    return with_unseen(np.where(learnt, events, float(epochs)), history)
 
 
 def _of_history(evidence: Evidence) -> Floats:
