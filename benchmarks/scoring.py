@@ -129,7 +129,7 @@ def main() -> None:
     device, threads = pick_device(), use_cores()
     print(f"{device}, {threads} thread(s)")
     ratios, figures = forward(load_dataset("fashion-mnist@3000" if options.quick else "fashion-mnist"), device)
-    part = load_dataset("fashion-mnist@200" if options.quick else "fashion-mnist@1500")
+    part = load_dataset("fashion-mnist@200" if options.quick else "fashion-mnist@1000")
     ratio, more = instrumented(part, device, EPOCHS, 1 if options.quick else 3)
     write_json(options.json, ratios | {"instrumented_over_plain_training": ratio}, figures | more)
 

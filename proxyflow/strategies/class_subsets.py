@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proxyflow.errors import UserError
-from proxyflow.settings import Number
-from proxyflow.strategies.base import Pool, Positions, Strategy
+from proxyflow.settings import Number, setting
+from proxyflow.strategies.base import FRACTION, Pool, Positions, Strategy
 from proxyflow.strategies.random import stratified_sample
 
 # Training needs something to tell apart.
@@ -49,9 +51,25 @@ class ClassSubset(Strategy):
         members = np.flatnonzero(np.isin(pool.labels, self.classes(pool)))
         return members[stratified_sample(pool.labels[members], self.fraction, rng)]
 
-    def _check_count(self, count: int, pool: Pool) -> None:
-        """Refuses to keep more classes than there are."""
-        if count > len(pool.all_classes):
-            raise UserError(
-                f"strategy {self.canonical}: {count} classes are wanted, and there are {len(pool.all_classes)}"
-            )
+
+@dataclass(frozen=True)
+class ByConfusion(ClassSubset):
+    """Some of the classes, by how a model confuses them."""
+
+    count: int = setting(dataclasses.MISSING, CLASS_COUNT, "how many classes", symbol="K")
+    fraction: float = setting(1.0, FRACTION, "share of the examples of these classes")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"confusion"})
+
+    def _kept(self, pool: Pool) -> NDArray[np.int64]:
+        classes = pool.all_classes
+        if self.count > len(classes):
+            raise UserError(f"strategy {self.canonical}: {self.count} classes are wanted, and there are {len(classes)}")
+        assert pool.confusion is not None
+        return classes[self._pick(pool.confusion[np.ix_(classes, classes)])]
+
+    @abstractmethod
+    def _pick(self, confusion: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Rows of `count` classes; row c of `confusion` has the mean probabilities that class c is given."""

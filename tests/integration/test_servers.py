@@ -63,6 +63,11 @@ def test_a_study_over_http(
         assert ended.status == 0, ended.err
         reported = entry("report", "--study", "remote", "--out", str(tmp_path), "--bootstrap", "20")
         assert reported.status == 0, reported.err
+        # Table, confusion and embeddings come from the server's artifacts, each where it is needed.
+        for strategy in ("hardest:0.2,by=el2n", "easiest-classes:3", "k-center:0.1"):
+            made = entry("materialize", "--strategy", strategy, "--study", "remote")
+            assert made.status == 0, made.err
+            assert "latest are of run" in made.err
         client = MlflowClient(server)
         experiment = client.get_experiment_by_name("remote")
         assert experiment
