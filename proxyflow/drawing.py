@@ -28,8 +28,6 @@ STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
     "svg.fonttype": "none",
-    # Names of classes are names, also where they hold dollar signs.
-    "text.parse_math": False,
     # The same study gives the same file: identifiers in the SVG are derived from this, not drawn at random.
     "svg.hashsalt": "proxyflow",
 }
@@ -55,3 +53,8 @@ def save(figure: Figure, folder: Path, name: str, svg: bool = True) -> None:
     for suffix, options in (("png", PNG), ("svg", SVG))[: 1 + svg]:
         with replacing(folder / f"{name}.{suffix}") as path:
             figure.savefig(path, facecolor="white", **options)
+
+
+def as_text(name: str) -> str:
+    """A name as matplotlib draws it: dollar signs are part of it, and begin no formula."""
+    return name.replace("$", r"\$")

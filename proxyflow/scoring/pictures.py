@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from proxyflow.data.catalog import Dataset
-from proxyflow.drawing import canvas, save
+from proxyflow.drawing import as_text, canvas, save
 from proxyflow.files import replacing
 from proxyflow.scoring.measures import measure_of
 from proxyflow.scoring.table import ExampleScores
@@ -101,7 +101,9 @@ def draw_examples(dataset: Dataset, hardest: NDArray[np.int64], name: str, folde
         axis = axes[0, 0]
         axis.imshow(sheet, interpolation="nearest", aspect="equal")
         axis.set_title(f"{name}: easiest examples of each class on the left, hardest on the right{_left_out(dataset)}")
-        axis.set_yticks([row * step + TILE / 2 for row in range(len(shown))], [dataset.class_names[c] for c in shown])
+        axis.set_yticks(
+            [row * step + TILE / 2 for row in range(len(shown))], [as_text(dataset.class_names[c]) for c in shown]
+        )
         axis.set_xticks([])
         axis.grid(visible=False)
         axis.tick_params(length=0)
@@ -135,7 +137,7 @@ def draw_histograms(dataset: Dataset, values: NDArray[np.float64], name: str, fo
             axis.hist(own, bins=bins, color="#0072B2")
             axis.axvline(np.median(own), color="#D55E00", linewidth=1.4)
             axis.set_xscale("log")
-            axis.set_title(dataset.class_names[label], fontsize=9.5)
+            axis.set_title(as_text(dataset.class_names[label]), fontsize=9.5)
         for axis in list(axes.flat)[len(shown) :]:
             axis.set_axis_off()
         figure.supxlabel(f"{name}, a bar at the median{_left_out(dataset)}", fontsize=10)
@@ -165,7 +167,7 @@ def draw_correlation(table: pd.DataFrame, folder: Path) -> None:
 
 def draw_balance(dataset: Dataset, table: pd.DataFrame, name: str, folder: Path) -> None:
     """How many times its share of all examples each class has in every cut by a score."""
-    shown = [dataset.class_names[c] for c in _shown(dataset)]
+    shown = [as_text(dataset.class_names[c]) for c in _shown(dataset)]
     cuts = list(dict.fromkeys(zip(table["cut"], table["fraction"], strict=True)))
     ratio = np.array(
         [

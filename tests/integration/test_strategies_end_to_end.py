@@ -75,8 +75,10 @@ def test_every_strategy_is_materialized_and_trained_on(
         strategy = parse_strategy(spelling)
         subset, training = (found[strategy.canonical] for found in (subsets, trainings))
         assert subset.data.metrics["n_train"] == float(training.data.params["n_train"])
-        # The score run's cost is carried by the subset to whoever trains on it; folds are charged to held-out scores.
-        parts = [] if not strategy.needs_scores else ["models", "folds"] if "heldout_loss" in spelling else ["models"]
+        # The score run's cost is carried by the subset to whoever trains on it; folds are charged to
+        # what comes from them, held-out scores and the confusion of the classes.
+        by_folds = "heldout_loss" in spelling or "confusion" in strategy.needs
+        parts = [] if not strategy.needs_scores else ["models", "folds"] if by_folds else ["models"]
         for run in (subset, training):
             charged = run.data.metrics
             assert charged["selection_examples_seen"] == sum(spent[part]["examples_seen"] for part in parts)
