@@ -146,10 +146,8 @@ def test_what_is_measured_is_left_as_it_was(measure: Measure) -> None:
         assert np.array_equal(look.embeddings, original.embeddings)
 
 
-@every_measure
+@every_measure_by_itself
 def test_the_numbering_of_the_classes_does_not_matter(measure: Measure) -> None:
-    if measure.needs in TOGETHER:
-        pytest.skip("which judges are drawn may follow the labels")
     order = np.random.default_rng(2).permutation(CLASSES)
     renumbered = of_looks(made_up(), lambda logits: logits[:, order])
     renumbered = dataclasses.replace(renumbered, labels=np.argsort(order)[renumbered.labels])
