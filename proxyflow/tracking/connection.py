@@ -46,6 +46,8 @@ def connect() -> MlflowClient:
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
+    # A Ctrl-C that falls into the moment in which a connection is given back would be followed by its trace.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     uri = mlflow.get_tracking_uri()
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):

@@ -36,6 +36,15 @@ def wait_for_trainings(child: subprocess.Popen[str], study: str, count: int) -> 
     raise AssertionError("the sweep did not get that far")
 
 
+def test_a_signal_amid_a_call_to_the_store_leaves_no_trace_of_the_stores_own(store: str) -> None:
+    import logging
+
+    from proxyflow.tracking.connection import connect
+
+    connect()
+    assert not logging.getLogger("sqlalchemy.pool.impl.QueuePool").isEnabledFor(logging.ERROR)
+
+
 @pytest.mark.parametrize(
     ("number", "status", "left"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "interrupted"), (signal.SIGKILL, -9, "running")],
