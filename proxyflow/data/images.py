@@ -162,6 +162,11 @@ class ImageSet:
     labels: NDArray[np.int64]
     example_ids: NDArray[np.int64]
 
+    @property
+    def by_content(self) -> NDArray[np.int64]:
+        """`(n,)` positions in an order that depends on the examples' content alone, whatever that of the files."""
+        return np.lexsort((self.example_ids, self.labels, self.content_hashes))
+
     def __post_init__(self) -> None:
         assert self.rows.shape == self.labels.shape == self.example_ids.shape, "one label and id per image"
 

@@ -155,7 +155,7 @@ class _Scorer:
             raise InvalidValue(
                 "holdout_folds", spec.holdout_folds, f"{dataset.name} has {len(train)} training examples to share out"
             )
-        self.order = np.lexsort((train.example_ids, train.labels, train.content_hashes))
+        self.order = train.by_content
         image_size = settings.image_size or dataset.image_size
         view = View(image_size, dataset.crop, dataset.mean, dataset.std)
         layout = batch_layout(device, resolve_precision(settings.precision, device, image_size), image_size)
@@ -336,7 +336,7 @@ def assign_folds(images: ImageSet, folds: int, seed: int) -> NDArray[np.int64]:
 
     Copies of an image share a fold, or the model of the others would have seen it.
     """
-    by_content = np.lexsort((images.example_ids, images.labels, images.content_hashes))
+    by_content = images.by_content
     _, first, content = np.unique(images.content_hashes[by_content], return_index=True, return_inverse=True)
     labels = images.labels[by_content][first]
     shuffled = np.lexsort((generator(seed, "folds").random(len(labels)), labels))

@@ -72,7 +72,7 @@ def align_scores(scores: ExampleScores, train: ImageSet) -> ExampleScores:
         UserError: the table is of other examples.
     """
     table = scores.frame.reset_index(drop=True).sort_values(["content_hash", "label", "example_id"], kind="stable")
-    order = np.lexsort((train.example_ids, train.labels, train.content_hashes))
+    order = train.by_content
     same = (
         len(table) == len(train)
         and np.array_equal(table["content_hash"].to_numpy(str), train.content_hashes[order])

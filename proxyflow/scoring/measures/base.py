@@ -109,6 +109,16 @@ def of_model(formula: Callable[[Floats, Labels], Floats]) -> Callable[[Evidence]
     return compute
 
 
+def of_history(formula: Callable[[Floats], Floats]) -> Callable[[Evidence], Floats]:
+    """A formula of the training's history."""
+
+    def compute(evidence: Evidence) -> Floats:
+        assert evidence.history is not None
+        return formula(evidence.history)
+
+    return compute
+
+
 def with_unseen(values: Floats, history: Floats) -> Floats:
     """Gives examples that no epoch presented, as short last batches are dropped, the median of the others.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from proxyflow.scoring.measures.base import Evidence, Floats, Measure, measures, with_unseen
+from proxyflow.scoring.measures.base import Floats, Measure, measures, of_history, with_unseen
 
 
 def first_learned_epoch(history: Floats) -> Floats:
@@ -21,11 +21,6 @@ def first_learned_epoch(history: Floats) -> Floats:
     return with_unseen(epoch, history)
 
 
-def _of_history(evidence: Evidence) -> Floats:
-    assert evidence.history is not None
-    return first_learned_epoch(evidence.history)
-
-
 measures.add(
     "first_learned_epoch",
     Measure(
@@ -33,6 +28,6 @@ measures.add(
         "Toneva et al. 2019, arXiv 1812.05159, section 3 (learning events)",
         higher_is_harder=True,
         needs="history",
-        compute=_of_history,
+        compute=of_history(first_learned_epoch),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from proxyflow.scoring.measures.base import Evidence, Floats, Measure, measures, with_unseen
+from proxyflow.scoring.measures.base import Floats, Measure, measures, of_history, with_unseen
 
 
 def forgetting_events(history: Floats) -> Floats:
@@ -29,11 +29,6 @@ def forgetting_events(history: Floats) -> Floats:
     return with_unseen(np.where(learnt, events, float(epochs)), history)
 
 
-def _of_history(evidence: Evidence) -> Floats:
-    assert evidence.history is not None
-    return forgetting_events(evidence.history)
-
-
 measures.add(
     "forgetting_events",
     Measure(
@@ -41,6 +36,6 @@ measures.add(
         "Toneva et al. 2019, arXiv 1812.05159, section 3 (forgetting events)",
         higher_is_harder=True,
         needs="history",
-        compute=_of_history,
+        compute=of_history(forgetting_events),
     ),
 )
