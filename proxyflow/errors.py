@@ -60,6 +60,10 @@ class TrainingFailed(ProxyflowError):
     """A training, scoring or study could not be completed."""
 
 
+class OutOfMemory(TrainingFailed):
+    """A training needs more memory than its device has; to try it again would change nothing."""
+
+
 class Terminated(BaseException):
     """SIGTERM arrived; like KeyboardInterrupt it must pass every `except Exception`."""
 

@@ -76,6 +76,11 @@ class Progress:
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._line(note)
 
+    def seconds_left(self) -> float:
+        """How long the rest will take at the rate so far, 0 where nothing is done yet."""
+        share = min(self.done_work / self.work, 1.0) if self.work else 1.0
+        return (time.monotonic() - self.started) / share * (1 - share) if share > 0 else 0.0
+
     def say(self, text: str) -> None:
         """Prints a line without breaking the bar."""
         if self._bar is not None:
@@ -86,7 +91,7 @@ class Progress:
     def _line(self, note: str) -> None:
         elapsed = time.monotonic() - self.started
         share = min(self.done_work / self.work, 1.0) if self.work else 1.0
-        left = elapsed / share * (1 - share) if share > 0 else 0.0
+        left = self.seconds_left()
         rate = format_rate(self.done_items / max(elapsed, 1e-9), self.unit)
         whole = self.done_items >= self.items
         ending = f", took {format_seconds(elapsed)}" if whole else f", {format_seconds(left)} left"

@@ -28,6 +28,14 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Journals of the session's own: no run of the developer's is delivered, none of ours is left with him."""
+    folder = tmp_path_factory.mktemp("state")
+    os.environ["PROXYFLOW_STATE_DIR"] = str(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A tracking store of the module's own, set as MLflow's."""

@@ -18,6 +18,8 @@ os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # A logged model states its few requirements itself; the project's whole lock file is not among them.
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
+# MLflow would try a call for four minutes in silence; a Patient client waits longer, and says so.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 import mlflow
 import requests
@@ -28,15 +30,18 @@ from mlflow.tracking import MlflowClient
 
 from proxyflow.errors import NotFound, TrackingUnavailable, UserError, one_line
 from proxyflow.files import digest
+from proxyflow.tracking.outages import patient
 
 REACH_SECONDS = 5
+PATIENCE_SECONDS = 60.0  # with a server that goes away after it was reached, where nobody asked for more
 Client = MlflowClient
-# What a server or store that goes away in mid-work raises.
-OUTAGES = (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError)
 
 
-def connect() -> MlflowClient:
+def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
     """A client of the server that MLflow's own variables name, after one short try to reach it.
+
+    Args:
+        patience: seconds for which calls wait where the server goes away later.
 
     Returns:
         A client for `MLFLOW_TRACKING_URI`, or for MLflow's default store in the working folder.
@@ -60,7 +65,21 @@ def connect() -> MlflowClient:
             client.search_experiments(max_results=1)
     except MlflowException as error:
         raise TrackingUnavailable(f"the tracking server {hide_password(uri)} refused: {one_line(error)}") from None
-    return client
+    return patient(client, patience)
+
+
+def server_uri() -> str:
+    """The tracking server or store that this process uses, as another process on this or another host names it.
+
+    Credentials are in it where the user put them there.
+    """
+    uri = mlflow.get_tracking_uri()
+    return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}" if uri.startswith("sqlite:///") else uri
+
+
+def server_address() -> str:
+    """Which tracking server or store this process uses, without credentials."""
+    return hide_password(server_uri())
 
 
 def hide_password(uri: str) -> str:

@@ -98,6 +98,12 @@ def search(
             return
 
 
+def finished_keys(client: MlflowClient, experiments: Sequence[str]) -> set[str]:
+    """Run keys of the finished trainings in these experiments."""
+    runs = search(client, experiments, KIND="training")
+    return {run.tags[names.RUN_KEY] for run in runs if run.finished and names.RUN_KEY in run.tags}
+
+
 def _quoted(value: str) -> str:
     if "'" in value:
         raise UserError(f"{value!r} has a single quote, which MLflow's search cannot take; use another name")

@@ -3,11 +3,14 @@
 `mlflow run` makes a run before our code starts, logs the declared parameters itself and rewrites the run's
 status from the exit code afterwards. So the first run of a process adopts that one, parameters that are there
 already are not logged again, and what really happened is kept in a tag.
+
+What is said of a run goes through its outbox: in order, behind the caller's back, and past outages.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import signal
 import sys
@@ -18,22 +21,41 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 
-from proxyflow.errors import Terminated, one_line
+from proxyflow.errors import ProxyflowError, Terminated, one_line
 from proxyflow.tracking import names
-from proxyflow.tracking.connection import adopted_run_id, study_experiment
-from proxyflow.tracking.outbox import Outbox
-from proxyflow.tracking.owner import code_is_dirty, is_dead, this_process
-from proxyflow.tracking.reader import search
+from proxyflow.tracking.connection import adopted_run_id, server_address, study_experiment
+from proxyflow.tracking.journal import Journal, Record, folder_of, left_behind
+from proxyflow.tracking.outages import impatient, is_outage, patience_of
+from proxyflow.tracking.outbox import Outbox, write
+from proxyflow.tracking.owner import BEAT_SECONDS, Watch, code_is_dirty, is_dead, this_process
+from proxyflow.tracking.reader import FoundRun, search
 
 MAX_VALUE = 5000  # MLflow takes 6,000 characters in a param and 8,000 in a tag
-LAST_METRICS_SECONDS = 5.0
-MAX_PER_BATCH = 100  # params and tags that one log_batch takes
+LAST_WORDS_SECONDS = 5.0  # for what a run that did not finish still has to say
+ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}  # MLflow's words; every other end is FAILED
+UPLOADS = 3  # tries; each store of artifacts has errors of its own, so that none can be told for a passing one
+
+
+class Taken(Exception):
+    """Another process has done what a run was opened for, or is at it.
+
+    Attributes:
+        finished: whether it is done.
+    """
+
+    def __init__(self, run_id: str, finished: bool) -> None:
+        super().__init__(f"run {run_id} has {'done' if finished else 'begun'} this")
+        self.finished = finished
+
+
+class NotDelivered(ProxyflowError):
+    """Work is done, and the tracking server has been away for too long to be told."""
 
 
 class Run:
@@ -43,30 +65,27 @@ class Run:
         self.client = client
         self.id = run_id
         self.study = study
-        self._outbox = Outbox(lambda metrics: client.log_batch(run_id, metrics=metrics))
+        once = impatient(client)
+        path = folder_of(server_address()) / f"{run_id}.jsonl"
+        self._outbox = Outbox(lambda record: write(once, run_id, record), Journal(path, this_process()))
 
     def log_metrics(
         self, metrics: Mapping[str, float | None], step: int = 0, tags: Mapping[str, str] | None = None
     ) -> None:
-        """Logs metrics, and tags with them, in one call; metrics without a finite value are left out."""
-        entries = [RunTag(key, value) for key, value in (tags or {}).items()]
-        self.client.log_batch(self.id, metrics=_entries(metrics, step), tags=entries)
+        """Logs metrics, and tags with them; metrics without a finite value are left out.
 
-    def log_later(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
-        """As `log_metrics`, but behind the caller's back; the run does not end before they are there.
+        As all that is logged, they are sent behind the caller's back, and the run does not end before they are there.
 
         Raises:
-            Exception: metrics given earlier could not be written.
+            Exception: something logged earlier was refused.
         """
-        self._outbox.put(_entries(metrics, step))
-
-    def flush(self) -> None:
-        """Waits for what `log_later` was given.
-
-        Raises:
-            Exception: some of it could not be written.
-        """
-        self._outbox.flush()
+        now = int(time.time() * 1000)
+        entries = tuple(
+            (key, float(value), now, step)
+            for key, value in metrics.items()
+            if value is not None and math.isfinite(value)
+        )
+        self._outbox.put(Record(metrics=entries, tags=dict(tags or {})))
 
     @cached_property
     def _present(self) -> Mapping[str, str]:
@@ -76,65 +95,84 @@ class Run:
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Logs the params that `mlflow run` has not already logged as they were typed."""
         present = self._present
-        entries = [
-            Param(key, str(value)[:MAX_VALUE])
-            for key, value in params.items()
-            if key not in present and value is not None
-        ]
-        for start in range(0, len(entries), MAX_PER_BATCH):
-            self.client.log_batch(self.id, params=entries[start : start + MAX_PER_BATCH])
+        missing = {key: value for key, value in params.items() if key not in present}
+        self._outbox.put(Record(params=_texts(missing)))
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
-        """Sets tags in one call."""
-        entries = [RunTag(key, str(value)[:MAX_VALUE]) for key, value in tags.items() if value is not None]
-        for start in range(0, len(entries), MAX_PER_BATCH):
-            self.client.log_batch(self.id, tags=entries[start : start + MAX_PER_BATCH])
+        """Sets tags now, in one call."""
+        self.client.log_batch(self.id, tags=[RunTag(*each) for each in _texts(tags).items()])
 
     def log_folder(self, folder: Path, artifact_path: str) -> None:
-        """Uploads all files of a folder."""
-        self.client.log_artifacts(self.id, str(folder), artifact_path)
+        """Uploads all files of a folder; a store that refuses is tried again."""
+        for left in reversed(range(UPLOADS)):
+            try:
+                self.client.log_artifacts(self.id, str(folder), artifact_path)
+            except Exception:
+                if not left:
+                    raise
+                time.sleep(2.0 ** (UPLOADS - left))
+            else:
+                return
 
     def log_data(self, name: str, fingerprint: str, context: str, source: str, rows: int) -> None:
         """Names a data set or subset as an input of the run, so that the MLflow UI shows and finds it."""
-        dataset = Dataset(
-            name=name,
-            digest=fingerprint[:32],
-            source_type="code",
-            source=f'{{"tags": {{"proxyflow": "{source}"}}}}',
-            profile=f'{{"num_rows": {rows}}}',
-        )
-        self.client.log_inputs(self.id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+        dataset = {
+            "name": name,
+            "digest": fingerprint[:32],
+            "source_type": "code",
+            "source": json.dumps({"tags": {"proxyflow": source}}),
+            "profile": json.dumps({"num_rows": rows}),
+            "context": context,
+        }
+        self._outbox.put(Record(inputs=(dataset,)))
 
     def finish(self, status: names.Status, error: BaseException | None = None) -> None:
-        """Writes the end.
+        """Writes the end, and waits until the server has it.
 
-        A success that cannot be written is no success, so that error is raised. Where the work has failed anyway,
-        its own error matters more, and a server that has gone away by now is only said on stderr.
+        A success that the server refuses is no success, so that error is raised. Where the work has failed anyway,
+        its own error matters more, and what keeps it from being written is only said on stderr.
+
+        Raises:
+            NotDelivered: the server was away for longer than the client's patience.
         """
-        mlflow_status = {"finished": "FINISHED", "interrupted": "KILLED"}.get(status, "FAILED")
-        # The process is on its way out after an interruption; a second signal adds nothing.
-        with held_signals(deliver=status != "interrupted"):
-            try:
-                if status != "finished":
-                    # What was measured before it went wrong is worth keeping, but no reason for another error, and
-                    # less than saying that the run has ended.
-                    with contextlib.suppress(Exception):
-                        self._outbox.flush(timeout=LAST_METRICS_SECONDS)
-                self.set_tags({names.STATUS: status, names.ERROR: describe(error) if error is not None else None})
-                self.client.set_terminated(self.id, status=mlflow_status)
-            except Exception as problem:
-                if status == "finished":
-                    raise
-                print(f"run {self.id} could not be marked {status}: {one_line(problem)}", file=sys.stderr)
+        try:
+            # Once this is in the journal the end is certain, whatever comes.
+            with held_signals():
+                self._outbox.put(_end(status, error))
+            if status == "finished":
+                self._deliver()
+            # The process is on its way out after an interruption; a second signal adds nothing.
+            with held_signals(deliver=status != "interrupted"):
+                if status != "finished" and not self._outbox.flush(LAST_WORDS_SECONDS):
+                    print(f"run {self.id} will be marked {status} by the next command", file=sys.stderr)
+        except Exception as problem:
+            if status == "finished":
+                raise
+            print(f"run {self.id} could not be marked {status}: {one_line(problem)}", file=sys.stderr)
+        finally:
+            self._outbox.close()
+
+    def _deliver(self) -> None:
+        try:
+            delivered = self._outbox.flush(patience_of(self.client))
+        except (KeyboardInterrupt, Terminated):
+            self._outbox.flush(LAST_WORDS_SECONDS)
+            raise
+        if not delivered:
+            raise NotDelivered(
+                f"the tracking server has been away for {patience_of(self.client):.0f} s. The work of run {self.id} is "
+                "done and kept on this machine; the next command of this study delivers it once the server is back"
+            )
 
 
-def _entries(metrics: Mapping[str, float | None], step: int) -> list[Metric]:
-    now = int(time.time() * 1000)
-    return [
-        Metric(key, float(value), now, step)
-        for key, value in metrics.items()
-        if value is not None and math.isfinite(value)
-    ]
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value)[:MAX_VALUE] for key, value in values.items() if value is not None}
+
+
+def _end(status: names.Status, error: BaseException | None) -> Record:
+    reason = None if error is None else describe(error)
+    end = (ENDS.get(status, "FAILED"), int(time.time() * 1000))
+    return Record(tags=_texts({names.STATUS: status, names.ERROR: reason}), end=end)
 
 
 def describe(error: BaseException) -> str:
@@ -147,7 +185,7 @@ def describe(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def held_signals(deliver: bool) -> Iterator[None]:
+def held_signals(deliver: bool = True) -> Iterator[None]:
     """Holds Ctrl-C and SIGTERM for the few calls that write a run's end; afterwards they are delivered or dropped."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -176,6 +214,10 @@ class RunWriter:
     def __init__(self, client: MlflowClient, study: str) -> None:
         self.client = client
         self.study = study
+        self._watch = Watch()
+        self._open: set[str] = set()
+        self._lock = threading.Lock()
+        self._heart: threading.Thread | None = None
         self._adoptable = adopted_run_id()
         if self._adoptable:
             # From now on the run has an owner: whatever happens before it is opened can be told from it.
@@ -197,6 +239,7 @@ class RunWriter:
             names.STATUS: "running",
             names.STUDY: self.study,
             names.OWNER: this_process(),
+            names.HEARTBEAT: _now(),
         }
 
     @contextlib.contextmanager
@@ -206,8 +249,9 @@ class RunWriter:
         name: str,
         note: str,
         tags: Mapping[str, Any] | None = None,
-        parent: Run | None = None,
+        parent_id: str | None = None,
         main: bool = False,
+        claim: bool = False,
     ) -> Iterator[Run]:
         """Opens a run for the block and ends it truthfully: finished, failed or interrupted.
 
@@ -215,9 +259,14 @@ class RunWriter:
             name: what the MLflow UI calls it.
             note: a sentence on what it is.
             tags: tags besides those that every run has.
-            parent: the run that it is nested in.
+            parent_id: the run that it is nested in.
             main: it is what this process is for, so it takes over the run that `mlflow run` made. Where that one
                 is in another experiment than the study, it stays there as a pointer to the new one.
+            claim: only one process may be at what the tag `RUN_KEY` stands for, and it is done once:
+                a training in each study, all else on the server.
+
+        Raises:
+            Taken: with `claim`, where another process has done it, or is at it; nothing of this run remains.
         """
         own_tags = {**self._own_tags(kind), names.NOTE: note, names.RUN_NAME: name, **(tags or {})}
         if main:
@@ -228,25 +277,76 @@ class RunWriter:
                 run = Run(self.client, run_id, self.study)
                 run.set_tags(own_tags)
             else:
-                run = self._create(own_tags, parent)
+                run = self._create(own_tags, parent_id)
+                if claim:
+                    self._claim(run, kind, str(own_tags[names.RUN_KEY]))
                 if run_id:
                     stack.enter_context(self._ending(self._point(run_id, run, name)))
             stack.enter_context(self._ending(run))
             yield run
 
+    def is_lost(self, run: FoundRun) -> bool:
+        """Whether a run that is marked as running has nobody left who works on it."""
+        return self._watch.is_lost(run.id, run.tags)
+
+    def is_taken(self, kind: names.Kind, key: str) -> bool:
+        """Whether another process is at what this key stands for, or has done it."""
+        runs = search(self.client, self._shared_by(kind), KIND=kind, RUN_KEY=key)
+        return any(run.finished or (run.status == "running" and not self.is_lost(run)) for run in runs)
+
+    def _shared_by(self, kind: names.Kind) -> list[str] | None:
+        """The experiments that look for such a run in each other: scores and subsets are used by all studies."""
+        return [self.experiment_id] if kind == "training" else None
+
+    def _claim(self, run: Run, kind: names.Kind, key: str) -> None:
+        """Makes sure that nobody else is at this key, or withdraws.
+
+        Each process makes its run known before it looks for others. So of two that come together at least one sees
+        the other, and who sees another withdraws, whoever was first: clocks do not matter, and it needs no lock.
+        """
+        for other in search(self.client, self._shared_by(kind), KIND=kind, RUN_KEY=key):
+            mine = other.tags.get(names.OWNER) == this_process()
+            if other.id == run.id or (other.status != "running" and not other.finished):
+                continue
+            if other.status == "running" and mine and other.id not in self._open:
+                self._withdraw(other.id)  # made by a call that was repeated because its answer was lost
+            elif other.finished or not self.is_lost(other):
+                self._withdraw(run.id)
+                raise Taken(other.id, other.finished)
+
+    def _withdraw(self, run_id: str) -> None:
+        self._open.discard(run_id)
+        write(self.client, run_id, _end("interrupted", Taken(run_id, finished=False)))
+        with contextlib.suppress(MlflowException):  # not everybody may delete; then it stays as a run that was killed
+            self.client.delete_run(run_id)
+
+    def _beat(self) -> None:
+        client = impatient(self.client)
+        while True:
+            time.sleep(BEAT_SECONDS)
+            with self._lock:
+                if not self._open:
+                    self._heart = None
+                    return
+            for run_id in list(self._open):
+                # A server that is away gets the next beat.
+                with contextlib.suppress(Exception):
+                    client.set_tag(run_id, names.HEARTBEAT, _now())
+
     def _take_adopted(self) -> str | None:
         run_id, self._adoptable = self._adoptable, None
         return run_id
 
-    def _create(self, tags: Mapping[str, Any], parent: Run | None) -> Run:
+    def _create(self, tags: Mapping[str, Any], parent_id: str | None) -> Run:
         context = dict(resolve_tags())
-        if parent:
-            context[names.PARENT] = parent.id
+        if parent_id:
+            context[names.PARENT] = parent_id
         # Tags go in with the run's creation, so that no moment exists in which it has no owner.
         everything = {**context, **{key: str(value)[:MAX_VALUE] for key, value in tags.items() if value is not None}}
         created = self.client.create_run(self.experiment_id, tags=everything, run_name=str(tags[names.RUN_NAME]))
         run = Run(self.client, created.info.run_id, self.study)
         run._present = {}
+        self._open.add(run.id)
         return run
 
     def _point(self, run_id: str, run: Run, name: str) -> Run:
@@ -263,16 +363,23 @@ class RunWriter:
 
     @contextlib.contextmanager
     def _ending(self, run: Run) -> Iterator[None]:
+        with self._lock:
+            self._open.add(run.id)
+            if self._heart is None:
+                self._heart = threading.Thread(target=self._beat, name="proxyflow-heartbeat", daemon=True)
+                self._heart.start()
         try:
             yield
-            run.flush()
         except (KeyboardInterrupt, Terminated) as error:
             run.finish("interrupted", error)
             raise
         except BaseException as error:
             run.finish("failed", error)
             raise
-        run.finish("finished")
+        else:
+            run.finish("finished")
+        finally:
+            self._open.discard(run.id)
 
     def delete_artifacts(self, run_id: str, artifact_path: str) -> None:
         """Deletes a folder of a run's artifacts where its store can and may; what stays costs only space."""
@@ -280,22 +387,71 @@ class RunWriter:
         with contextlib.suppress(Exception):
             get_artifact_repository(self.client.get_run(run_id).info.artifact_uri).delete_artifacts(artifact_path)
 
-    def reap(self) -> int:
-        """Ends the runs of this study whose process is dead, and returns how many there were.
+    def reap(self, own: bool = False) -> int:
+        """Ends the runs of this study that nobody works on any more, and returns how many there were.
 
-        Covers runs of this host that are still marked running (kill -9, power), wherever `mlflow run` put them, and
-        those that died between the two calls that end a run.
+        What such a process had done and could not tell the server is delivered first. Covers runs that are still
+        marked running (kill -9, power, a lost machine), wherever `mlflow run` put them, and those that died between
+        the two calls that end a run.
+
+        Args:
+            own: also runs of this process that it does not know: made by a call whose answer was lost.
         """
+        self.deliver()
         marked = search(self.client, STUDY=self.study, STATUS="running")
         running = search(self.client, running=True, STUDY=self.study)
         found = {run.id: run for run in (*marked, *running)}
-        dead = [run for run in found.values() if is_dead(run.tags.get(names.OWNER, ""))]
-        for run in dead:
-            if run.status == "running":
-                reason = {names.STATUS: "failed", names.ERROR: "its process died before the run ended"}
-                Run(self.client, run.id, self.study).set_tags(reason)
-            self.client.set_terminated(run.id, status="FINISHED" if run.finished else "FAILED")
-        return len(dead)
+        me = this_process()
+        lost = [
+            run
+            for run in found.values()
+            if self.is_lost(run) or (own and run.tags.get(names.OWNER) == me and run.id not in self._open)
+        ]
+        for run in lost:
+            self._bury(run, "its process died before the run ended")
+        return len(lost)
+
+    def bury(self, owner: str, reason: str, status: names.Status = "failed") -> None:
+        """Ends the runs of a process that is known to have died."""
+        for run in search(self.client, OWNER=owner, STATUS="running"):
+            self._bury(run, reason, status)
+
+    def _bury(self, run: FoundRun, reason: str, status: names.Status = "failed") -> None:
+        if run.status == "running":
+            Run(self.client, run.id, self.study).set_tags({names.STATUS: status, names.ERROR: reason})
+        self.client.set_terminated(run.id, status=ENDS.get(run.status if run.finished else status, "FAILED"))
+
+    def deliver(self) -> None:
+        """Writes what processes of this machine had to say when the server was away and they ended."""
+        for left in left_behind(folder_of(server_address())):
+            if left.owner and not is_dead(left.owner):
+                continue
+            try:
+                self._deliver(left.run_id, left.records)
+            except MlflowException as error:
+                if is_outage(error):
+                    raise
+                # The run is gone, or is not ours to write to; nothing will ever take this.
+                print(f"what was kept of run {left.run_id} was refused: {one_line(error)}", file=sys.stderr)
+            left.path.unlink(missing_ok=True)
+
+    def _deliver(self, run_id: str, records: tuple[Record, ...]) -> None:
+        """As the next process found this run dead, its work may have been done once more; then it stays as it is."""
+        run = self.client.get_run(run_id)
+        tags = run.data.tags
+        if run.info.lifecycle_stage != "active":
+            return
+        if run.info.status != "RUNNING" and names.RUN_KEY in tags:
+            shared_by = [run.info.experiment_id] if tags[names.KIND] == "training" else None
+            others = search(self.client, shared_by, KIND=tags[names.KIND], RUN_KEY=tags[names.RUN_KEY])
+            if any(other.finished or other.status == "running" for other in others if other.id != run_id):
+                return
+        for record in records:
+            write(self.client, run_id, record)
+
+
+def _now() -> str:
+    return f"{time.time():.0f}"
 
 
 def close_adopted(note: str = "", error: BaseException | None = None) -> None:

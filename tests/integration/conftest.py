@@ -59,7 +59,7 @@ def environment(uri: str, **more: str) -> dict[str, str]:
 def spawn(uri: str, cwd: Path, name: str, *arguments: str) -> subprocess.Popen[str]:
     """Starts an entry point as a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", f"entrypoints.{name}", *arguments],
+        [sys.executable, "-X", "faulthandler", "-m", f"entrypoints.{name}", *arguments],
         cwd=cwd,
         env=environment(uri),
         stdout=subprocess.PIPE,

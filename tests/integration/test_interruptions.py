@@ -111,20 +111,85 @@ def test_a_run_that_died_while_it_was_ended_does_not_stay_running(store: str) ->
     assert run.data.tags[names.STATUS] == "finished"
 
 
-def test_a_success_that_cannot_be_written_is_none(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def refuse_ends(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    from proxyflow.tracking import runs
+    from proxyflow.tracking.journal import Record
+
+    real = runs.write
+
+    def refuse(client: MlflowClient, run_id: str, record: Record) -> None:
+        if record.end is not None:
+            raise error
+        real(client, run_id, record)
+
+    monkeypatch.setattr(runs, "write", refuse)
+
+
+def test_a_success_that_is_not_there_for_the_server_is_delivered_later(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import requests
+
+    from proxyflow.tracking import owner
     from proxyflow.tracking.connection import connect
-    from proxyflow.tracking.runs import Run, RunWriter
+    from proxyflow.tracking.runs import NotDelivered, RunWriter
+
+    writer = RunWriter(connect(patience=0.5), "late")
+    with monkeypatch.context() as patch:
+        refuse_ends(patch, requests.ConnectionError("gone"))
+        with pytest.raises(NotDelivered, match="kept on this machine"), writer.open("study", "x", "Late.") as run:
+            run.log_metrics({"accuracy": 0.5}, step=3)
+    assert MlflowClient().get_run(run.id).info.status == "RUNNING"
+    # The process that did it is gone by the time of the next command.
+    monkeypatch.setattr("proxyflow.tracking.runs.is_dead", lambda who: who == owner.this_process())
+    RunWriter(connect(), "late").deliver()
+    found = MlflowClient().get_run(run.id)
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["proxyflow.status"] == "finished"
+    assert [(m.value, m.step) for m in MlflowClient().get_metric_history(run.id, "accuracy")] == [(0.5, 3)]
+
+
+def test_a_training_is_done_once_in_each_study(entry: Entry, grid_file: Path) -> None:
+    for study in ("one", "other"):
+        arguments = ["--study", study, "--grid", str(grid_file), "--strategies", "random:0.1", "--epochs", "1", *STUDY]
+        ended = entry("sweep", *arguments)
+        assert ended.status == 0, ended.err
+        assert "4 finished (4 now)" in ended.out
+
+
+def test_a_training_is_claimed_by_one(store: str) -> None:
+    import psutil
+
+    from proxyflow.tracking import names
+    from proxyflow.tracking.connection import connect
+    from proxyflow.tracking.owner import this_process
+    from proxyflow.tracking.runs import RunWriter, Taken
+
+    client = connect()
+    writer = RunWriter(client, "claimed")
+    tags = {names.RUN_KEY: "a key"}
+    living = f"{this_process().split(' ')[0]} {psutil.Process().ppid()} "
+    living += f"{psutil.Process(psutil.Process().ppid()).create_time():.2f}"
+    claim = {names.KIND: "training", names.STATUS: "running", names.OWNER: living, **tags}
+    other = client.create_run(writer.experiment_id, tags=claim)
+    with pytest.raises(Taken), writer.open("training", "x", "Mine.", tags, claim=True):
+        raise AssertionError("it has begun what another process is at")
+    client.set_tag(other.info.run_id, names.STATUS, "failed")
+    client.set_terminated(other.info.run_id, status="FAILED")
+    with writer.open("training", "x", "Mine.", tags, claim=True) as run:
+        pass
+    assert {each.info.run_id for each in runs("claimed")} == {run.id, other.info.run_id}
+    with pytest.raises(Taken), writer.open("training", "x", "Again.", tags, claim=True):
+        raise AssertionError("it has begun what is done")
+
+
+def test_a_success_that_the_server_refuses_is_none(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from proxyflow.tracking.connection import connect
+    from proxyflow.tracking.runs import RunWriter
 
     writer = RunWriter(connect(), "unwritten")
-    real = Run.set_tags
-
-    def refuse(self: Run, tags: dict[str, str]) -> None:
-        if tags.get("proxyflow.status") == "finished":
-            raise ConnectionError("gone")
-        real(self, tags)
-
-    monkeypatch.setattr(Run, "set_tags", refuse)
-    with pytest.raises(ConnectionError), writer.open("study", "x", "A run whose end cannot be written."):
+    refuse_ends(monkeypatch, PermissionError("not yours"))
+    with pytest.raises(PermissionError), writer.open("study", "x", "A run whose end cannot be written."):
         pass
 
 
