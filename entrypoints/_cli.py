@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import signal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from proxyflow.report.run import MadeReport
     from proxyflow.studies.lab import Lab
     from proxyflow.studies.plan import StudySpec
+    from proxyflow.studies.study import How
 
 F = TypeVar("F", bound=Callable[..., Any])
 NONE, AUTO = "none", "auto"
@@ -99,13 +101,18 @@ def take(owner: type, options: dict[str, Any]) -> dict[str, Any]:
     return {field.name: options.pop(field.name) for field in settings_of(owner) if field.name in options}
 
 
-STUDY = click.option(
-    "--study",
-    default="auto",
-    show_default=True,
-    help="The study, which is the MLflow experiment of that name. auto is the experiment that MLflow has active "
-    "(mlflow run --experiment-name, or MLFLOW_EXPERIMENT_NAME; else Default).",
-)
+def study_option(more: str = "") -> Callable[[F], F]:
+    """The option `--study`; `more` goes at the end of its help."""
+    return click.option(
+        "--study",
+        default="auto",
+        show_default=True,
+        help="The study, which is the MLflow experiment of that name. auto is the experiment that MLflow has active "
+        f"(mlflow run --experiment-name, or MLFLOW_EXPERIMENT_NAME; else Default). {more}".strip(),
+    )
+
+
+STUDY = study_option()
 DATASET_NAMES = ", ".join(dataset_spelling(name, source) for name, source in datasets.items())
 DATASET = click.option(
     "--dataset",
@@ -136,7 +143,7 @@ PRICE = ruled_option(
     "price_per_hour",
     NONE,
     OptionalValue(Number(low=0, example="2.50"), NONE),
-    "price of this machine in US dollars per hour; gives the metric cost_usd",
+    "price in US dollars per hour of all that the work runs on; gives the metric cost_usd",
 )
 
 
@@ -188,15 +195,25 @@ def parse_datasets(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(canonical_name, names)))
 
 
-def open_lab(study: str, data: DataOptions, price_per_hour: float | None = None) -> Lab:
-    """Connects to the tracking server and picks the device; imports torch and mlflow."""
+def patience(max_hours: float | None = None) -> float:
+    """Seconds for which a study waits for a server that goes away: as long as it may take in all."""
+    return math.inf if max_hours is None else max_hours * 3600
+
+
+def open_lab(study: str, data: DataOptions, price_per_hour: float | None = None, patience: float | None = None) -> Lab:
+    """Connects to the tracking server and picks the device; imports torch and mlflow.
+
+    Args:
+        patience: seconds for which a server is waited for that goes away later, a minute at least.
+    """
     from proxyflow.studies.lab import Lab
-    from proxyflow.tracking.connection import connect, resolve_study
+    from proxyflow.tracking.connection import PATIENCE_SECONDS, connect, resolve_study
     from proxyflow.tracking.runs import RunWriter
     from proxyflow.training.devices import pick_device, use_cores
 
     use_cores()
-    client = connect()
+    # However soon a study is to end, what it has done by then must reach the server.
+    client = connect(max(PATIENCE_SECONDS, patience or 0.0))
     writer = RunWriter(client, resolve_study(client, study))
     return Lab(client, writer, pick_device(), price_per_hour, data=data)
 
@@ -275,7 +292,7 @@ def _say(error: BaseException) -> int:
 def _is_outage(error: Exception) -> bool:
     if "mlflow" not in sys.modules:
         return False
-    from proxyflow.tracking.connection import OUTAGES
+    from proxyflow.tracking.outages import OUTAGES
 
     return isinstance(error, OUTAGES)
 
@@ -295,20 +312,20 @@ def check_precision(lab: Lab, settings: TrainingSettings) -> None:
     resolve_precision(settings.precision, lab.device, settings.image_size or ANY_SIZE)
 
 
-def run_or_forecast(
-    lab: Lab, spec: StudySpec, executor: str, dry_run: bool, max_hours: float | None, max_cost_usd: float | None
-) -> None:
+def run_or_forecast(lab: Lab, spec: StudySpec, how: How, dry_run: bool) -> None:
     """Runs a study, or prints what it would do."""
-    from proxyflow.studies.executors import executors
-    from proxyflow.studies.study import Limits, forecast, forecast_lines, run_study
+    from proxyflow.studies.forecast import forecast, forecast_lines
+    from proxyflow.studies.study import run_study
     from proxyflow.tracking.runs import close_adopted
 
+    # Refused before any run is made where there is no room for them.
+    jobs = how.executor.jobs(how.resources)
     if dry_run:
-        for line in forecast_lines(forecast(lab, spec), lab.price_per_hour):
+        for line in forecast_lines(forecast(lab, spec, jobs), lab.price_per_hour):
             print(line)
         close_adopted("A dry run: it printed the plan of a study and ran nothing.")
         return
-    outcome = run_study(lab, spec, executors[executor], Limits(max_hours, max_cost_usd))
+    outcome = run_study(lab, spec, how)
     print(
         f"study {lab.writer.study}: {outcome.planned} trainings planned, {outcome.found + outcome.made} finished "
         f"({outcome.made} now)" + (f"; {outcome.stopped}" if outcome.stopped else "")

@@ -40,9 +40,9 @@ def main(dataset: str, preset: str, study: str, out: str, **options: Any) -> Non
     chosen = presets[preset]
     configurations = load_grid(chosen.grid)
     request = parse_request(dataset)
-    lab = _cli.open_lab(study, _cli.take_data_options(options))
+    lab = _cli.open_lab(study, _cli.take_data_options(options), patience=_cli.patience())
     from proxyflow.report.run import ReportOptions, check_out, make_report
-    from proxyflow.studies.study import Limits, run_study
+    from proxyflow.studies.study import How, run_study
 
     check_out(out, lab.writer.study)
     if request.part is None and len(lab.dataset(request.name).train) > chosen.max_examples:
@@ -60,7 +60,7 @@ def main(dataset: str, preset: str, study: str, out: str, **options: Any) -> Non
     )
     failure = None
     try:
-        run_study(lab, spec, executors["local"], Limits())
+        run_study(lab, spec, How(executors["local"]))
     except TrainingFailed as error:
         failure = error  # the other trainings are reported all the same
     _cli.show_report(make_report(lab.client, lab.writer, ReportOptions(out=out)))

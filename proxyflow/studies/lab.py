@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxyflow.data.catalog import DataOptions, Dataset, load_dataset
 from proxyflow.scoring.table import ExampleScores
 from proxyflow.subsets import Subset
+from proxyflow.tracking import names
 from proxyflow.tracking.connection import Client
-from proxyflow.tracking.runs import RunWriter
+from proxyflow.tracking.runs import RunWriter, Taken
 
 if TYPE_CHECKING:
     import torch
 
 
+T = TypeVar("T")
 MAX_PARAM = 500  # what MLflow's older servers take
 
 
@@ -66,6 +70,29 @@ def dataset_params(dataset: Dataset) -> dict[str, Any]:
     """What a run's params say of the data set that was read."""
     params: dict[str, Any] = {"dataset": dataset.name, "classes": ", ".join(dataset.class_names)[:MAX_PARAM]}
     return params | ({"n_skipped": len(dataset.skipped)} if dataset.skipped else {})
+
+
+def once(lab: Lab, kind: names.Kind, key: str, what: str, find: Callable[[], T | None], make: Callable[[], T]) -> T:
+    """Finds a result or makes it, and where another process is making it, waits for that.
+
+    Args:
+        kind, key: of the run that holds the result.
+        what: names it for the user.
+        make: opens that run with `claim`.
+    """
+    told = False
+    while True:
+        found = find()
+        if found is not None:
+            return found
+        if not lab.writer.is_taken(kind, key):
+            with suppress(Taken):
+                return make()
+        if not told:
+            lab.say(f"{what}: another process is making them; waiting for it")
+            told = True
+        # Of two that withdrew for each other's sake one must come first.
+        time.sleep(random.uniform(0.3, 1.5))
 
 
 @contextmanager

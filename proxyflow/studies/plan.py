@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,9 @@ KEY_VERSION = 4
 
 # Folds that a study scores with where a strategy needs a held-out score.
 HOLDOUT_FOLDS = 5
+
+# A proxy that costs at most this share of the target is made along with it.
+CHEAP = 0.25
 
 # A validation example costs a forward pass, a training example about three times that.
 VALIDATION_WORK = 1 / 3
@@ -118,6 +122,29 @@ def plan_trainings(spec: StudySpec) -> Iterator[PlannedTraining]:
                 for strategy in target_first:
                     settings = spec.settings.replace(epochs=strategy.epochs(spec.settings.epochs))
                     yield PlannedTraining(dataset, strategy, configuration, settings, seed, spec.engine)
+
+
+def in_order(planned: Sequence[PlannedTraining], work: Callable[[PlannedTraining], float]) -> list[PlannedTraining]:
+    """The order in which a study that is cut short has the most to report.
+
+    Of each seed first the targets with their cheap proxies, configuration by configuration; then the dear proxies,
+    one strategy after the other, cheapest first.
+
+    Args:
+        work: of a training, in any unit.
+    """
+    total: Counter[Strategy] = Counter()
+    for training in planned:
+        total[training.strategy] += work(training)  # type: ignore[assignment]
+    target = sum(value for strategy, value in total.items() if isinstance(strategy, Full)) or max(total.values())
+    seeds = {seed: number for number, seed in enumerate(dict.fromkeys(each.seed for each in planned))}
+
+    def place(training: PlannedTraining) -> tuple[int, float, str]:
+        share = total[training.strategy] / target
+        early = isinstance(training.strategy, Full) or share <= CHEAP
+        return (seeds[training.seed], 0.0, "") if early else (seeds[training.seed], share, training.strategy.canonical)
+
+    return sorted(planned, key=place)
 
 
 def training_key(

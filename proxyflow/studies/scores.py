@@ -21,11 +21,10 @@ from proxyflow.scoring.table import (
     ExampleScores,
 )
 from proxyflow.strategies import Strategy
-from proxyflow.studies.lab import Lab, dataset_params, scratch
+from proxyflow.studies.lab import Lab, dataset_params, once, scratch
 from proxyflow.studies.plan import check_epochs, epochs_for, folds_for, score_key
 from proxyflow.tracking import names
 from proxyflow.tracking.reader import FoundRun, download, get_run, search
-from proxyflow.tracking.runs import Run
 from proxyflow.training.devices import resolve_precision
 from proxyflow.training.engine import EpochRecord, TrainingSpec
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
@@ -58,23 +57,35 @@ def key_of(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> str:
 
 
 def ensure_scores(
-    lab: Lab, dataset: Dataset, spec: ScoringSpec, needs: Set[str] = frozenset(), parent: Run | None = None
+    lab: Lab, dataset: Dataset, spec: ScoringSpec, needs: Set[str] = frozenset(), parent_id: str | None = None
 ) -> ExampleScores:
     """The scores that `spec` asks for: from a finished run with the same key, or made now.
 
     Args:
         needs: what strategies will choose by, see `Strategy.needs`.
     """
-    key = key_of(lab, dataset, spec)
-    found = next((run for run in search(lab.client, KIND="score", RUN_KEY=key) if run.finished), None)
-    if found is not None:
+
+    def find() -> ExampleScores | None:
+        found = find_scores(lab, dataset, spec)
+        if found is None:
+            return None
         lab.say(f"scores of {dataset.name}: found in run {found.id}")
         return load_scores(lab, found, needs)
-    lab.say(
-        f"scores of {dataset.name}: none on the server, so training {spec.trainings} scoring model(s) "
-        f"({spec.training.hyperparameters.name}, {spec.training.settings.epochs} epochs) on the full training set"
-    )
-    return make_scores(lab, dataset, spec, parent)
+
+    def make() -> ExampleScores:
+        lab.say(
+            f"scores of {dataset.name}: none on the server, so training {spec.trainings} scoring model(s) "
+            f"({spec.training.hyperparameters.name}, {spec.training.settings.epochs} epochs) on the full training set"
+        )
+        return make_scores(lab, dataset, spec, parent_id, claim=True)
+
+    return once(lab, "score", key_of(lab, dataset, spec), f"scores of {dataset.name}", find, make)
+
+
+def find_scores(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> FoundRun | None:
+    """The finished score run that `spec` would give again, if there is one."""
+    runs = search(lab.client, KIND="score", RUN_KEY=key_of(lab, dataset, spec))
+    return next((run for run in runs if run.finished), None)
 
 
 def chosen_scores(lab: Lab, dataset: Dataset, scores: str, strategy: Strategy) -> ExampleScores:
@@ -131,9 +142,18 @@ def load_scores(lab: Lab, run: FoundRun, needs: Set[str]) -> ExampleScores:
 
 
 def make_scores(
-    lab: Lab, dataset: Dataset, spec: ScoringSpec, parent: Run | None = None, main: bool = False
+    lab: Lab,
+    dataset: Dataset,
+    spec: ScoringSpec,
+    parent_id: str | None = None,
+    main: bool = False,
+    claim: bool = False,
 ) -> ExampleScores:
-    """Trains the scoring models and logs a score run."""
+    """Trains the scoring models and logs a score run.
+
+    Raises:
+        Taken: with `claim`, where another process has or had these scores.
+    """
     training = spec.training
     tags = {
         names.DATASET: dataset.name,
@@ -149,7 +169,7 @@ def make_scores(
     )
     begun = time.perf_counter()
     title = f"{dataset.name} · scores · {training.hyperparameters.name}"
-    with lab.writer.open("score", title, note, tags, parent, main) as run:
+    with lab.writer.open("score", title, note, tags, parent_id, main, claim) as run:
         run.log_params(
             {
                 **dataset_params(dataset),
@@ -169,7 +189,7 @@ def make_scores(
             def on_epoch(model: int, record: EpochRecord) -> None:
                 progress.advance(note=f"model {model + 1}, accuracy {record.valid_accuracy:.3f}")
                 if model == 0:
-                    run.log_later({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
+                    run.log_metrics({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
 
             scoring = score_examples(dataset, spec, lab.device, on_epoch)
         with scratch() as folder:
@@ -181,7 +201,6 @@ def make_scores(
             run.log_folder(folder, names.SCORES)
         model = scoring.results[0]
         run.log_params({"precision_used": model.precision, "device": model.device})
-        run.flush()
         metrics = _metrics(lab, scoring, wall_seconds=time.perf_counter() - begun)
         # With these the run can be found for what it holds; only now is that there.
         run.log_metrics(metrics, tags={names.SCORES_HELD: ",".join(scoring.scores.holds)})

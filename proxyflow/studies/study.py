@@ -1,36 +1,36 @@
 """A whole study: plan, execute what is not finished yet, and say what was done.
 
-Resuming needs no state of its own: a training is finished if the server has a finished run with its key.
+Resuming needs no state of its own: a training is finished if the server has a finished run with its key. Nor does
+sharing: a training whose key another process has claimed is left to that process, and looked after at the end.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import random
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from proxyflow.errors import TrainingFailed
-from proxyflow.progress import Progress, format_seconds
+from proxyflow.progress import format_seconds
 from proxyflow.quality.runs import TARGET
-from proxyflow.scoring.scorer import ScoringSpec
-from proxyflow.scoring.table import ExampleScores
 from proxyflow.strategies import Full
-from proxyflow.studies import scores as score_runs
-from proxyflow.studies import subsets as subset_runs
-from proxyflow.studies import trainings as training_runs
-from proxyflow.studies.estimate import Size, Sizes, calibrate, measured_speed
-from proxyflow.studies.executors import Executor
+from proxyflow.studies.board import Board, time_since
+from proxyflow.studies.dependencies import Dependencies, subset_id, subsets_of
+from proxyflow.studies.estimate import Sizes
+from proxyflow.studies.executors import Bench, Executor, Pool, Resources
 from proxyflow.studies.lab import Lab
-from proxyflow.studies.plan import PlannedTraining, StudySpec, plan_trainings, subset_key
-from proxyflow.subsets import Subset
+from proxyflow.studies.plan import PlannedTraining, StudySpec, in_order, plan_trainings
+from proxyflow.studies.tasks import Task
 from proxyflow.tracking import names
-from proxyflow.tracking.connection import OUTAGES, known_experiments
-from proxyflow.tracking.owner import is_dead
-from proxyflow.tracking.reader import FoundRun, search, trainings
-from proxyflow.tracking.runs import Run, describe
-from proxyflow.training.devices import device_name
-from proxyflow.training.engine import TrainingSpec
+from proxyflow.tracking.connection import known_experiments
+from proxyflow.tracking.reader import finished_keys, search
+from proxyflow.tracking.runs import Run
+
+RETRIES = 2
+LOOK_AGAIN_SECONDS = (1.0, 3.0)  # at what other processes are doing
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,26 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class How:
+    """How a study is executed.
+
+    Attributes:
+        retries: how often a training is tried again whose failure may pass.
+    """
+
+    executor: Executor
+    resources: Resources = field(default_factory=Resources)
+    limits: Limits = field(default_factory=Limits)
+    retries: int = RETRIES
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How a study ended.
 
     Attributes:
         planned: trainings in the plan.
-        found: of these, finished before, or left to another process.
+        found: of these, finished before, or by another process.
         made: finished now.
         failed: title and error of those that failed.
         stopped: which limit ended it early, or empty.
@@ -68,100 +82,20 @@ class Outcome:
     failed: tuple[tuple[str, str], ...]
     stopped: str = ""
 
-
-@dataclass(frozen=True)
-class Forecast:
-    """One planned training with what is known of it before it runs.
-
-    Attributes:
-        finished: the server has its result.
-        seconds: estimated training time, 0 where finished.
-    """
-
-    planned: PlannedTraining
-    size: Size
-    finished: bool
-    seconds: float
+    def failures(self) -> Iterator[str]:
+        """What failed, as the lines of a table."""
+        width = max((len(title) for title, _ in self.failed), default=0)
+        for title, error in self.failed:
+            yield f"{title:<{width}}  {error}"
 
 
-def scoring_spec(spec: StudySpec) -> ScoringSpec:
-    """How a study scores its examples: once, with the seed 0, whatever the seeds of its trainings."""
-    training = TrainingSpec(spec.scoring_configuration, spec.scoring, 0, spec.engine)
-    return score_runs.spec_for(training, *spec.strategies)
-
-
-def finished_keys(lab: Lab) -> set[str]:
-    """Run keys of the study's finished trainings."""
-    experiments = known_experiments(lab.client, lab.writer.study)
-    runs = search(lab.client, experiments, KIND="training")
-    return {run.tags[names.RUN_KEY] for run in runs if run.finished and names.RUN_KEY in run.tags}
-
-
-def forecast(lab: Lab, spec: StudySpec) -> list[Forecast]:
-    """What a study has to do and how long it will take; makes no run.
-
-    A training is known to be finished only where the subset that it needs exists on the server, as its key
-    is over the subset's content.
-    """
-    done = finished_keys(lab)
+def planned_in_order(lab: Lab, spec: StudySpec) -> list[PlannedTraining]:
+    """The trainings of a study as they will be run."""
     sizes = Sizes(lab)
-    fingerprints = _known_fingerprints(lab, spec)
-    planned = list(plan_trainings(spec))
-    experiments = known_experiments(lab.client, lab.writer.study)
-    speed = measured_speed(trainings(lab.client, experiments), device_name(lab.device))
-    if not speed > 0:
-        lab.say("no training of this study is finished yet: calibrating with a few steps of the first one")
-        speed = calibrate(lab, lab.dataset(planned[0].dataset), planned[0])
-    result = []
-    for training in planned:
-        size = sizes.of(training)
-        fingerprint = fingerprints.get(_subset_of(training))
-        finished = False
-        if fingerprint is not None:
-            dataset = lab.dataset(training.dataset)
-            key = training_runs.key_for(
-                lab, training, dataset.fingerprint, fingerprint, dataset.image_size, dataset.crop
-            )
-            finished = key in done
-        result.append(Forecast(training, size, finished, 0.0 if finished else size.work / speed))
-    return result
+    return in_order(list(plan_trainings(spec)), lambda training: sizes.of(training).work)
 
 
-def _subset_of(training: PlannedTraining) -> tuple[str, str, int]:
-    """Which subset a training needs; the seed counts only where it can change the choice."""
-    strategy = training.strategy.data_strategy
-    return training.dataset, strategy.canonical, training.seed if strategy.depends_on_seed else 0
-
-
-def _known_fingerprints(lab: Lab, spec: StudySpec) -> dict[tuple[str, str, int], str]:
-    """Fingerprints of the subsets that the server already has."""
-    subsets = {
-        run.tags[names.RUN_KEY]: run
-        for run in search(lab.client, KIND="subset")
-        if run.finished and names.RUN_KEY in run.tags
-    }
-    scored: dict[str, FoundRun | None] = {}
-    found: dict[tuple[str, str, int], str] = {}
-    for training in plan_trainings(spec):
-        dataset = lab.dataset(training.dataset)
-        strategy = training.strategy.data_strategy
-        score_run = ""
-        if strategy.needs_scores:
-            if dataset.name not in scored:
-                key = score_runs.key_of(lab, dataset, scoring_spec(spec))
-                runs = search(lab.client, KIND="score", RUN_KEY=key)
-                scored[dataset.name] = next((run for run in runs if run.finished), None)
-            run = scored[dataset.name]
-            if run is None:
-                continue
-            score_run = run.id
-        key = subset_key(dataset.fingerprint, strategy, training.seed, score_run)
-        if key in subsets:
-            found[_subset_of(training)] = subsets[key].tags[names.SUBSET_FINGERPRINT]
-    return found
-
-
-def run_study(lab: Lab, spec: StudySpec, executor: Executor, limits: Limits) -> Outcome:
+def run_study(lab: Lab, spec: StudySpec, how: How) -> Outcome:
     """Executes a study as one parent run with nested runs.
 
     Raises:
@@ -174,7 +108,7 @@ def run_study(lab: Lab, spec: StudySpec, executor: Executor, limits: Limits) -> 
     has_target = any(isinstance(strategy, Full) for strategy in spec.strategies)
     if not has_target and not any(search(lab.client, [lab.writer.experiment_id], STRATEGY=TARGET)):
         lab.say("note: the strategies have no target; add full, or the report has nothing to compare with")
-    planned = list(plan_trainings(spec))
+    planned = planned_in_order(lab, spec)
     note = (
         f"Study {lab.writer.study}: {len(spec.strategies)} strategies x {len(spec.grid)} configurations x "
         f"{len(spec.datasets)} data set(s) x {len(spec.seeds)} seed(s) = {len(planned)} trainings, "
@@ -195,161 +129,114 @@ def run_study(lab: Lab, spec: StudySpec, executor: Executor, limits: Limits) -> 
                 **{key: value for key, value in dataclasses.asdict(spec.settings).items() if value is not None},
             }
         )
-        subsets = dict(_prepare(lab, spec, run))
-        outcome = _execute(lab, planned, subsets, executor, limits, begun, run)
-        run.log_metrics(
-            {
-                "runs_planned": float(outcome.planned),
-                "runs_finished": float(outcome.found + outcome.made),
-                "runs_failed": float(len(outcome.failed)),
-            }
-        )
+        dependencies = Dependencies(lab, spec)
+        needed = {key: dependencies.ensure(training, run.id) for key, training in subsets_of(planned).items()}
+        tasks = [dependencies.task(training, needed[subset_id(training)]) for training in planned]
+        outcome = _execute(lab, tasks, how, begun, run)
+        # What a call left whose answer was lost.
+        lab.writer.reap(own=True)
         if outcome.failed:
-            listed = "; ".join(f"{title}: {error}" for title, error in outcome.failed[:5])
+            lab.say("failed:")
+            for line in outcome.failures():
+                lab.say(f"  {line}")
             raise TrainingFailed(
-                f"{len(outcome.failed)} of {outcome.planned} trainings failed ({listed}); the same command tries "
-                "them again"
+                f"{len(outcome.failed)} of {outcome.planned} trainings failed (see above); the same command tries them "
+                "again"
             )
     return outcome
 
 
-def _prepare(lab: Lab, spec: StudySpec, parent: Run) -> Iterator[tuple[tuple[str, str, int], tuple[Subset, str]]]:
-    """Finds or makes every subset that the study needs, and the scores that those need."""
-    scores: dict[str, ExampleScores] = {}
-    seen: set[tuple[str, str, int]] = set()
-    needs = frozenset().union(*(strategy.needs for strategy in spec.strategies))
-    for training in plan_trainings(spec):
-        key = _subset_of(training)
-        if key in seen:
-            continue
-        seen.add(key)
-        dataset, strategy = lab.dataset(training.dataset), training.strategy.data_strategy
-        if strategy.needs_scores and dataset.name not in scores:
-            scores[dataset.name] = score_runs.ensure_scores(lab, dataset, scoring_spec(spec), needs, parent)
-        yield (
-            key,
-            subset_runs.ensure_subset(lab, dataset, strategy, training.seed, scores.get(dataset.name), parent),
-        )
-
-
-def _execute(
-    lab: Lab,
-    planned: list[PlannedTraining],
-    subsets: dict[tuple[str, str, int], tuple[Subset, str]],
-    executor: Executor,
-    limits: Limits,
-    begun: float,
-    parent: Run,
-) -> Outcome:
-    """Runs the trainings that are not finished; `begun` is when the study began, on the monotonic clock."""
-    done = finished_keys(lab)
-    keys = {training: training_runs.key_of(lab, training, subsets[_subset_of(training)][0]) for training in planned}
-    left = [training for training in planned if keys[training] not in done]
-    if len(left) < len(planned):
-        lab.say(f"{len(planned) - len(left)} of {len(planned)} trainings are finished already; {len(left)} to do")
-    sizes = Sizes(lab)
-    started = time.monotonic()
-    failed: list[tuple[str, str]] = []
-    made = elsewhere = 0
-    stopped = ""
-
-    def within_limits() -> Iterator[PlannedTraining]:
-        nonlocal stopped
-        for training in left:
-            stopped = limits.reached(lab, time.monotonic() - begun)
-            if stopped:
-                return
-            yield training
-
-    def work(training: PlannedTraining) -> _Done:
-        if _taken(lab, keys[training]):
-            return _Done(training, "done by another process", elsewhere=True)
-        subset, subset_run = subsets[_subset_of(training)]
-        size = sizes.of(training).work
-        shown = 0.0
-
-        def on_share(share: float, note: str) -> None:
-            nonlocal shown
-            shown += share * size
-            progress.step(share * size, f"{training.strategy.canonical} {training.hyperparameters.name}: {note}")
-
-        try:
-            result, _ = training_runs.train(lab, training, subset, subset_run, parent, on_share=on_share)
-        except OUTAGES:
-            # Without its server no training can begin: each would wait for minutes and fail.
-            raise
-        except Exception as error:
-            # One failed training fails alone: its run says why, the study goes on and reports it at the end.
-            return _Done(training, error=describe(error), shown=shown)
-        note = "diverged" if result.diverged else f"accuracy {result.best_valid_accuracy:.3f}"
-        return _Done(training, f"{training.strategy.canonical} {training.hyperparameters.name}: {note}", shown=shown)
-
-    total = sum(sizes.of(training).work for training in left)
-    with Progress("trainings", len(left), "runs", work=total) as progress:
-        for ended in executor.map(work, within_limits()):
-            if ended.error:
-                failed.append((ended.training.title, ended.error))
-                progress.say(f"failed: {ended.training.title}: {ended.error}")
-            elif ended.elsewhere:
-                elsewhere += 1
-            else:
-                made += 1
-            progress.advance(sizes.of(ended.training).work - ended.shown, ended.note)
-    if elsewhere:
-        lab.say(f"{elsewhere} trainings were left to another process that works on this study")
+def _execute(lab: Lab, tasks: list[Task], how: How, begun: float, run: Run) -> Outcome:
+    """Runs the tasks that are not finished; `begun` is when the study began, on the monotonic clock."""
+    done = _finished(lab)
+    left = [task for task in tasks if task.key not in done]
+    if len(left) < len(tasks):
+        lab.say(f"{len(tasks) - len(left)} of {len(tasks)} trainings are finished already; {len(left)} to do")
+    sizes, clock = Sizes(lab), time_since(begun)
+    with Board(lab, run, len(tasks) - len(left), left, lambda task: sizes.of(task.planned).work, clock) as board:
+        stopped = ""
+        if left:
+            priced = _share_of_price(lab, how)
+            with how.executor.open(Bench(priced, run.id), how.resources) as pool:
+                stopped = _Rounds(lab, pool, how, board, clock).run(left)
+    not_begun = board.planned - board.finished - len(board.failed)
     if stopped:
-        not_begun = len(left) - made - elsewhere - len(failed)
         lab.say(f"stopped: {stopped}, {not_begun} trainings are left; the same command resumes")
     elif left:
-        lab.say(f"{made} trainings took {format_seconds(time.monotonic() - started)}")
-    return Outcome(len(planned), len(planned) - len(left) + elsewhere, made, tuple(failed), stopped)
+        lab.say(f"{board.made} trainings took {format_seconds(clock())}")
+    failed = tuple((task.planned.title, error) for task, error in board.failed.values())
+    return Outcome(len(tasks), board.finished - board.made, board.made, failed, stopped)
 
 
-@dataclass(frozen=True)
-class _Done:
-    """How one training of a study ended, and how much of its work was shown while it ran."""
-
-    training: PlannedTraining
-    note: str = ""
-    error: str = ""
-    elsewhere: bool = False
-    shown: float = 0.0
+def _share_of_price(lab: Lab, how: How) -> Lab:
+    """Trainings that run at a time share the price of what they run on."""
+    if lab.price_per_hour is None:
+        return lab
+    return dataclasses.replace(lab, price_per_hour=lab.price_per_hour / how.executor.jobs(how.resources))
 
 
-def _taken(lab: Lab, key: str) -> bool:
-    """Whether another process has finished a training since the plan was made, or is at it."""
-    runs = list(search(lab.client, [lab.writer.experiment_id], KIND="training", RUN_KEY=key))
-    owners = [run.tags.get(names.OWNER, "") for run in runs if run.status == "running"]
-    return any(run.finished for run in runs) or any(owner and not is_dead(owner) for owner in owners)
+def _finished(lab: Lab) -> set[str]:
+    return finished_keys(lab.client, known_experiments(lab.client, lab.writer.study))
 
 
-def forecast_lines(forecasts: list[Forecast], price_per_hour: float | None) -> Iterator[str]:
-    """The plan as a table, one line per training, then totals per strategy and in all."""
-    yield (
-        f"{'data set':<14} {'strategy':<28} {'configuration':<28} {'seed':>4} {'epochs':>6} {'examples':>8} "
-        f"{'estimate':>9}  state"
-    )
-    for item in forecasts:
-        training = item.planned
-        yield (
-            f"{training.dataset:<14} {training.strategy.canonical:<28} {training.hyperparameters.name:<28} "
-            f"{training.seed:>4} {training.settings.epochs:>6} {item.size.n_train:>8} "
-            f"{item.seconds:>8.1f}s  {'finished' if item.finished else 'to do'}"
-        )
-    yield ""
-    yield f"{'strategy':<28} {'runs':>6} {'to do':>6} {'estimate':>10} {'relative work':>14}"
-    target = sum(item.size.work for item in forecasts if isinstance(item.planned.strategy, Full))
-    for name in dict.fromkeys(item.planned.strategy.canonical for item in forecasts):
-        rows = [item for item in forecasts if item.planned.strategy.canonical == name]
-        work = sum(item.size.work for item in rows)
-        relative = f"{work / target:.3f}" if target else ""
-        to_do = sum(not item.finished for item in rows)
-        yield (
-            f"{name:<28} {len(rows):>6} {to_do:>6} {format_seconds(sum(i.seconds for i in rows)):>10} {relative:>14}"
-        )
-    seconds = sum(item.seconds for item in forecasts)
-    to_do = sum(not item.finished for item in forecasts)
-    cost = "" if price_per_hour is None else f", {seconds / 3600 * price_per_hour:.2f} US dollars"
-    yield ""
-    total = format_seconds(seconds)
-    yield f"{len(forecasts)} runs, {to_do} to do: about {total} of training{cost} (scoring not counted)"
+class _Rounds:
+    """Hands tasks to workers until each is finished, by whomever, or has failed for good."""
+
+    def __init__(self, lab: Lab, pool: Pool, how: How, board: Board, clock: Callable[[], float]) -> None:
+        self.lab, self.pool, self.how, self.board, self.clock = lab, pool, how, board, clock
+        self.queue: deque[Task] = deque()
+        self.tries: Counter[str] = Counter()
+        self.elsewhere: list[Task] = []
+        self.stopped = ""
+
+    def run(self, tasks: list[Task]) -> str:
+        """Returns which limit ended it early, empty where none did."""
+        self.queue.extend(tasks)
+        told = False
+        while (self.queue or self.elsewhere) and not self._over():
+            for done in self.pool.run(self._coming(), self.board.share):
+                if done.status == "taken":
+                    self.board.back(done.task)
+                    self.elsewhere.append(done.task)
+                elif done.may_pass and self.tries[done.task.key] < self.how.retries:
+                    self.tries[done.task.key] += 1
+                    self.board.back(done.task, done.error)
+                    self.queue.append(done.task)
+                else:
+                    self.board.ended(done)
+            if self.elsewhere and not self.queue and not self._over():
+                self._look_elsewhere()
+                if self.elsewhere and not told:
+                    self.lab.say(f"{len(self.elsewhere)} trainings are with another process; waiting for their end")
+                    told = True
+        return self.stopped
+
+    def _over(self) -> bool:
+        self.stopped = self.how.limits.reached(self.lab, self.clock())
+        return bool(self.stopped)
+
+    def _coming(self) -> Iterator[Task]:
+        """Tasks as workers ask for them; those that another process is at are put aside once there is one."""
+        while self.queue and not self._over():
+            task = self.queue.popleft()
+            if self.elsewhere and self.lab.writer.is_taken("training", task.key):
+                self.elsewhere.append(task)
+                continue
+            self.board.begin(task)
+            yield task
+
+    def _look_elsewhere(self) -> None:
+        """What others have finished is found; what they have left is to be done."""
+        time.sleep(random.uniform(*LOOK_AGAIN_SECONDS))
+        self.lab.writer.reap()
+        experiments = [self.lab.writer.experiment_id]
+        working = {run.tags.get(names.RUN_KEY) for run in search(self.lab.client, experiments, running=True)}
+        done = _finished(self.lab)
+        aside, self.elsewhere = self.elsewhere, []
+        for task in aside:
+            if task.key in done:
+                self.board.found(task)
+            elif task.key in working:
+                self.elsewhere.append(task)
+            else:
+                self.queue.append(task)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 
 from proxyflow.data.catalog import Dataset
-from proxyflow.errors import UserError
+from proxyflow.errors import UserError, one_line
 from proxyflow.scoring.table import ExampleScores, SelectionCost
 from proxyflow.strategies import Strategy
-from proxyflow.studies.lab import Lab, dataset_params, scratch
-from proxyflow.studies.plan import subset_key
+from proxyflow.studies.lab import Lab, dataset_params, once, scratch
+from proxyflow.studies.plan import PlannedTraining, subset_key
+from proxyflow.studies.scores import load_scores
+from proxyflow.studies.tasks import SubsetRef
 from proxyflow.subsets import Subset, choose_subset
 from proxyflow.subsets.artifact import read_subset, write_subset
 from proxyflow.tracking import names
 from proxyflow.tracking.reader import FoundRun, download, get_run, search
-from proxyflow.tracking.runs import Run
 
 
 def find_subset(
@@ -31,20 +32,57 @@ def ensure_subset(
     strategy: Strategy,
     seed: int,
     scores: ExampleScores | None,
-    parent: Run | None = None,
+    parent_id: str | None = None,
 ) -> tuple[Subset, str]:
     """The subset and its run's id: found on the server, or made now."""
     strategy = strategy.data_strategy
-    found = find_subset(lab, dataset, strategy, seed, scores)
-    if found is None:
-        return make_subset(lab, dataset, strategy, seed, scores, parent)
-    lab.say(f"subset {strategy.canonical} of {dataset.name}: found in run {found.id}")
-    if found.id not in lab.subsets:
-        # Chosen once more it is an index into the store that all subsets share; its files would be a copy.
+    title = f"subset {strategy.canonical} of {dataset.name}"
+
+    def find() -> tuple[Subset, str] | None:
+        found = find_subset(lab, dataset, strategy, seed, scores)
+        if found is None:
+            return None
+        lab.say(f"{title}: found in run {found.id}")
+        _choose_again(lab, found.id, dataset, strategy, seed, scores, found.tags.get(names.SUBSET_FINGERPRINT, ""))
+        return load_subset(lab, found.id), found.id
+
+    def make() -> tuple[Subset, str]:
+        return make_subset(lab, dataset, strategy, seed, scores, parent_id, claim=True)
+
+    key = subset_key(dataset.fingerprint, strategy, seed, _score_run(strategy, scores))
+    return once(lab, "subset", key, title, find, make)
+
+
+def _choose_again(
+    lab: Lab,
+    run_id: str,
+    dataset: Dataset,
+    strategy: Strategy,
+    seed: int,
+    scores: ExampleScores | None,
+    fingerprint: str,
+) -> None:
+    """Keeps a known subset as an index into the store that all subsets share; its files would be a copy."""
+    if run_id not in lab.subsets:
         subset = choose_subset(dataset, strategy, seed, scores)
-        if subset.fingerprint == found.tags.get(names.SUBSET_FINGERPRINT):
-            lab.subsets[found.id] = subset
-    return load_subset(lab, found.id), found.id
+        if subset.fingerprint == fingerprint:
+            lab.subsets[run_id] = subset
+
+
+def load_chosen(lab: Lab, planned: PlannedTraining, reference: SubsetRef) -> Subset:
+    """The subset of a planned training: chosen again where the data set is at hand, else downloaded."""
+    if reference.run_id not in lab.subsets:
+        try:
+            dataset = lab.dataset(planned.dataset)
+        except UserError as error:
+            lab.say(f"training on the artifact of run {reference.run_id}, as {one_line(error)}")
+        else:
+            strategy, scores = planned.strategy.data_strategy, None
+            if reference.score_run:
+                run = get_run(lab.client, reference.score_run, "score", "scores")
+                scores = load_scores(lab, run, strategy.needs)
+            _choose_again(lab, reference.run_id, dataset, strategy, reference.seed, scores, reference.fingerprint)
+    return load_subset(lab, reference.run_id)
 
 
 def load_subset(lab: Lab, run_id: str) -> Subset:
@@ -72,10 +110,15 @@ def make_subset(
     strategy: Strategy,
     seed: int,
     scores: ExampleScores | None,
-    parent: Run | None = None,
+    parent_id: str | None = None,
     main: bool = False,
+    claim: bool = False,
 ) -> tuple[Subset, str]:
-    """Selects a subset and logs it as a self-contained artifact."""
+    """Selects a subset and logs it as a self-contained artifact.
+
+    Raises:
+        Taken: with `claim`, where another process has or had this subset.
+    """
     subset = choose_subset(dataset, strategy, seed, scores)
     tags = {
         names.DATASET: dataset.name,
@@ -90,7 +133,7 @@ def make_subset(
         f"{len(subset.train):,} of the {len(dataset.train):,} training examples of {dataset.name}, chosen by "
         f"{strategy.canonical}: {strategy.summary}."
     )
-    with lab.writer.open("subset", f"{dataset.name} · {strategy.canonical}", note, tags, parent, main) as run:
+    with lab.writer.open("subset", f"{dataset.name} · {strategy.canonical}", note, tags, parent_id, main, claim) as run:
         run.log_params(
             {
                 **dataset_params(dataset),

@@ -15,12 +15,12 @@ from proxyflow.studies.subsets import selection_metrics
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
 from proxyflow.tracking.models import log_model
-from proxyflow.tracking.owner import is_dead
 from proxyflow.tracking.reader import download, search
 from proxyflow.tracking.runs import Run
 from proxyflow.training.checkpoints import Checkpoint, readable
 from proxyflow.training.devices import resolve_precision
 from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, TrainingState, get_engine
+from proxyflow.training.memory import explained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +58,11 @@ def train(
     planned: PlannedTraining,
     subset: Subset,
     subset_run: str,
-    parent: Run | None = None,
+    parent_id: str | None = None,
     main: bool = False,
     on_share: Callable[[float, str], None] | None = None,
     keep: Keep = NOTHING,
+    claim: bool = False,
 ) -> tuple[TrainingResult, str]:
     """Trains one model and logs the run.
 
@@ -69,9 +70,14 @@ def train(
         subset_run: the run that the subset came from.
         on_share: called after each epoch with the share of the training that it was, and a note.
         keep: what is logged besides metrics; with checkpoints the training goes on where an earlier run of it ended.
+        claim: leave it to another process that is at it, or has done it.
 
     Returns:
         The result and the run's id.
+
+    Raises:
+        Taken: with `claim`, where another process has or had the training.
+        OutOfMemory: it does not fit on the device.
     """
     begun = time.perf_counter()
     settings = planned.settings
@@ -89,14 +95,14 @@ def train(
         tags[names.RESUMED_FROM] = resumed.run_id
         begun -= resumed.checkpoint.wall_seconds
         lab.say(f"going on after epoch {resumed.checkpoint.epoch} of run {resumed.run_id}")
-    with lab.writer.open("training", planned.title, note, tags, parent, main) as run:
+    with lab.writer.open("training", planned.title, note, tags, parent_id, main, claim) as run:
         run.log_params(_params(lab, planned, subset))
         run.log_data(
             f"{subset.dataset} {subset.strategy}", subset.fingerprint, "training", subset_run, len(subset.train)
         )
 
         def on_epoch(record: EpochRecord) -> None:
-            run.log_later({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
+            run.log_metrics({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
             if on_share is not None:
                 on_share(1 / settings.epochs, f"epoch {record.epoch}, accuracy {record.valid_accuracy:.3f}")
 
@@ -110,20 +116,20 @@ def train(
             for record in start.records:
                 on_epoch(record)
         spec = TrainingSpec(planned.hyperparameters, settings, planned.seed, planned.engine)
-        trained = get_engine(planned.engine).train(
-            subset,
-            spec,
-            lab.device,
-            on_epoch,
-            keep_best=keep != NOTHING,  # who resumes may ask for weights that the first command did not
-            start=start,
-            on_state=on_state if keep.checkpoints else None,
-        )
+        with explained(lab.device, settings.batch_size, settings.image_size or subset.image_size):
+            trained = get_engine(planned.engine).train(
+                subset,
+                spec,
+                lab.device,
+                on_epoch,
+                keep_best=keep != NOTHING,  # who resumes may ask for weights that the first command did not
+                start=start,
+                on_state=on_state if keep.checkpoints else None,
+            )
         result = trained.result
         run.log_params({name: getattr(result, field) for name, field in WHAT_RAN.items()})
         if (keep.weights or keep.model) and trained.best_weights is not None:
             _log_weights(run, trained, planned, subset, keep)
-        run.flush()
         run.log_metrics(
             _metrics(lab, result, wall_seconds=time.perf_counter() - begun) | selection_metrics(subset.selection),
             tags={names.DIVERGED: str(result.diverged).lower()},
@@ -157,8 +163,8 @@ def _newest_checkpoint(lab: Lab, run_key: str) -> _Resumed | None:
     for run in search(lab.client, KIND="training", RUN_KEY=run_key):
         if run.finished:
             return None
-        owner = run.tags.get(names.OWNER, "")
-        if run.status == "running" and not is_dead(owner):
+        if run.status == "running" and not lab.writer.is_lost(run):
+            owner = run.tags.get(names.OWNER, "")
             lab.say(f"run {run.id} of this training is still marked as running, by {owner}: it is left alone")
             continue
         with scratch() as folder:

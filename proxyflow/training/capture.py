@@ -48,8 +48,10 @@ class CapturedStep:
                 step.on_device(self.x, self.y)
         torch.cuda.current_stream(x.device).wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
-        # The outer block makes sure of the stream afterwards, where recording fails.
-        with torch.cuda.stream(torch.cuda.current_stream(x.device)), torch.cuda.graph(self.graph):
+        # The outer block makes sure of the stream afterwards, where recording fails. Other threads may be at work on
+        # other devices meanwhile.
+        recording = torch.cuda.graph(self.graph, capture_error_mode="thread_local")
+        with torch.cuda.stream(torch.cuda.current_stream(x.device)), recording:
             self.prediction = step.on_device(self.x, self.y)
         # Replays use this memory without asking for it, so each training that does is told.
         self.reserved_bytes = torch.cuda.max_memory_allocated(x.device) - before

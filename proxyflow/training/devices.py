@@ -56,6 +56,18 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def all_devices() -> list[torch.device]:
+    """Every CUDA device that this process may use, or the CPU where there is none."""
+    found = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return found if torch.cuda.is_available() and found else [torch.device("cpu")]
+
+
+def select(device: torch.device) -> None:
+    """Makes the device the calling thread's current one, which calls that name none go to."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+
+
 def device_name(device: torch.device) -> str:
     """The device as people name it: a GPU's model, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

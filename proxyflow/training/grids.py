@@ -90,6 +90,11 @@ def parse_grid(text: str, origin: str) -> Grid:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{origin} is not YAML: {' '.join(str(error).split())}") from None
+    return grid_of(content, origin)
+
+
+def grid_of(content: Any, origin: str) -> Grid:
+    """The grid that a YAML file's content describes, see `load_grid`; `origin` names it in errors."""
     base: dict[str, Any] = {}
     if isinstance(content, dict):
         check_keys(f"{origin}: key", content, ("base", "configurations"))

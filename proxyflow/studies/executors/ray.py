@@ -1,0 +1,246 @@
+"""Ray: long-lived actors that keep the data on their device and pull trainings, on one machine or a cluster.
+
+The only module that imports ray, which is an optional extra.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxyflow.data.catalog import DataOptions
+from proxyflow.errors import InvalidValue, TrainingFailed, one_line
+from proxyflow.studies.executors.base import Bench, Pool, Resources
+from proxyflow.studies.tasks import Done, OnShare, Task
+
+# What a worker needs of the driver's environment to reach the server, its artifacts and the data.
+FORWARDED = ("MLFLOW_", "AWS_", "PROXYFLOW_", "OMP_NUM_THREADS")
+# The driver's own run: a worker that took it over would write to it.
+OWN = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
+DIED = "its worker process died before the run ended"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What an actor makes its lab from."""
+
+    study: str
+    server: str
+    patience: float
+    price_per_hour: float | None
+    data: DataOptions
+    parent_id: str
+    folder: str
+
+
+class Ray:
+    """Workers are Ray actors."""
+
+    description = "Ray actors, on this machine or on the cluster at address; needs proxyflow[ray]"
+
+    def check(self, resources: Resources) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise InvalidValue("executor", "ray", "Ray is not installed: pip install 'proxyflow[ray]', or take local")
+
+    def jobs(self, resources: Resources) -> int:
+        self.check(resources)
+        _start(resources)
+        return _room(resources)[0]
+
+    @contextmanager
+    def open(self, bench: Bench, resources: Resources) -> Iterator[Pool]:
+        self.check(resources)
+        _start(resources)
+        jobs, cpus, gpus = _room(resources)
+        from proxyflow.tracking.connection import server_uri
+        from proxyflow.tracking.outages import patience_of
+
+        lab = bench.lab
+        setup = Setup(
+            lab.writer.study,
+            server_uri(),
+            patience_of(lab.client),
+            lab.price_per_hour,
+            lab.data,
+            bench.parent_id,
+            str(Path.cwd()),
+        )
+        lab.say(f"executor ray: {jobs} worker(s) with {cpus:g} core(s) and {gpus:g} GPU(s) each")
+        pool = Actors(bench, setup, jobs, cpus, gpus)
+        try:
+            yield pool
+        finally:
+            pool.close()
+
+
+def _start(resources: Resources) -> None:
+    """Connects to the cluster, or starts one on this machine, once per process."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    if ray.is_initialized():
+        return
+    environment = {key: value for key, value in os.environ.items() if key.startswith(FORWARDED) and key not in OWN}
+    runtime: dict[str, Any] = {"env_vars": environment}
+    package = Path(__file__).parents[2]
+    if resources.address is None:
+        environment["PYTHONPATH"] = os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")])
+        options: dict[str, Any] = {"include_dashboard": False}
+    else:
+        # All machines of the cluster run this very code.
+        runtime["py_modules"] = [str(package)]
+        options = {"address": resources.address}
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=runtime, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise InvalidValue(
+            "address",
+            resources.address,
+            f"no Ray cluster answers there ({one_line(error)}); start one with ray start --head, or give none",
+        ) from None
+
+
+def _room(resources: Resources) -> tuple[int, float, float]:
+    """How many jobs there are, and how many cores and GPUs each has."""
+    import ray
+
+    free = ray.available_resources()
+    free_cpus, free_gpus = free.get("CPU", 0.0), free.get("GPU", 0.0)
+    total = ray.cluster_resources()
+    if total.get("GPU", 0.0):
+        room = int(free_gpus / resources.gpus_per_job + 1e-9)
+        if room < (resources.jobs or 1):
+            raise InvalidValue(
+                "jobs",
+                resources.jobs or "auto",
+                f"the cluster has {free_gpus:g} of {total['GPU']:g} GPUs free and each training takes gpus_per_job="
+                f"{resources.gpus_per_job:g}, which is room for {room}: wait, or give fewer jobs or a smaller share",
+            )
+        jobs = resources.jobs or room
+        return jobs, max(min(1.0, free_cpus / jobs), 0.0), resources.gpus_per_job
+    if resources.gpus_per_job != 1:
+        raise InvalidValue("gpus_per_job", resources.gpus_per_job, "the Ray cluster has no GPU; leave it at 1 for CPUs")
+    jobs = resources.jobs or 1
+    if jobs > free_cpus:
+        raise InvalidValue(
+            "jobs", resources.jobs or "auto", f"the cluster has {free_cpus:g} cores free and no GPU: give fewer jobs"
+        )
+    return jobs, float(int(free_cpus / jobs)), 0.0
+
+
+class Actors:
+    """Actors that pull tasks; one that dies is started again, its run is ended and its task given back."""
+
+    def __init__(self, bench: Bench, setup: Setup, jobs: int, cpus: float, gpus: float) -> None:
+        import ray
+
+        self._writer = bench.lab.writer
+        kind = ray.remote(Remote).options(num_cpus=cpus, num_gpus=gpus, max_restarts=-1)
+        self._actors = [kind.remote(setup) for _ in range(jobs)]
+        self._owners: dict[Any, str] = {}
+        # Who an actor is, is also the sign that it has started.
+        self._starting = {actor.owner.remote(): actor for actor in self._actors}
+        self._idle: deque[Any] = deque()
+
+    def run(self, tasks: Iterable[Task], on_share: OnShare) -> Iterator[Done]:
+        import ray
+
+        coming = iter(tasks)
+        busy: dict[Any, tuple[Any, Task]] = {}
+        more = True
+        while True:
+            while more and self._idle:
+                task = next(coming, None)
+                if task is None:
+                    more = False
+                else:
+                    actor = self._idle.popleft()
+                    busy[actor.train.remote(task)] = actor, task
+            if not busy and not more:
+                return
+            ready, _ = ray.wait([*busy, *self._starting], timeout=1.0)
+            for reference in ready:
+                if reference in self._starting:
+                    self._greet(reference)
+                    continue
+                actor, task = busy.pop(reference)
+                done = self._result(reference, actor, task)
+                if done.status == "trained":
+                    on_share(task, 1.0, done.note)
+                yield done
+
+    def _greet(self, reference: Any) -> None:
+        import ray
+
+        actor = self._starting.pop(reference)
+        try:
+            self._owners[actor] = ray.get(reference)
+        except ray.exceptions.ActorDiedError as error:
+            raise TrainingFailed(f"a Ray worker could not start: {one_line(error)}") from None
+        except ray.exceptions.RayActorError:
+            self._starting[actor.owner.remote()] = actor
+        else:
+            self._idle.append(actor)
+
+    def _result(self, reference: Any, actor: Any, task: Task) -> Done:
+        import ray
+
+        try:
+            done: Done = ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            self._idle.append(actor)
+            raise TrainingFailed(one_line(error.cause)) from None
+        except ray.exceptions.RayError as error:
+            self._writer.bury(self._owners.pop(actor), DIED)
+            self._starting[actor.owner.remote()] = actor
+            return Done(task, "failed", error=f"{DIED} ({type(error).__name__})", may_pass=True)
+        self._idle.append(actor)
+        return done
+
+    def close(self) -> None:
+        """Ends the actors, and the runs that they were at."""
+        import ray
+
+        for actor in self._actors:
+            ray.kill(actor)
+        for owner in self._owners.values():
+            self._writer.bury(owner, "interrupted; the same command again resumes", "interrupted")
+
+
+class Remote:
+    """The actor: a worker with a lab of its own."""
+
+    def __init__(self, setup: Setup) -> None:
+        for name in OWN:
+            os.environ.pop(name, None)
+        os.environ["MLFLOW_TRACKING_URI"] = setup.server
+        folder = Path(setup.folder)
+        if folder.is_dir():
+            os.chdir(folder)  # relative paths of stores and folders mean the same as for the driver
+        from proxyflow.studies.lab import Lab
+        from proxyflow.studies.worker import Worker
+        from proxyflow.tracking.connection import connect
+        from proxyflow.tracking.runs import RunWriter
+        from proxyflow.training.devices import pick_device, use_cores
+
+        use_cores()
+        client = connect(setup.patience)
+        lab = Lab(client, RunWriter(client, setup.study), pick_device(), setup.price_per_hour, data=setup.data)
+        self._worker = Worker(lab, setup.parent_id)
+
+    def owner(self) -> str:
+        """Which process this is."""
+        from proxyflow.tracking.owner import this_process
+
+        return this_process()
+
+    def train(self, task: Task) -> Done:
+        """One training."""
+        return self._worker.train(task, lambda task, share, note: None)
