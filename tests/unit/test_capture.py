@@ -69,7 +69,7 @@ class StandIn:
             self.out.copy_(self.work())
 
     @contextlib.contextmanager
-    def recording(self, graph: Graph) -> Iterator[None]:
+    def recording(self, graph: Graph, capture_error_mode: str = "global") -> Iterator[None]:
         self.current = graph
         self.recordings += 1
         yield
@@ -150,7 +150,7 @@ def test_a_step_that_cannot_be_recorded_is_taken_eagerly_and_says_why(
     cuda: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
-    def refuse(graph: object) -> Iterator[None]:
+    def refuse(graph: object, capture_error_mode: str = "global") -> Iterator[None]:
         raise RuntimeError("operation not permitted when stream is capturing")
         yield
 
