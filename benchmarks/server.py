@@ -1,0 +1,73 @@
+"""A real MLflow server over HTTP on this machine, which can be killed and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import requests
+
+START_SECONDS = 120.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """`mlflow server` with one worker, SQLite and artifacts in `folder`; the same address after each start."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Starts the process; `wait` says when it answers."""
+        self.child = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)),
+                *("--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"),
+                *("--artifacts-destination", str(self.folder / "files")),
+            ],
+            cwd=self.folder,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                if requests.get(f"{self.uri}/health", timeout=1).ok:
+                    return
+            except requests.RequestException:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the server at {self.uri} did not start") from None
+            time.sleep(0.2)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Ends the server and its workers."""
+        if self.child is None:
+            return
+        os.killpg(self.child.pid, number)
+        self.child.wait(timeout=30)
+        self.child = None
+
+    def __enter__(self) -> Server:
+        self.begin()
+        self.wait()
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self.kill()
