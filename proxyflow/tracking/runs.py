@@ -275,14 +275,15 @@ class RunWriter:
             run_id = self._take_adopted() if main else None
             if run_id and self.client.get_run(run_id).info.experiment_id == self.experiment_id:
                 run = Run(self.client, run_id, self.study)
+                stack.enter_context(self._ending(run))
                 run.set_tags(own_tags)
             else:
                 run = self._create(own_tags, parent_id)
+                stack.enter_context(self._ending(run))
                 if claim:
                     self._claim(run, kind, str(own_tags[names.RUN_KEY]))
                 if run_id:
                     stack.enter_context(self._ending(self._point(run_id, run, name)))
-            stack.enter_context(self._ending(run))
             yield run
 
     def is_lost(self, run: FoundRun) -> bool:
@@ -343,7 +344,13 @@ class RunWriter:
             context[names.PARENT] = parent_id
         # Tags go in with the run's creation, so that no moment exists in which it has no owner.
         everything = {**context, **{key: str(value)[:MAX_VALUE] for key, value in tags.items() if value is not None}}
-        created = self.client.create_run(self.experiment_id, tags=everything, run_name=str(tags[names.RUN_NAME]))
+        try:
+            created = self.client.create_run(self.experiment_id, tags=everything, run_name=str(tags[names.RUN_NAME]))
+        except (KeyboardInterrupt, Terminated) as error:
+            # The server may have made it all the same.
+            with held_signals(deliver=False), contextlib.suppress(Exception):
+                self._bury_unknown(error)
+            raise
         run = Run(self.client, created.info.run_id, self.study)
         run._present = {}
         self._open.add(run.id)
@@ -370,6 +377,10 @@ class RunWriter:
                 self._heart.start()
         try:
             yield
+        except Taken as taken:
+            if run.id in self._open:  # else it has withdrawn
+                run.finish("failed", taken)
+            raise
         except (KeyboardInterrupt, Terminated) as error:
             run.finish("interrupted", error)
             raise
@@ -415,6 +426,12 @@ class RunWriter:
         """Ends the runs of a process that is known to have died."""
         for run in search(self.client, OWNER=owner, STATUS="running"):
             self._bury(run, reason, status)
+
+    def _bury_unknown(self, error: BaseException) -> None:
+        """Ends the runs of this process that it does not know."""
+        for run in search(impatient(self.client), OWNER=this_process(), STATUS="running"):
+            if run.id not in self._open:
+                self._bury(run, describe(error), "interrupted")
 
     def _bury(self, run: FoundRun, reason: str, status: names.Status = "failed") -> None:
         if run.status == "running":

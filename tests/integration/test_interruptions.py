@@ -183,6 +183,41 @@ def test_a_training_is_claimed_by_one(store: str) -> None:
         raise AssertionError("it has begun what is done")
 
 
+def test_a_signal_amid_a_claim_leaves_nothing_running(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from proxyflow.tracking import names
+    from proxyflow.tracking.connection import connect
+    from proxyflow.tracking.runs import RunWriter
+
+    def interrupt(*ignored: object) -> None:
+        raise KeyboardInterrupt
+
+    writer = RunWriter(connect(), "amid a claim")
+    monkeypatch.setattr(writer, "_claim", interrupt)
+    with pytest.raises(KeyboardInterrupt), writer.open("training", "x", "x.", {names.RUN_KEY: "k"}, claim=True):
+        raise AssertionError("it goes on")
+    assert [run.info.status for run in runs("amid a claim")] == ["KILLED"]
+
+
+def test_a_signal_amid_a_creation_leaves_nothing_running(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from proxyflow.tracking.connection import connect
+    from proxyflow.tracking.runs import RunWriter
+
+    writer = RunWriter(connect(), "amid a creation")
+    real = MlflowClient.create_run
+
+    def interrupt(*given: object, **named: object) -> None:
+        real(*given, **named)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with writer.open("study", "mine", "Goes on.") as mine:
+        monkeypatch.setattr(MlflowClient, "create_run", interrupt)
+        with pytest.raises(KeyboardInterrupt), writer.open("training", "x", "x."):
+            raise AssertionError("it goes on")
+        states = {run.info.run_id: run.data.tags["proxyflow.status"] for run in runs("amid a creation")}
+        assert states.pop(mine.id) == "running"
+        assert list(states.values()) == ["interrupted"]
+
+
 def test_a_success_that_the_server_refuses_is_none(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from proxyflow.tracking.connection import connect
     from proxyflow.tracking.runs import RunWriter
