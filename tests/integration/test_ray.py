@@ -1,0 +1,74 @@
+"""Ray gives what one process gives, and a worker that is killed takes nothing with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import STUDY, spawn
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+pytest.importorskip("ray", reason="Ray is an optional extra: pip install 'proxyflow[ray]'")
+
+SECONDS = 180
+
+
+def trainings(study: str) -> list[Run]:
+    client = MlflowClient()
+    found = client.get_experiment_by_name(study)
+    everything = client.search_runs([found.experiment_id]) if found else []
+    return [run for run in everything if run.data.tags.get("proxyflow.kind") == "training"]
+
+
+def accuracies(study: str) -> dict[str, list[tuple[int, float]]]:
+    """Run key to the accuracy of each epoch, of trainings that are finished."""
+    client, curves = MlflowClient(), {}
+    for run in trainings(study):
+        if run.data.tags["proxyflow.status"] == "finished":
+            history = client.get_metric_history(run.info.run_id, "valid_accuracy")
+            curves[run.data.tags["proxyflow.run_key"]] = [(point.step, point.value) for point in history]
+    return curves
+
+
+def kill_a_worker_at_work(study: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        states = {run.data.tags["proxyflow.owner"]: run.data.tags["proxyflow.status"] for run in trainings(study)}
+        working = [owner for owner, status in states.items() if status == "running"]
+        if working:
+            os.kill(int(working[0].split(" ")[1]), signal.SIGKILL)
+            return
+        time.sleep(0.1)
+    raise AssertionError("no worker has begun")
+
+
+def test_ray_gives_what_local_gives_though_a_worker_is_killed(
+    store: str, grid_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Sums depend on the number of threads, so both have one.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    shared = ["--grid", str(grid_file), "--strategies", "full,random:0.5", "--epochs", "2", *STUDY]
+    alone = spawn(store, Path.cwd(), "sweep", "--study", "alone", *shared)
+    _, err = alone.communicate(timeout=SECONDS)
+    assert alone.returncode == 0, err
+    actors = spawn(store, Path.cwd(), "sweep", "--study", "actors", "--executor", "ray", "--jobs", "2", *shared)
+    try:
+        kill_a_worker_at_work("actors")
+        _, err = actors.communicate(timeout=SECONDS)
+    finally:
+        actors.kill()
+    assert actors.returncode == 0, err
+    wanted = accuracies("alone")
+    assert len(wanted) == 8
+    assert accuracies("actors") == wanted
+    states = Counter(run.data.tags["proxyflow.status"] for run in trainings("actors"))
+    assert states == {"finished": 8, "failed": 1}
+    errors = {run.data.tags.get("proxyflow.error") for run in trainings("actors")}
+    assert "its worker process died before the run ended" in errors
+    owners = {run.data.tags["proxyflow.owner"] for run in trainings("actors")}
+    assert len(owners) == 3
