@@ -12,8 +12,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from proxyflow.files import write_text
+from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.runs import TARGET
-from proxyflow.quality.summary import QualityOptions, StudyQuality
+from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.families import family_colours
 from proxyflow.report.tables import number, with_interval
 
