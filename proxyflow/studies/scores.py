@@ -25,7 +25,8 @@ from proxyflow.studies.keys import key_of_scores
 from proxyflow.studies.lab import Lab, dataset_params, once, scratch
 from proxyflow.studies.plan import check_epochs, epochs_for, folds_for
 from proxyflow.tracking import names
-from proxyflow.tracking.reader import FoundRun, download, get_run, search
+from proxyflow.tracking.found import FoundRun
+from proxyflow.tracking.reader import download, get_run, search
 from proxyflow.training.engine import EpochRecord, TrainingSpec
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 

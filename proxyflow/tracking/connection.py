@@ -68,18 +68,21 @@ def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
     return patient(client, patience)
 
 
-def server_uri() -> str:
-    """The tracking server or store that this process uses, as another process on this or another host names it.
+def server_uri(client: MlflowClient | None = None) -> str:
+    """The tracking server or store of a client, as another process on this or another host names it.
 
     Credentials are in it where the user put them there.
+
+    Args:
+        client: None stands for the store that this process uses.
     """
-    uri = mlflow.get_tracking_uri()
+    uri = mlflow.get_tracking_uri() if client is None else str(client.tracking_uri)
     return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}" if uri.startswith("sqlite:///") else uri
 
 
-def server_address() -> str:
-    """Which tracking server or store this process uses, without credentials."""
-    return hide_password(server_uri())
+def server_address(client: MlflowClient | None = None) -> str:
+    """Which tracking server or store a client, or this process, uses, without credentials."""
+    return hide_password(server_uri(client))
 
 
 def hide_password(uri: str) -> str:

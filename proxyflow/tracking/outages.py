@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import requests
 import sqlalchemy
@@ -17,6 +17,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from proxyflow.errors import one_line
+
+T = TypeVar("T")
 
 # What a server or store that goes away in mid-work raises.
 OUTAGES = (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError)
@@ -109,7 +111,7 @@ class Patient:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self.once, name)
-        return functools.partial(self._insist, attribute) if callable(attribute) else attribute
+        return functools.partial(self.insist, attribute) if callable(attribute) else attribute
 
     def _tell(self, text: str) -> None:
         with self._lock:
@@ -117,7 +119,8 @@ class Patient:
         if not known:
             self._say(text)
 
-    def _insist(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def insist(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Calls `method` until it meets no outage, whether it is one of the client's or asks the server otherwise."""
         waiting = Waiting(self.patience, self._tell)
         while True:
             try:
@@ -144,6 +147,13 @@ def patient(client: MlflowClient, patience: float, say: Callable[[str], None] | 
 def impatient(client: MlflowClient) -> MlflowClient:
     """The client whose calls fail at once, for threads that wait on their own."""
     return client.once if isinstance(client, Patient) else client
+
+
+def insist(client: MlflowClient, method: Callable[..., T], *args: Any) -> T:
+    """Calls what asks the client's server with the client's patience."""
+    if isinstance(client, Patient):
+        return cast(T, client.insist(method, *args))
+    return method(*args)
 
 
 def patience_of(client: MlflowClient) -> float:

@@ -30,11 +30,12 @@ from mlflow.tracking.context.registry import resolve_tags
 from proxyflow.errors import ProxyflowError, Terminated, one_line
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import adopted_run_id, server_address, study_experiment
+from proxyflow.tracking.found import FoundRun
 from proxyflow.tracking.journal import Journal, Record, folder_of, left_behind
 from proxyflow.tracking.outages import impatient, is_outage, patience_of
 from proxyflow.tracking.outbox import Outbox, write
 from proxyflow.tracking.owner import BEAT_SECONDS, Watch, code_is_dirty, is_dead, this_process
-from proxyflow.tracking.reader import FoundRun, search
+from proxyflow.tracking.reader import search
 
 MAX_VALUE = 5000  # MLflow takes 6,000 characters in a param and 8,000 in a tag
 LAST_WORDS_SECONDS = 5.0  # for what a run that did not finish still has to say
