@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -47,6 +49,8 @@ class Ray:
     def check(self, resources: Resources) -> None:
         if importlib.util.find_spec("ray") is None:
             raise InvalidValue("executor", "ray", "Ray is not installed: pip install 'proxyflow[ray]', or take local")
+        if resources.gpus_per_job > 1 and resources.gpus_per_job != int(resources.gpus_per_job):
+            raise InvalidValue("gpus_per_job", resources.gpus_per_job, "above 1 Ray gives whole GPUs only")
 
     def jobs(self, resources: Resources) -> int:
         self.check(resources)
@@ -92,19 +96,32 @@ def _start(resources: Resources) -> None:
     package = Path(__file__).parents[2]
     if resources.address is None:
         environment["PYTHONPATH"] = os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")])
-        options: dict[str, Any] = {"include_dashboard": False}
+        # Said outright, since RAY_ADDRESS would name a cluster.
+        options: dict[str, Any] = {"address": "local", "include_dashboard": False}
     else:
         # All machines of the cluster run this very code.
         runtime["py_modules"] = [str(package)]
         options = {"address": resources.address}
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=runtime, **options)
+        with _own_sigterm():
+            ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=runtime, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise InvalidValue(
             "address",
             resources.address,
             f"no Ray cluster answers there ({one_line(error)}); start one with ray start --head, or give none",
         ) from None
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keeps SIGTERM ours: Ray's handler would end the process with another status, and its runs as failed."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _room(resources: Resources) -> tuple[int, float, float]:
@@ -115,7 +132,7 @@ def _room(resources: Resources) -> tuple[int, float, float]:
     free_cpus, free_gpus = free.get("CPU", 0.0), free.get("GPU", 0.0)
     total = ray.cluster_resources()
     if total.get("GPU", 0.0):
-        room = int(free_gpus / resources.gpus_per_job + 1e-9)
+        room = _rooms(free_gpus, resources.gpus_per_job)
         if room < (resources.jobs or 1):
             raise InvalidValue(
                 "jobs",
@@ -132,7 +149,16 @@ def _room(resources: Resources) -> tuple[int, float, float]:
         raise InvalidValue(
             "jobs", resources.jobs or "auto", f"the cluster has {free_cpus:g} cores free and no GPU: give fewer jobs"
         )
-    return jobs, float(int(free_cpus / jobs)), 0.0
+    # An actor is on one machine; one that asks for more cores than any has would never start.
+    largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
+    return jobs, float(int(min(free_cpus / jobs, largest))), 0.0
+
+
+def _rooms(gpus: float, share: float) -> int:
+    """How many jobs there is room for: a share of a GPU is on one GPU."""
+    if share >= 1:
+        return int(gpus / share)
+    return int(gpus) * int(1 / share + 1e-9) + int(gpus % 1 / share + 1e-9)
 
 
 class Actors:
