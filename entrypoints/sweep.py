@@ -96,7 +96,7 @@ LIMIT = OptionalValue(Number(low=0, above=True, example="8"), _cli.NONE)
     "how often a training is tried again whose failure may pass: network, lost worker; others are not",
 )
 @_cli.PRICE
-@_cli.ruled_option("max_hours", _cli.NONE, LIMIT, "stop between two trainings after so many hours")
+@_cli.ruled_option("max_hours", _cli.NONE, LIMIT, "stop between two runs after so many hours")
 @_cli.ruled_option("max_cost_usd", _cli.NONE, LIMIT, "stop after so many US dollars, by price_per_hour")
 @_cli.switch("dry_run", "print the plan, what is finished, and the estimated time and cost; run nothing")
 @_cli.study_option("Or a .yaml file that describes a study, see Study files below.")
@@ -108,7 +108,7 @@ def sweep(**options: Any) -> None:
         _take_from_file(ctx, file, options)
     spec = _spec(options, file)
     price, hours = options["price_per_hour"], options["max_hours"]
-    address = None if options["address"] == _cli.NONE else options["address"]
+    address = None if options["address"] in ("", _cli.NONE) else options["address"]
     resources = Resources(options["jobs"], options["gpus_per_job"], address)
     executor = executors[options["executor"]]
     with _at(file):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from proxyflow.errors import InvalidValue
+from proxyflow.errors import InvalidValue, Terminated
 from proxyflow.studies.executors import Resources, executors
 from proxyflow.studies.executors.ray import _room
 
@@ -145,6 +146,30 @@ def test_a_cluster_that_does_not_answer_is_said_in_a_line(starting: dict[str, An
     ):
         executors["ray"].jobs(Resources(address="auto"))
     assert [path.rsplit("/", 1)[1] for path in starting["runtime_env"]["py_modules"]] == ["proxyflow"]
+
+
+def test_an_address_where_nothing_listens_is_said_at_once(starting: dict[str, Any]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
+            with pytest.raises(InvalidValue, match=rf"address={address} is not accepted: .* refused"):
+                executors["ray"].jobs(Resources(address=address))
+    assert starting == {}, "Ray would have tried for minutes"
+
+
+def test_sigterm_while_ray_starts_is_sigterm(starting: dict[str, Any], cluster: Cluster) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def init(**options: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        signal.raise_signal(signal.SIGTERM)
+
+    ray: Any = sys.modules["ray"]
+    ray.init = init
+    with pytest.raises(Terminated):
+        executors["ray"].jobs(Resources())
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_sigterm_stays_ours(starting: dict[str, Any]) -> None:

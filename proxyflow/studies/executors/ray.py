@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import socket
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from proxyflow.data.catalog import DataOptions
-from proxyflow.errors import InvalidValue, TrainingFailed, one_line
+from proxyflow.errors import InvalidValue, Terminated, TrainingFailed, one_line
 from proxyflow.studies.executors.base import Bench, Pool, Resources
 from proxyflow.studies.tasks import Done, OnShare, Task
 
@@ -25,6 +26,7 @@ from proxyflow.studies.tasks import Done, OnShare, Task
 FORWARDED = ("MLFLOW_", "AWS_", "PROXYFLOW_", "OMP_NUM_THREADS")
 # The driver's own run: a worker that took it over would write to it.
 OWN = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
+REACH_SECONDS = 5
 DIED = "its worker process died before the run ended"
 
 
@@ -103,14 +105,26 @@ def _start(resources: Resources) -> None:
         runtime["py_modules"] = [str(package)]
         options = {"address": resources.address}
     try:
+        _reach(resources.address)
         with _own_sigterm():
             ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=runtime, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise InvalidValue(
             "address",
             resources.address,
             f"no Ray cluster answers there ({one_line(error)}); start one with ray start --head, or give none",
         ) from None
+
+
+def _reach(address: str | None) -> None:
+    """Tries an address that names a machine: where nothing answers, Ray itself would try for minutes.
+
+    Raises:
+        OSError: nothing answers.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), REACH_SECONDS).close()
 
 
 @contextmanager
@@ -119,6 +133,8 @@ def _own_sigterm() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit:  # its handler's answer to a signal that came meanwhile
+        raise Terminated() from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
