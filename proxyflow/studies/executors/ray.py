@@ -27,6 +27,7 @@ FORWARDED = ("MLFLOW_", "AWS_", "PROXYFLOW_", "OMP_NUM_THREADS")
 # The driver's own run: a worker that took it over would write to it.
 OWN = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 REACH_SECONDS = 5
+LONGEST_WAIT_SECONDS = 0.5  # for a worker, before signals are looked at
 DIED = "its worker process died before the run ended"
 
 
@@ -194,6 +195,8 @@ class Actors:
     def run(self, tasks: Iterable[Task], on_share: OnShare) -> Iterator[Done]:
         import ray
 
+        from proxyflow.tracking.runs import held_signals
+
         coming = iter(tasks)
         busy: dict[Any, tuple[Any, Task]] = {}
         more = True
@@ -207,7 +210,8 @@ class Actors:
                     busy[actor.train.remote(task)] = actor, task
             if not busy and not more:
                 return
-            ready, _ = ray.wait([*busy, *self._starting], timeout=1.0)
+            with held_signals():  # Ray's wait passes on no exception of a handler but its own
+                ready, _ = ray.wait([*busy, *self._starting], timeout=LONGEST_WAIT_SECONDS)
             for reference in ready:
                 if reference in self._starting:
                     self._greet(reference)
