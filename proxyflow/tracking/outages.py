@@ -111,14 +111,15 @@ class Patient:
         attribute = getattr(self.once, name)
         return functools.partial(self._insist, attribute) if callable(attribute) else attribute
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Tells of an outage, once until it is over."""
         with self._lock:
             known, self._away = self._away, True
         if not known:
             self._say(text)
 
     def _insist(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        waiting = Waiting(self.patience, self._tell)
+        waiting = Waiting(self.patience, self.tell)
         while True:
             try:
                 result = method(*args, **kwargs)
@@ -149,6 +150,11 @@ def impatient(client: MlflowClient) -> MlflowClient:
 def patience_of(client: MlflowClient) -> float:
     """How many seconds of outage the client outlasts."""
     return client.patience if isinstance(client, Patient) else 0.0
+
+
+def teller(client: MlflowClient) -> Callable[[str], None] | None:
+    """What tells of an outage for threads that wait on their own, None where nobody does."""
+    return client.tell if isinstance(client, Patient) else None
 
 
 def _on_stderr(text: str) -> None:

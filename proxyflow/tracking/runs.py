@@ -31,7 +31,7 @@ from proxyflow.errors import ProxyflowError, StoreFailed, Terminated, one_line
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import adopted_run_id, server_address, study_experiment
 from proxyflow.tracking.journal import Journal, Record, folder_of, left_behind
-from proxyflow.tracking.outages import impatient, is_outage, patience_of
+from proxyflow.tracking.outages import impatient, is_outage, patience_of, teller
 from proxyflow.tracking.outbox import Outbox, write
 from proxyflow.tracking.owner import BEAT_SECONDS, Watch, code_is_dirty, is_dead, this_process
 from proxyflow.tracking.reader import FoundRun, search
@@ -68,7 +68,8 @@ class Run:
         self.study = study
         once = impatient(client)
         path = folder_of(server_address()) / f"{run_id}.jsonl"
-        self._outbox = Outbox(lambda record: write(once, run_id, record), Journal(path, this_process()))
+        journal = Journal(path, this_process())
+        self._outbox = Outbox(lambda record: write(once, run_id, record), journal, say=teller(client))
 
     def log_metrics(
         self, metrics: Mapping[str, float | None], step: int = 0, tags: Mapping[str, str] | None = None
