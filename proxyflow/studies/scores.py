@@ -29,6 +29,7 @@ from proxyflow.tracking.found import FoundRun
 from proxyflow.tracking.reader import download, get_run, search
 from proxyflow.training.engine import EpochRecord, TrainingSpec
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+from proxyflow.training.memory import explained
 
 if TYPE_CHECKING:
     from proxyflow.scoring.scorer import Scoring
@@ -190,7 +191,9 @@ def make_scores(
                 if model == 0:
                     run.log_metrics({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
 
-            scoring = score_examples(dataset, spec, lab.device, on_epoch)
+            settings = training.settings
+            with explained(lab.device, settings.batch_size, settings.image_size or dataset.image_size):
+                scoring = score_examples(dataset, spec, lab.device, on_epoch)
         with scratch() as folder:
             scoring.scores.save(folder, scoring.summary() | _about(dataset, spec, scoring))
             run.log_folder(folder, names.SCORES)

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 # What MLflow reads at import: nothing of a study leaves for anywhere but the tracking server.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+# Two lines for each run that ends would drown what we say ourselves, too.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 # Subsets are a few files; a bar for each download would drown what we say ourselves.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # A logged model states its few requirements itself; the project's whole lock file is not among them.

@@ -113,7 +113,8 @@ class Patient:
         attribute = getattr(self.once, name)
         return functools.partial(self.insist, attribute) if callable(attribute) else attribute
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Tells of an outage, once until it is over."""
         with self._lock:
             known, self._away = self._away, True
         if not known:
@@ -121,7 +122,7 @@ class Patient:
 
     def insist(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Calls `method` until it meets no outage, whether it is one of the client's or asks the server otherwise."""
-        waiting = Waiting(self.patience, self._tell)
+        waiting = Waiting(self.patience, self.tell)
         while True:
             try:
                 result = method(*args, **kwargs)
@@ -159,6 +160,11 @@ def insist(client: MlflowClient, method: Callable[..., T], *args: Any) -> T:
 def patience_of(client: MlflowClient) -> float:
     """How many seconds of outage the client outlasts."""
     return client.patience if isinstance(client, Patient) else 0.0
+
+
+def teller(client: MlflowClient) -> Callable[[str], None] | None:
+    """What tells of an outage for threads that wait on their own, None where nobody does."""
+    return client.tell if isinstance(client, Patient) else None
 
 
 def _on_stderr(text: str) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import NotFound, UserError, one_line
+from proxyflow.errors import NotFound, StoreFailed, UserError, one_line
 from proxyflow.tracking import names
 from proxyflow.tracking.found import FoundRun, from_client
 from proxyflow.tracking.pages import pages
@@ -93,13 +93,23 @@ def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> F
 
 
 def download(client: MlflowClient, run_id: str, artifact_path: str, folder: Path) -> Path:
-    """Downloads an artifact file or folder of a run into `folder` and returns its local path."""
+    """Downloads an artifact file or folder of a run into `folder` and returns its local path.
+
+    Raises:
+        UserError: it is not there, or not for us.
+        StoreFailed: its store failed in its own way, as S3 does.
+    """
     try:
         return Path(client.download_artifacts(run_id, artifact_path, str(folder)))
     except (MlflowException, OSError) as error:
         raise UserError(
             f"the artifact {artifact_path} of run {run_id} cannot be downloaded: {one_line(error)}"
         ) from None
+    except Exception as error:
+        raise StoreFailed(
+            f"the artifact {artifact_path} of run {run_id} cannot be downloaded: {type(error).__name__}: "
+            f"{one_line(error)}"
+        ) from error
 
 
 TRAINING_TAGS = {
