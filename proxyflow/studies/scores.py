@@ -29,7 +29,6 @@ from proxyflow.tracking.found import FoundRun
 from proxyflow.tracking.reader import download, get_run, search
 from proxyflow.training.engine import EpochRecord, TrainingSpec
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
-from proxyflow.training.memory import explained
 
 if TYPE_CHECKING:
     from proxyflow.scoring.scorer import Scoring
@@ -153,6 +152,7 @@ def make_scores(
     """
     from proxyflow.scoring.pictures import draw_scores
     from proxyflow.scoring.scorer import score_examples
+    from proxyflow.training.memory import explained
 
     training = spec.training
     tags = {
