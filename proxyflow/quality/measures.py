@@ -63,7 +63,7 @@ class Good:
             best_first = np.argsort(-x, kind="stable")
             reached = weights[:, rows[best_first]].cumsum(axis=1)
             # Exact: .07 of 100 is 7, though as a product of floats it is a little more, which rounds up to 8.
-            share = Fraction(repr(self.fraction))
+            share = Fraction(repr(float(self.fraction)))
             totals, of_total = np.unique(reached[:, -1], return_inverse=True)
             kept = np.array([math.ceil(share * Fraction(total)) for total in totals.tolist()])[of_total]
             last = (reached >= kept[:, None]).argmax(axis=1)
@@ -205,25 +205,27 @@ def _quadratic(weights: Floats, matrix: Floats) -> Floats:
 
 
 def top_overlap(pairs: Accuracies, weights: Floats, top: int = TOP) -> Floats:
-    """Share of the target's best `top` configurations that are among the proxy's best, a mean over data sets and seeds.
+    """Share of the proxy's best `top` configurations that are among the target's, a mean over data sets and seeds.
 
-    Configurations that tie for the last places share them, so that a proxy that ties throughout has what chance gives.
-    Undefined where no data set and seed has twice as many configurations: then chance alone has half of them.
+    Configurations that tie for the proxy's last places share them, so that a proxy that ties throughout has what chance
+    gives. All that tie for the target's last place are among its best, so that the target finds its own.
+    Undefined where no data set and seed has twice as many configurations, as then chance alone has half of them, and
+    where all of the target's are equally good.
     """
     shares = []
     for rows in pairs.contests:
         if len(rows) < 2 * top:
             continue
         w = weights[:, rows]
-        (in_x, mixed_x), (in_y, mixed_y) = (_places(side[rows], w, top) for side in (pairs.proxy, pairs.target))
-        # Who of several that tie is in is a matter of chance on each side; copies of one configuration are one.
-        both = np.where(mixed_x | mixed_y, in_x * in_y, np.minimum(in_x, in_y))
-        shares.append(np.where(w.sum(axis=1) >= 2 * top, (w * both).sum(axis=1) / top, np.nan))
+        best = _share_of_places(pairs.target[rows], w, top) > 0
+        found = (w * _share_of_places(pairs.proxy[rows], w, top) * best).sum(axis=1) / top
+        told = (w.sum(axis=1) >= 2 * top) & ((w > 0) & ~best).any(axis=1)
+        shares.append(np.where(told, found, np.nan))
     return np.mean(shares, axis=0) if shares else np.full(len(weights), np.nan)
 
 
-def _places(values: Floats, weights: Floats, top: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """The share of each configuration that is among the first `top`, and whether it ties with another, both
+def _share_of_places(values: Floats, weights: Floats, top: int) -> Floats:
+    """The share of each configuration that is among the first `top`, those that tie for the last places sharing them,
     `(samples, configurations)`."""
     distinct, group = np.unique(-values, return_inverse=True)
     member = (group[:, None] == np.arange(len(distinct))).astype(np.float64)
@@ -231,8 +233,7 @@ def _places(values: Floats, weights: Floats, top: int) -> tuple[Floats, NDArray[
     before = count.cumsum(axis=1) - count
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(count > 0, np.clip((top - before) / count, 0, 1), 0)
-    tied = (weights > 0).astype(np.float64) @ member > 1
-    return share[:, group], tied[:, group]
+    return np.asarray(share[:, group])
 
 
 def regret(pairs: Accuracies, weights: Floats) -> Floats:

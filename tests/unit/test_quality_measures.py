@@ -203,6 +203,42 @@ def test_top_overlap_of_a_configuration_that_is_drawn_twice_counts_both() -> Non
     assert only(top_overlap(paired(x, y), weights, 3)) == pytest.approx(2 / 3)
 
 
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_top_overlap_is_what_random_order_among_the_proxys_ties_finds_on_average(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, 4, 10).astype(float), rng.integers(0, 6, 10).astype(float)
+    counts = rng.multinomial(10, np.full(10, 0.1))
+    drawn = np.repeat(np.arange(10), counts)
+    third = np.sort(y[drawn])[-3]
+    # Every order of those that tie, as often as any other.
+    orders = [np.lexsort((rng.random(10), -x[drawn]))[:3] for _ in range(4000)]
+    expected = np.mean([np.mean(y[drawn][order] >= third) for order in orders])
+    found = only(top_overlap(paired(x, y), counts[None].astype(float), 3))
+    assert found == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_top_overlap_of_the_target_with_itself_is_1_whatever_ties(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y = np.rint(500 * (0.9 + 0.005 * rng.normal(size=36))) / 500
+    weights = np.concatenate([np.ones((1, 36)), rng.multinomial(36, np.full(36, 1 / 36), 20)])
+    assert len(set(y)) < 36
+    assert top_overlap(paired(y, y), weights) == pytest.approx(1)
+
+
+def test_either_of_two_configurations_that_tie_for_the_targets_last_place_is_among_its_best() -> None:
+    y = [9, 8, 7, 7, 1, 0]
+    assert overlap([9, 8, 7, 1, 1, 0], y, 3) == pytest.approx(1)
+    assert overlap([9, 8, 1, 7, 1, 0], y, 3) == pytest.approx(1)
+    assert overlap([9, 8, 1, 1, 7, 0], y, 3) == pytest.approx(2 / 3)
+
+
+def test_top_overlap_where_all_are_equally_good_on_the_target_is_undefined() -> None:
+    assert math.isnan(overlap(np.arange(20.0), np.ones(20), 5))
+    # Nothing is left that is not among the best.
+    assert math.isnan(overlap(np.arange(6.0), [1, 1, 1, 1, 1, 1], 3))
+
+
 def test_top_overlap_of_too_few_configurations_is_undefined() -> None:
     assert math.isnan(overlap(np.arange(9.0), np.arange(9.0), 5))
 
@@ -337,6 +373,10 @@ def test_the_good_share_is_rounded_up(n: int, fraction: float, kept: int) -> Non
 @pytest.mark.parametrize(("fraction", "kept"), [(0.07, 7), (0.14, 14), (0.28, 28), (0.55, 55), (0.56, 56)])
 def test_a_share_that_comes_out_whole_on_paper_is_not_rounded_up_further(fraction: float, kept: int) -> None:
     assert n_good(100, fraction) == kept
+
+
+def test_a_share_may_be_a_number_of_numpys() -> None:
+    assert n_good(36, float(np.float64(0.25))) == n_good(36, np.float64(0.25)) == 9
 
 
 def test_the_good_are_counted_in_each_data_set_and_ties_with_the_last_are_in() -> None:
