@@ -114,5 +114,5 @@ def _compare(pairs: Pairs, codes: np.ndarray, column: int, weights: Floats) -> t
         agree += w @ (np.sign(x) * np.sign(y))
         count += w @ np.abs(np.sign(y))
     with np.errstate(invalid="ignore", divide="ignore"):
-        r2 = np.where(count >= MIN_PAIRS, both**2 / (square_x * square_y), np.nan)
+        r2 = np.where(count >= MIN_PAIRS, np.minimum(both**2 / (square_x * square_y), 1), np.nan)
         return r2, (1 + agree / count) / 2, count
