@@ -20,6 +20,8 @@ from proxyflow.quality.runs import TARGET
 from proxyflow.seeds import generator
 
 LEVEL = 0.95
+# Ranks have few different correlations, so many samples equal the value, but for the last digits of the sums behind it.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def bias_corrected(samples: Floats, value: float) -> tuple[float, float]:
     samples = samples[np.isfinite(samples)]
     if not len(samples):
         return math.nan, math.nan
-    below = (np.sum(samples < value) + np.sum(samples == value) / 2) / len(samples)
+    equal = np.abs(samples - value) <= ROUNDING
+    below = (np.sum((samples < value) & ~equal) + np.sum(equal) / 2) / len(samples)
     bias = norm.ppf(np.clip(below, 1 / len(samples), 1 - 1 / len(samples)))
     low, high = norm.cdf(2 * bias + norm.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     return _quantiles(samples, (float(low), float(high)))

@@ -153,6 +153,12 @@ def test_where_half_of_the_samples_lie_below_the_value_nothing_is_corrected() ->
     assert bias_corrected(np.ones(100), 1.0) == (1.0, 1.0)
 
 
+def test_samples_that_differ_from_the_value_by_rounding_alone_are_equal_to_it() -> None:
+    for almost in (np.nextafter(0.8, 0), np.nextafter(0.8, 1)):
+        samples = np.array([0.5] * 20 + [almost] * 60 + [0.9] * 20)
+        assert bias_corrected(samples, 0.8) == pytest.approx((0.5, 0.9))
+
+
 def test_the_correction_is_twice_the_bias_in_standard_errors() -> None:
     samples = np.arange(1000.0)
     value = 799.5  # 800 of 1,000 samples lie below
