@@ -34,7 +34,7 @@ COSTS = {
     "random:0.1": 0.1007,
     "random:0.7": 0.728,
 }
-N = 144
+N = 72
 TOLERANCE = 1e-9
 
 

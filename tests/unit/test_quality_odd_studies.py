@@ -121,7 +121,7 @@ def checked(frame: pd.DataFrame, folder: Path, options: QualityOptions) -> Study
 
 @pytest.mark.parametrize("name", ODD)
 def test_any_odd_study_gives_tables_metrics_and_notes_and_neither_error_nor_warning(name: str, tmp_path: Path) -> None:
-    quality = checked(ODD[name], tmp_path, QualityOptions(bootstrap=40))
+    quality = checked(ODD[name], tmp_path, QualityOptions(bootstrap=15))
     if quality.strategies.empty or name in ("no target", "one training", "one configuration"):
         assert quality.notes
 
