@@ -46,7 +46,7 @@ def _marks(xs: Any, ys: Any, texts: Sequence[str], family: str, size: int = 11) 
         "marker": {
             "color": f"var(--{look.name})",
             "symbol": look.symbol,
-            "size": size,
+            "size": size + 2 * look.symbol.startswith("triangle"),
             "line": {"color": "var(--back)", "width": 1},
         },
     }
@@ -152,7 +152,7 @@ def _by_epoch(quality: StudyQuality, column: str) -> Figure:
     low, high = (table[f"{column}_{end}"].to_numpy(dtype=float) for end in ("low", "high"))
     data: list[Figure] = []
     if np.isfinite([*low, *high]).all():
-        band = _line([*epoch, *epoch[::-1]], [*high, *low[::-1]], "band", "solid", "")
+        band = _line([*epoch, *epoch[::-1]], [*high, *low[::-1]], "band", "solid", "", 0)
         data.append(band | {"fill": "toself", "fillcolor": "var(--band)", "hoverinfo": "skip"})
     count = {"correlation": "n_runs", "chance": "n_comparisons"}[column]
     what = {"correlation": "runs", "chance": "pairs of runs"}[column]

@@ -127,6 +127,7 @@ def _context(
         "dataset_looks": dataset_looks(quality),
         "ceilings": {measure: ceiling_of(quality, measure) for measure in ("r2", "spearman")},
         "proxies": drawable(quality),
+        "chosen": views.first_shown(quality),
         "panels": panels,
         "shown": SHOWN,
         "best_datasets": list(dict.fromkeys(quality.best_configurations["dataset"])),

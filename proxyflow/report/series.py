@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.looks import Look, look
+from proxyflow.report.tables import with_interval
 
 # More pairs of data sets would need a page of panels; the rest is in transfer.csv.
 DATASET_COLUMNS = 3
+CEILINGS = {
+    "seeds": "noise ceiling: the target under another seed",
+    "validation": "noise ceiling: the target under other validation images",
+}
 TITLES = {
     "r2": "r²: share of the target's variance explained",
     "spearman": "Spearman: ranking of the good configurations",
@@ -36,12 +41,11 @@ class Ceiling(NamedTuple):
 def ceiling_of(quality: StudyQuality, measure: str) -> Ceiling | None:
     """The noise ceiling of a measure: from seeds where the study has them, else from the validation images."""
     table = quality.ceiling
-    for source, label in (("seeds", "ceiling: the target under another seed"), ("validation", "ceiling: validation")):
+    for source, label in CEILINGS.items():
         rows = table[(table["source"] == source) & (table["measure"] == measure) & table["value"].notna()]
         if len(rows):
             row = rows.iloc[0]
-            text = label if source == "seeds" else "ceiling: noise of the validation images"
-            return Ceiling(float(row["value"]), float(row["low"]), float(row["high"]), text)
+            return Ceiling(float(row["value"]), float(row["low"]), float(row["high"]), label)
     return None
 
 
@@ -96,8 +100,7 @@ class TransferPanel:
         """The correlation with its interval."""
         if not math.isfinite(self.correlation):
             return "correlation undefined"
-        interval = f" [{self.low:.2f}, {self.high:.2f}]" if math.isfinite(self.low) else ""
-        return f"correlation {self.correlation:.2f}{interval}"
+        return f"correlation {with_interval(self.correlation, self.low, self.high)}"
 
 
 def transfer_panels(quality: StudyQuality) -> list[list[TransferPanel]]:

@@ -13,7 +13,7 @@ from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.looks import Look
 from proxyflow.report.families import look_of
-from proxyflow.report.series import hyperparameter_names
+from proxyflow.report.series import drawable, hyperparameter_names
 from proxyflow.report.tables import number
 
 # Notes that are read before the rest is asked for.
@@ -182,6 +182,16 @@ def compared_rows(
     found = [{str(row["strategy"]): row for row in table.to_dict("records")} for table in tables]
     names = dict.fromkeys(name for rows in found for name in rows)
     return [study, *compared], [(name, [rows.get(name) for rows in found]) for name in names]
+
+
+def first_shown(quality: StudyQuality) -> str:
+    """The proxy whose points are shown first: the recommended one, else the one that is best for its cost."""
+    names = drawable(quality)
+    if quality.verdict.strategy in names:
+        return str(quality.verdict.strategy)
+    table = quality.strategies[quality.strategies["strategy"].isin(names)]
+    best = table.sort_values("cost_adjusted_r2", ascending=False, kind="stable", na_position="last")["strategy"]
+    return str(best.iloc[0]) if len(best) else ""
 
 
 def signed(value: float, digits: int = 2) -> str:

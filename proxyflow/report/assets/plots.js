@@ -100,7 +100,7 @@ function against() {
     });
   }
   const ends = [Math.max(low.x, low.y), Math.min(high.x, high.y)];
-  if (ends[0] < ends[1]) {
+  if (ends[1] - ends[0] > (high.x - low.x) / 8) {
     data.unshift({
       type: "scatter", mode: "lines", x: ends, y: ends, hoverinfo: "text", hovertext: "equal accuracy",
       line: { color: "var(--soft)", dash: "dash", width: 1.2 },
