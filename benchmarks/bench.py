@@ -14,8 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 PACKAGES = ("torch", "torchvision", "fastai", "numpy", "pillow", "mlflow")
 
 
@@ -31,6 +29,8 @@ def parse_options(description: str | None, **more: str) -> argparse.Namespace:
 
 def environment() -> dict[str, Any]:
     """Versions, device and threads: without them a time means nothing."""
+    import torch
+
     from proxyflow.training.devices import device_name, pick_device
 
     return {

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from benchmarks.bench import parse_options, write_json
 from proxyflow.data.catalog import Dataset, load_dataset
-from proxyflow.scoring.scorer import ScoringSpec, score_examples
+from proxyflow.scoring.scorer import score_examples
+from proxyflow.scoring.spec import ScoringSpec
 from proxyflow.scoring.table import ExampleScores
 from proxyflow.seeds import generator
 from proxyflow.strategies import parse_strategy

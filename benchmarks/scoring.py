@@ -25,7 +25,8 @@ from benchmarks.bench import parse_options, write_json
 from proxyflow.data.batches import VALID_BATCH, DeviceImages, View
 from proxyflow.data.catalog import Dataset, load_dataset
 from proxyflow.scoring.measures import Evidence, Look
-from proxyflow.scoring.scorer import ScoringSpec, look_at, measure, score_examples
+from proxyflow.scoring.scorer import look_at, measure, score_examples
+from proxyflow.scoring.spec import ScoringSpec
 from proxyflow.strategies import Full
 from proxyflow.subsets import choose_subset
 from proxyflow.training.devices import batch_layout, pick_device, resolve_precision, synchronize, use_cores

@@ -201,7 +201,7 @@ def patience(max_hours: float | None = None) -> float:
 
 
 def open_lab(study: str, data: DataOptions, price_per_hour: float | None = None, patience: float | None = None) -> Lab:
-    """Connects to the tracking server and picks the device; imports torch and mlflow.
+    """Connects to the tracking server; imports mlflow.
 
     Args:
         patience: seconds for which a server is waited for that goes away later, a minute at least.
@@ -209,13 +209,11 @@ def open_lab(study: str, data: DataOptions, price_per_hour: float | None = None,
     from proxyflow.studies.lab import Lab
     from proxyflow.tracking.connection import PATIENCE_SECONDS, connect, resolve_study
     from proxyflow.tracking.runs import RunWriter
-    from proxyflow.training.devices import pick_device, use_cores
 
-    use_cores()
     # However soon a study is to end, what it has done by then must reach the server.
     client = connect(max(PATIENCE_SECONDS, patience or 0.0))
     writer = RunWriter(client, resolve_study(client, study))
-    return Lab(client, writer, pick_device(), price_per_hour, data=data)
+    return Lab(client, writer, price_per_hour=price_per_hour, data=data)
 
 
 def command(name: str, help: str, example: str, more: str = "") -> Callable[[Callable[..., None]], click.Command]:
@@ -307,20 +305,19 @@ def training_settings_of(options: dict[str, Any]) -> TrainingSettings:
 
 def check_precision(lab: Lab, settings: TrainingSettings) -> None:
     """Refuses a precision that the device has not, before any run is made."""
-    from proxyflow.training.devices import resolve_precision
-
-    resolve_precision(settings.precision, lab.device, settings.image_size or ANY_SIZE)
+    lab.precision(settings.precision, settings.image_size or ANY_SIZE)
 
 
 def run_or_forecast(lab: Lab, spec: StudySpec, how: How, dry_run: bool) -> None:
     """Runs a study, or prints what it would do."""
-    from proxyflow.studies.forecast import forecast, forecast_lines
     from proxyflow.studies.study import run_study
     from proxyflow.tracking.runs import close_adopted
 
     # Refused before any run is made where there is no room for them.
     jobs = how.executor.jobs(how.resources)
     if dry_run:
+        from proxyflow.studies.forecast import forecast, forecast_lines
+
         for line in forecast_lines(forecast(lab, spec, jobs), lab.price_per_hour):
             print(line)
         close_adopted("A dry run: it printed the plan of a study and ran nothing.")

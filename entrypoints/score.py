@@ -55,7 +55,7 @@ def score(dataset: str, repeats: int, holdout_folds: int, early_epochs: str, stu
     lab = _cli.open_lab(study, _cli.take_data_options(options), options.pop("price_per_hour"))
     settings = _cli.training_settings_of(options)
     _cli.check_precision(lab, settings)
-    from proxyflow.scoring.scorer import ScoringSpec
+    from proxyflow.scoring.spec import ScoringSpec
     from proxyflow.studies.scores import make_scores
     from proxyflow.training.engine import TrainingSpec
 

@@ -41,7 +41,7 @@ class Progress:
                 leave=False,
                 dynamic_ncols=True,
             )
-            if sys.stderr.isatty()
+            if items and sys.stderr.isatty()
             else None
         )
 
@@ -53,7 +53,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif kind is None:
+        elif kind is None and self.items:
             self._line("")
 
     def advance(self, work: float = 1.0, note: str = "") -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
+from proxyflow.quality.options import Vocabulary
 from proxyflow.quality.pairs import Pairs
 
 PERCENT = 100.0
@@ -65,3 +68,48 @@ def averaged(best: pd.DataFrame, column: str) -> float:
     if best.empty:
         return float("nan")
     return float(best.groupby("dataset")[column].agg(lambda values: values.mean(skipna=False)).mean(skipna=False))
+
+
+@dataclass(frozen=True, eq=False)
+class BestConfigurations:
+    """The published table 1.
+
+    Attributes:
+        settings: `dataset`, `setting`, `value`, `differs` (from the default): all hyperparameters of each best one.
+        accuracies: `dataset`, `config`, `accuracy`, `default_accuracy` (nan where the default was not run), `n_seeds`.
+    """
+
+    settings: pd.DataFrame
+    accuracies: pd.DataFrame
+
+
+def best_configurations(target: pd.DataFrame, vocabulary: Vocabulary) -> BestConfigurations:
+    """The configuration that does best on each data set's target, by its mean accuracy over seeds.
+
+    Configurations that lack a seed are not compared, as a mean over fewer seeds is another one; those that tie are all
+    named, and the settings are those of the first.
+
+    Args:
+        target: the target's runs.
+    """
+    accuracies, settings = [], []
+    for dataset, runs in target.groupby("dataset", sort=True):
+        by_config = runs.groupby("config", sort=False)["best_valid_accuracy"].agg(["mean", "count"])
+        complete = by_config[by_config["count"] == by_config["count"].max()]["mean"]
+        best = sorted(complete[complete == complete.max()].index)
+        accuracies.append(
+            {
+                "dataset": dataset,
+                "config": " | ".join(best),
+                "accuracy": float(complete.max()),
+                "default_accuracy": float(complete.get("default", np.nan)),
+                "n_seeds": int(by_config["count"].max()),
+            }
+        )
+        for setting in vocabulary.settings_of(best[0]):
+            row = {"setting": setting.name, "value": setting.value, "differs": setting.differs}
+            settings.append({"dataset": dataset, **row})
+    return BestConfigurations(
+        pd.DataFrame(settings, columns=["dataset", "setting", "value", "differs"]),
+        pd.DataFrame(accuracies, columns=["dataset", "config", "accuracy", "default_accuracy", "n_seeds"]),
+    )

@@ -64,6 +64,35 @@ def fit_curve(cost: Floats, r2: Floats) -> CostCurve | None:
     return CostCurve((float(1 - b.sum()), *map(float, b)), "fitted")
 
 
+def curve_for(cost: Floats, r2: Floats, which: str) -> CostCurve | None:
+    """The curve that `cost_curve=which` asks for: `published`, or `fitted` to these strategies."""
+    return PUBLISHED_CURVE if which == "published" else fit_curve(cost, r2)
+
+
+def distances(cost: Floats, r2: Floats, synthetic: NDArray[np.bool_], which: str) -> Floats:
+    """r2 less the curve, the curve fitted to each sample anew.
+
+    Args:
+        cost, r2: `(samples, strategies)`, nan where undefined. The target need not be among them: it is on the curve.
+        synthetic: `(strategies,)`, which ones the curve is not fitted to.
+
+    Returns:
+        `(samples, strategies)`, nan in samples that leave the curve undetermined.
+    """
+    if which == "published":
+        return np.asarray(r2 - PUBLISHED_CURVE(cost))
+    known = np.isfinite(cost) & np.isfinite(r2) & ~synthetic
+    powers = np.stack([cost**power - 1 for power in range(1, DEGREE + 1)], axis=2)
+    design, wanted = np.where(known[..., None], powers, 0), np.where(known, r2 - 1, 0)
+    squares = design.swapaxes(1, 2) @ design
+    # Of a sample that has too few costs the matrix has no inverse; its own tolerance says so.
+    determined = np.linalg.matrix_rank(squares, hermitian=True) == DEGREE
+    squares[~determined] = np.eye(DEGREE)
+    b = np.linalg.solve(squares, (design.swapaxes(1, 2) @ wanted[..., None]))
+    result = r2 - 1 - (powers @ b)[..., 0]
+    return np.where(determined[:, None], result, np.nan)
+
+
 def lasso_powers(cost: Floats, r2: Floats) -> dict[int, float] | None:
     """Coefficients that LassoCV leaves to the powers of cost up to 6: the check that three terms suffice.
 

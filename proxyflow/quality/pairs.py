@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from proxyflow.quality.measures import Accuracies
 from proxyflow.quality.runs import TARGET
 
 PAIR = ["dataset", "config", "seed"]
@@ -23,7 +24,8 @@ class Pairs:
 
     Attributes:
         frame: `dataset`, `config`, `seed`, `config_group`, and for both sides (suffixes `_proxy`, `_target`)
-            `accuracy` and the three costs; the costs `SELECTION` of choosing the proxy; sorted by data set.
+            `accuracy` and the three costs; the costs `SELECTION` of choosing the proxy; the number `cluster` where the
+            runs have it; sorted by data set.
         n_missing: pairs of which one side is missing.
     """
 
@@ -31,21 +33,24 @@ class Pairs:
     n_missing: int
 
     @cached_property
-    def strata(self) -> list[NDArray[np.int64]]:
-        """Row positions of each data set."""
-        return [np.flatnonzero(self.frame["dataset"] == name) for name in self.frame["dataset"].unique()]
+    def accuracies(self) -> Accuracies:
+        """The two accuracies of each pair, as accuracies in 0..1."""
+        frame = self.frame
+        return Accuracies(
+            proxy=frame["accuracy_proxy"].to_numpy(dtype=np.float64),
+            target=frame["accuracy_target"].to_numpy(dtype=np.float64),
+            strata=positions(frame, ["dataset"]),
+            contests=positions(frame, ["dataset", "seed"]),
+        )
 
-    @property
-    def proxy(self) -> NDArray[np.float64]:
-        return self.frame["accuracy_proxy"].to_numpy(dtype=np.float64)
-
-    @property
-    def target(self) -> NDArray[np.float64]:
-        return self.frame["accuracy_target"].to_numpy(dtype=np.float64)
-
-    def subset(self, keep: NDArray[np.bool_]) -> Pairs:
+    def where(self, keep: NDArray[np.bool_]) -> Pairs:
         """The pairs where `keep` is true."""
         return Pairs(self.frame[keep].reset_index(drop=True), 0)
+
+
+def positions(frame: pd.DataFrame, columns: list[str]) -> list[NDArray[np.int64]]:
+    """Row positions of each group, groups in order of their names."""
+    return [np.asarray(rows, dtype=np.int64) for _, rows in sorted(frame.groupby(columns, sort=False).indices.items())]
 
 
 def make_pairs(runs: pd.DataFrame, strategy: str) -> Pairs:
@@ -53,7 +58,8 @@ def make_pairs(runs: pd.DataFrame, strategy: str) -> Pairs:
     columns = dict.fromkeys([*runs.columns, *SELECTION])
     sides = runs.reindex(columns=list(columns)).rename(columns={"best_valid_accuracy": "accuracy"})
     values = ["accuracy", *COSTS]
-    proxy = sides.loc[sides["strategy"] == strategy, [*PAIR, "config_group", *values, *SELECTION]]
+    labels = [name for name in ("config_group", "cluster") if name in sides]
+    proxy = sides.loc[sides["strategy"] == strategy, [*PAIR, *labels, *values, *SELECTION]]
     target = sides.loc[sides["strategy"] == TARGET, [*PAIR, *values]]
     both = proxy.merge(target, on=PAIR, how="inner", suffixes=("_proxy", "_target"))
     n_missing = len(proxy) + len(target) - 2 * len(both)

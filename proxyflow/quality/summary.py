@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from proxyflow.errors import UserError
-from proxyflow.quality.best import averaged, best_rows
-from proxyflow.quality.costs import PUBLISHED_CURVE, CostCurve, fit_curve, lasso_powers
-from proxyflow.quality.measures import MIN_PAIRS, Floats, Good, interval, r2, resample, slope, spearman
+from proxyflow.quality.best import BestConfigurations, averaged, best_configurations, best_rows
+from proxyflow.quality.bootstrap import Estimate, draw, numbered, percentile
+from proxyflow.quality.ceiling import noise_ceiling
+from proxyflow.quality.comparisons import compare_strategies
+from proxyflow.quality.costs import CostCurve, curve_for, distances, lasso_powers
+from proxyflow.quality.epochs import EPOCH_COLUMNS, epoch_table
+from proxyflow.quality.hyperparameters import hyperparameter_table
+from proxyflow.quality.measured import MEASURE_COLUMNS, MEASURES, Measured, measure, measure_rows, relative_cost
+from proxyflow.quality.measures import MIN_PAIRS, Floats
+from proxyflow.quality.options import QualityOptions, Vocabulary
 from proxyflow.quality.pairs import Pairs, make_pairs
 from proxyflow.quality.runs import TARGET, count_runs
 from proxyflow.quality.selection import selection_table
-from proxyflow.seeds import generator
+from proxyflow.quality.transfer import measure_parts
+from proxyflow.quality.verdict import Verdict, judge
 
 STRATEGY_COLUMNS = [
     "strategy",
@@ -41,41 +47,42 @@ UNDEFINED_SHARE = 0.05
 FEW_PROXIES = 8
 
 
-@dataclass(frozen=True)
-class QualityOptions:
-    """How quality is measured; see the contract's section 5.
-
-    Attributes:
-        cost_basis: `train_seconds`, `examples_seen` or `train_flops`.
-        cost_curve: `fitted` or `published`.
-        good: which configurations Spearman looks at.
-        bootstrap: samples for the intervals, 0 for none.
-    """
-
-    cost_basis: str = "train_seconds"
-    cost_curve: str = "fitted"
-    good: Good = field(default_factory=Good)
-    bootstrap: int = 1000
-
-
 @dataclass(frozen=True, eq=False)
 class StudyQuality:
     """What a study says of its proxies.
 
     Attributes:
         strategies: one row per strategy, columns `STRATEGY_COLUMNS`; the target first, then by cost.
+        measures: one row per strategy and measure with its interval, see `measured.MEASURES`, and `cost_adjusted_r2`.
         best: one row per strategy, data set and seed, see `best.best_rows`.
+        best_configurations: the published table 1, see `best.best_configurations`.
         selection: what choosing the strategies' examples costs, see `selection.selection_table`.
+        ceiling: see `ceiling.noise_ceiling`.
+        parts, transfer: see `transfer.measure_parts`.
+        curves: see `epochs.epoch_table`; empty where no curve was given.
+        hyperparameters: see `hyperparameters.hyperparameter_table`.
+        comparisons: see `comparisons.compare_strategies`.
+        verdict: the whole in plain words.
         pairs: strategy to its pairs.
         runs: the trainings that count.
         curve: what `cost_adjusted_r2` is the distance to, None where it is undetermined.
         lasso: see `costs.lasso_powers`.
+        epochs: the study's full epoch count, None where no target run states one.
         notes: strategy (or empty) and what has to be said.
     """
 
     strategies: pd.DataFrame
+    measures: pd.DataFrame
     best: pd.DataFrame
+    best_configurations: BestConfigurations
     selection: pd.DataFrame
+    ceiling: pd.DataFrame
+    parts: pd.DataFrame
+    transfer: pd.DataFrame
+    curves: pd.DataFrame
+    hyperparameters: pd.DataFrame
+    comparisons: pd.DataFrame
+    verdict: Verdict
     pairs: Mapping[str, Pairs]
     runs: pd.DataFrame
     curve: CostCurve | None
@@ -87,79 +94,110 @@ class StudyQuality:
 def measure_study(
     trainings: pd.DataFrame,
     options: QualityOptions,
-    family_of: Callable[[str], str],
-    is_synthetic: Callable[[str], bool],
+    vocabulary: Vocabulary,
+    curves: pd.DataFrame | None = None,
 ) -> StudyQuality:
-    """Computes every measure of a study.
+    """Computes every measure of a study. What cannot be told of it yet is empty, with a note; nothing is an error.
 
     Args:
         trainings: all trainings of the study, see `tracking.reader.trainings`.
-        family_of: a strategy's family by its spelling.
-        is_synthetic: whether a strategy trains on synthetic data, which the cost curve is not fitted to.
-
-    Raises:
-        UserError: no finished training of the target.
+        curves: accuracies of the target's runs after each epoch: `run_id`, `epoch`, `valid_accuracy`.
     """
     counted = count_runs(trainings)
-    runs = counted.frame
-    if not (runs["strategy"] == TARGET).any():
-        found = ", ".join(sorted(runs["strategy"].unique())) or "nothing finished"
-        raise UserError(
-            f"the study has no finished training of the target (strategy {TARGET}), only {found}: run "
-            f"sweep with strategies={TARGET},… in this study first"
-        )
+    runs = numbered(counted.frame)
+    target = runs[runs["strategy"] == TARGET]
     notes = [("", note) for note in counted.notes]
-    pairs = {name: make_pairs(runs, name) for name in runs["strategy"].unique()}
-    rows, best = [], []
-    for name, matched in pairs.items():
-        chosen = best_rows(matched, name)
-        best.append(chosen)
-        row, reasons = _measure(name, matched, options)
-        row |= {
-            "family": family_of(name),
-            "regret": averaged(chosen, "regret"),
-            "best_recovered": averaged(chosen, "recovered"),
-        }
-        if np.isnan(row["regret"]):
-            why = "configurations tie for the proxy's first place" if len(chosen) else "there is no pair"
-            reasons.append(f"regret and best_recovered are empty: {why}.")
-        rows.append(row)
-        notes += [(name, reason) for reason in reasons]
-    table = pd.DataFrame(rows)
-    synthetic = table["strategy"].map(is_synthetic).to_numpy(dtype=bool)
-    cost, quality = table["relative_cost"].to_numpy(), table["r2"].to_numpy()
-    curve, reason = _choose_curve(cost[~synthetic], quality[~synthetic], options)
-    if reason:
+    if target.empty:
+        notes.append(
+            ("", f"no training of the target (strategy {TARGET}) is finished, so there is nothing to compare with yet.")
+        )
+    draws = draw(runs, options.bootstrap) if options.bootstrap and len(target) else None
+    measured = {name: measure(make_pairs(runs, name), draws, options) for name in sorted(runs["strategy"].unique())}
+    best = [best_rows(each.pairs, name) for name, each in measured.items()]
+    table = pd.DataFrame(
+        [_row(name, each, chosen, vocabulary) for (name, each), chosen in zip(measured.items(), best, strict=True)],
+        columns=STRATEGY_COLUMNS,
+    ).astype(dict.fromkeys(STRATEGY_COLUMNS[2:-2], np.float64))
+    for name, each in measured.items():
+        notes += [(name, reason) for reason in _reasons(each, options)]
+    synthetic = table["strategy"].map(vocabulary.is_synthetic).to_numpy(dtype=bool)
+    curve, reason = _choose_curve(table[~synthetic], options)
+    if reason and len(table):
         notes.append(("", reason))
-    table["cost_adjusted_r2"] = np.nan if curve is None else quality - curve(cost)
-    table["_order"] = (table["strategy"] != TARGET).astype(int)
-    table = table.sort_values(["_order", "relative_cost", "strategy"], kind="stable", ascending=[True, False, True])
-    ordered = {name: pairs[name] for name in table["strategy"]}
-    selection = selection_table(ordered, options.cost_basis)
+    if curve is not None:
+        table["cost_adjusted_r2"] = table["r2"] - curve(table["relative_cost"].to_numpy(dtype=np.float64))
+    order = table.assign(proxy=table["strategy"] != TARGET).sort_values(
+        ["proxy", "relative_cost", "strategy"], kind="stable", ascending=[True, False, True]
+    )
+    ordered = {name: measured[name] for name in order["strategy"]}
+    pairs = {name: each.pairs for name, each in ordered.items()}
+    selection = selection_table(pairs, options.cost_basis)
+    ceiling = noise_ceiling(target, options.good, draws)
+    parts, transfer = measure_parts(pairs, draws, options, vocabulary)
+    adjusted = _adjusted(measured, table, synthetic, options)
     return StudyQuality(
-        strategies=table[STRATEGY_COLUMNS].reset_index(drop=True),
-        best=pd.concat(best, ignore_index=True),
+        strategies=table.loc[order.index].reset_index(drop=True),
+        measures=_concat(
+            [
+                measure_rows(name, {**each.estimates, **adjusted[name]}, len(each.pairs.frame))
+                for name, each in ordered.items()
+            ],
+            MEASURE_COLUMNS,
+        ),
+        best=_concat(best, best[0].columns.tolist() if best else []),
+        best_configurations=best_configurations(target, vocabulary),
         selection=selection,
-        pairs=ordered,
+        ceiling=ceiling,
+        parts=parts,
+        transfer=transfer,
+        curves=pd.DataFrame(columns=EPOCH_COLUMNS) if curves is None else epoch_table(target, curves, draws),
+        hyperparameters=hyperparameter_table({name: each for name, each in pairs.items() if name != TARGET}, draws),
+        comparisons=compare_strategies(ordered, draws, options),
+        verdict=judge(ordered, ceiling, selection, options),
+        pairs=pairs,
         runs=runs,
         curve=curve,
-        lasso=lasso_powers(cost[~synthetic], quality[~synthetic]),
+        lasso=lasso_powers(
+            *(table.loc[~synthetic, name].to_numpy(dtype=np.float64) for name in ("relative_cost", "r2"))
+        ),
         epochs=counted.epochs,
         notes=tuple(notes),
     )
 
 
-def _choose_curve(cost: Floats, r2: Floats, options: QualityOptions) -> tuple[CostCurve | None, str]:
+def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def _row(name: str, measured: Measured, best: pd.DataFrame, vocabulary: Vocabulary) -> dict[str, object]:
+    """A strategy's row of the table, but for the cost adjustment, which needs all strategies."""
+    estimates, frame = measured.estimates, measured.pairs.frame
+    examples = relative_cost(measured.pairs, np.ones((1, len(frame))), "examples_seen")
+    row: dict[str, object] = {"strategy": name, "family": vocabulary.family_of(name)}
+    for measure_name in ("r2", "spearman"):
+        each = estimates[measure_name]
+        row |= {measure_name: each.value, f"{measure_name}_low": each.low, f"{measure_name}_high": each.high}
+    return row | {
+        "cost_adjusted_r2": np.nan,
+        "relative_cost": estimates["relative_cost"].value,
+        "relative_examples": float(examples[0]),
+        "regret": averaged(best, "regret"),
+        "best_recovered": averaged(best, "recovered"),
+        "n_pairs": len(frame),
+        "n_missing": measured.pairs.n_missing,
+    }
+
+
+def _choose_curve(table: pd.DataFrame, options: QualityOptions) -> tuple[CostCurve | None, str]:
     """The cost curve over strategies that are not synthetic, and what has to be said of it."""
-    if options.cost_curve == "published":
-        return PUBLISHED_CURVE, ""
-    curve = fit_curve(cost, r2)
+    cost, r2 = (table[name].to_numpy(dtype=np.float64) for name in ("relative_cost", "r2"))
+    curve = curve_for(cost, r2, options.cost_curve)
     advice = "cost_curve=published uses the published one."
     if curve is None:
         return None, f"cost_adjusted_r2 is empty: the curve needs at least 3 proxies of different cost; {advice}"
     # The target is on the curve by construction, so it is no evidence for it.
-    proxies = int((np.isfinite(cost) & np.isfinite(r2)).sum()) - 1
-    if proxies >= FEW_PROXIES:
+    proxies = int((np.isfinite(cost) & np.isfinite(r2) & (table["strategy"] != TARGET)).sum())
+    if options.cost_curve == "published" or proxies >= FEW_PROXIES:
         return curve, ""
     return curve, (
         f"the cost curve has 3 free coefficients and is fitted to {proxies} proxies: cost_adjusted_r2 is rough; "
@@ -167,66 +205,66 @@ def _choose_curve(cost: Floats, r2: Floats, options: QualityOptions) -> tuple[Co
     )
 
 
-def _measure(name: str, pairs: Pairs, options: QualityOptions) -> tuple[dict[str, Any], list[str]]:
-    """r2, Spearman, their intervals and the costs of one strategy, and the reasons for empty cells."""
-    frame = pairs.frame
-    reasons: list[str] = []
-    row: dict[str, Any] = {
-        "strategy": name,
-        "n_pairs": len(frame),
-        "n_missing": pairs.n_missing,
-        "relative_cost": _ratio(frame, options.cost_basis),
-        "relative_examples": _ratio(frame, "examples_seen"),
-    }
-    x, y = pairs.proxy[None], pairs.target[None]
-    measures: dict[str, Callable[[Floats, Floats], Floats]] = {
-        "r2": lambda x, y: r2(x, y, pairs.strata),
-        "spearman": lambda x, y: spearman(x, y, pairs.strata, options.good),
-    }
-    columns = (
-        resample(pairs.strata, options.bootstrap, generator(0, "bootstrap", name))
-        if options.bootstrap and len(frame) >= MIN_PAIRS
-        else None
-    )
-    for measure, formula in measures.items():
-        value = float(formula(x, y)[0]) if len(frame) else float("nan")
-        low = high = float("nan")
-        if np.isnan(value):
-            reasons.append(f"{measure} is empty: {_why_undefined(measure, pairs, options)}")
-        elif columns is not None:
-            values = formula(x[0][columns], y[0][columns])
-            low, high = interval(values)
-            undefined = float(np.isnan(values).mean())
-            if undefined > UNDEFINED_SHARE:
-                reasons.append(
-                    f"{measure}: {undefined:.0%} of the bootstrap samples leave it undefined, so its interval is rough."
-                )
-        row |= {measure: value, f"{measure}_low": low, f"{measure}_high": high}
-    if len(frame) and float(slope(x, y, pairs.strata)[0]) < 0:
+def _adjusted(
+    measured: Mapping[str, Measured], table: pd.DataFrame, synthetic: np.ndarray, options: QualityOptions
+) -> dict[str, dict[str, Estimate]]:
+    """The cost adjustment of each strategy with its interval, the curve being fitted to each bootstrap sample."""
+    values = dict(zip(table["strategy"], table["cost_adjusted_r2"], strict=True))
+    sampled = next((len(each.samples["r2"]) for each in measured.values() if "r2" in each.samples), 0)
+    spread = np.full((sampled, len(measured)), np.nan)
+    if sampled:
+        cost, r2 = (_stacked(measured, name, sampled) for name in ("relative_cost", "r2"))
+        spread = distances(cost, r2, synthetic, options.cost_curve)
+    found = {}
+    for column, name in enumerate(measured):
+        value = float(values[name])
+        ends = percentile(spread[:, column]) if np.isfinite(value) else (np.nan, np.nan)
+        found[name] = {"cost_adjusted_r2": Estimate(value, *ends)}
+    return found
+
+
+def _stacked(measured: Mapping[str, Measured], name: str, sampled: int) -> Floats:
+    blank = np.full(sampled, np.nan)
+    return np.stack([MEASURES[name].value(each.samples.get(name, blank)) for each in measured.values()], axis=1)
+
+
+def _reasons(measured: Measured, options: QualityOptions) -> list[str]:
+    """Why cells of a strategy are empty, or not what they seem."""
+    estimates, frame = measured.estimates, measured.pairs.frame
+    reasons = []
+    for name in ("r2", "spearman"):
+        if np.isnan(estimates[name].value):
+            reasons.append(f"{name} is empty: {_why_undefined(name, measured.pairs, options)}")
+        elif estimates[name].undefined > UNDEFINED_SHARE:
+            reasons.append(
+                f"{name}: {estimates[name].undefined:.0%} of the bootstrap samples leave it undefined, so its interval "
+                "is rough."
+            )
+    slope = MEASURES["r2"].formula(measured.pairs, np.ones((1, len(frame))), options)[0] if len(frame) else np.nan
+    if slope < 0:
         reasons.append(
             "the correlation is negative: what is better on the proxy is worse on the target, whatever r2 says."
         )
     for column, cost in (("relative_cost", options.cost_basis), ("relative_examples", "examples_seen")):
-        if np.isnan(row[column]):
-            why = f"some of the runs have no {cost}" if len(frame) else "there is no pair"
-            reasons.append(f"{column} is empty: {why}.")
-    return row, reasons
+        if not len(frame):
+            reasons.append(f"{column} is empty: there is no pair.")
+        elif np.isnan(relative_cost(measured.pairs, np.ones((1, len(frame))), cost)[0]):
+            reasons.append(f"{column} is empty: some of the runs have no {cost}.")
+    if np.isnan(estimates["regret"].value):
+        why = "configurations tie for the proxy's first place" if len(frame) else "there is no pair"
+        reasons.append(f"regret and best_recovered are empty: {why}.")
+    return reasons
 
 
-def _ratio(frame: pd.DataFrame, cost: str) -> float:
-    proxy = frame[f"{cost}_proxy"].sum(min_count=len(frame) or 1)
-    target = frame[f"{cost}_target"].sum(min_count=len(frame) or 1)
-    return float(proxy / target) if target else float("nan")
-
-
-def _why_undefined(measure: str, pairs: Pairs, options: QualityOptions) -> str:
+def _why_undefined(name: str, pairs: Pairs, options: QualityOptions) -> str:
     if len(pairs.frame) < MIN_PAIRS:
         return f"{len(pairs.frame)} pair(s), and it takes at least {MIN_PAIRS}."
-    for name, group in pairs.frame.groupby("dataset"):
+    for dataset, group in pairs.frame.groupby("dataset"):
         for side in ("proxy", "target"):
             if group[f"accuracy_{side}"].nunique() < 2:
-                return f"the {side} accuracies on {name} are all the same, so they rank nothing."
-    good = int(options.good.mask(pairs.proxy[None], pairs.strata).sum())
-    if measure == "spearman" and good < MIN_PAIRS:
+                return f"the {side} accuracies on {dataset} are all the same, so they rank nothing."
+    accuracies = pairs.accuracies
+    good = int(options.good.mask(accuracies.proxy, accuracies.strata, np.ones((1, len(accuracies)))).sum())
+    if name == "spearman" and good < MIN_PAIRS:
         return f"{good} good configuration(s), and it takes at least {MIN_PAIRS}."
     return "the good configurations tie on one side, so they rank nothing."

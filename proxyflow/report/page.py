@@ -15,8 +15,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from proxyflow.files import write_text
+from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.runs import TARGET
-from proxyflow.quality.summary import QualityOptions, StudyQuality
+from proxyflow.quality.summary import StudyQuality
 from proxyflow.report import views
 from proxyflow.report.embedded import all_pairs, all_runs, as_json, dataset_marks
 from proxyflow.report.families import looks_of
@@ -130,9 +131,9 @@ def _context(
         "chosen": views.first_shown(quality),
         "panels": panels,
         "shown": SHOWN,
-        "best_datasets": list(dict.fromkeys(quality.best_configurations["dataset"])),
+        "best_datasets": list(quality.best_configurations.accuracies["dataset"]),
         "best_settings": views.best_settings(quality),
-        "accuracies": {str(row.dataset): row for row in quality.accuracies.itertuples()},
+        "accuracies": {str(row.dataset): row for row in quality.best_configurations.accuracies.itertuples()},
         "recovery_columns": columns,
         "recovery_rows": recovered,
         "hyperparameter_names": names,

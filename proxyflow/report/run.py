@@ -13,11 +13,12 @@ from proxyflow import __version__
 from proxyflow.errors import UserError
 from proxyflow.files import digest
 from proxyflow.quality.measures import Good
-from proxyflow.quality.summary import QualityOptions, measure_study
-from proxyflow.report.families import family_of, is_synthetic
+from proxyflow.quality.options import QualityOptions
+from proxyflow.quality.summary import measure_study
 from proxyflow.report.figures import draw_proxy_against_target, draw_quality_by_cost
 from proxyflow.report.page import Origin, write_page
 from proxyflow.report.tables import text_table, write_tables
+from proxyflow.report.vocabulary import VOCABULARY
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import Client, study_experiment
 from proxyflow.tracking.reader import run_url, trainings
@@ -97,10 +98,7 @@ def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> Ma
         Good(options.good_fraction, options.min_accuracy),
         options.bootstrap,
     )
-    try:
-        quality = measure_study(found, chosen, family_of, is_synthetic)
-    except UserError as error:
-        raise UserError(f"study={writer.study}: {error}") from None
+    quality = measure_study(found, chosen, VOCABULARY)
     folder = check_out(options.out, writer.study)
     origin = Origin(
         study=writer.study,

@@ -139,8 +139,8 @@ def completeness(quality: StudyQuality, trainings: pd.DataFrame, planned: int | 
 
 def best_settings(quality: StudyQuality) -> list[tuple[str, list[tuple[str, bool]]]]:
     """Published Table 1: per setting and data set its value, and whether it differs from the default."""
-    table = quality.best_configurations
-    datasets = list(dict.fromkeys(table["dataset"]))
+    table = quality.best_configurations.settings
+    datasets = list(quality.best_configurations.accuracies["dataset"])
     cells = {(row.dataset, row.setting): (str(row.value), bool(row.differs)) for row in table.itertuples()}
     return [
         (SETTING_LABELS.get(str(name), str(name)), [cells.get((dataset, name), ("", False)) for dataset in datasets])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from proxyflow.scoring.scorer import ScoringSpec
+from proxyflow.scoring.spec import ScoringSpec
 from proxyflow.studies import scores as score_runs
 from proxyflow.studies import subsets as subset_runs
-from proxyflow.studies import trainings as training_runs
+from proxyflow.studies.keys import key_of_training
 from proxyflow.studies.lab import Lab
 from proxyflow.studies.plan import PlannedTraining, StudySpec, subset_key
 from proxyflow.studies.tasks import SubsetRef, Task
@@ -96,7 +96,7 @@ class Dependencies:
     def task(self, training: PlannedTraining, reference: SubsetRef) -> Task:
         """The training with its subset and key."""
         dataset = self.lab.dataset(training.dataset)
-        key = training_runs.key_for(
+        key = key_of_training(
             self.lab, training, dataset.fingerprint, reference.fingerprint, dataset.image_size, dataset.crop
         )
         return Task(training, reference, key)

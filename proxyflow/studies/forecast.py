@@ -10,8 +10,7 @@ from proxyflow.strategies import Full
 from proxyflow.studies.dependencies import Dependencies, SubsetId, subset_id, subsets_of
 from proxyflow.studies.estimate import Size, Sizes, calibrate, measured_speed
 from proxyflow.studies.lab import Lab
-from proxyflow.studies.plan import PlannedTraining, StudySpec, training_work
-from proxyflow.studies.study import planned_in_order
+from proxyflow.studies.plan import PlannedTraining, StudySpec, in_order, plan_trainings, training_work
 from proxyflow.tracking.connection import known_experiments
 from proxyflow.tracking.reader import finished_keys, trainings
 from proxyflow.training.devices import device_name
@@ -94,8 +93,8 @@ def forecast(lab: Lab, spec: StudySpec, jobs: int = 1) -> Forecast:
     """
     experiments = known_experiments(lab.client, lab.writer.study)
     done = finished_keys(lab.client, experiments)
-    planned = planned_in_order(lab, spec)
     dependencies, sizes = Dependencies(lab, spec), Sizes(lab)
+    planned = in_order(list(plan_trainings(spec)), lambda training: sizes.of(training).work)
     needed = subsets_of(planned)
     found = {key: dependencies.find(training) for key, training in needed.items()}
     finished = {

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,7 @@ from proxyflow.subsets import Subset
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import Client
 from proxyflow.tracking.runs import RunWriter, Taken
+from proxyflow.training.precision import may_have_gpu, precision_name
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +41,7 @@ class Lab:
     Attributes:
         client: a connected tracking client.
         writer: opens runs in the study's experiment.
-        device: what trainings run on.
+        chosen: what trainings run on; None is the current GPU, or the CPU where there is none.
         price_per_hour: US dollars per hour of this machine, None where unknown.
         say: tells the user what is found or made.
         data: where data sets are.
@@ -47,7 +49,7 @@ class Lab:
 
     client: Client
     writer: RunWriter
-    device: torch.device
+    chosen: torch.device | None = None
     price_per_hour: float | None = None
     say: Callable[[str], None] = say_on_stderr
     data: DataOptions = field(default_factory=DataOptions)
@@ -60,6 +62,26 @@ class Lab:
         if name not in self.datasets:
             self.datasets[name] = load_dataset(name, self.data, self.say)
         return self.datasets[name]
+
+    @cached_property
+    def device(self) -> torch.device:
+        """What trainings run on; imports torch."""
+        from proxyflow.training.devices import pick_device, use_cores
+
+        use_cores()
+        return self.chosen or pick_device()
+
+    def precision(self, requested: str, image_size: int) -> str:
+        """The precision that a requested one is here, see `precision_name`; without torch where there is no GPU.
+
+        Raises:
+            InvalidValue: the device has no such precision.
+        """
+        if self.chosen is None and not may_have_gpu():
+            return precision_name(requested, "cpu", image_size)
+        from proxyflow.training.devices import resolve_precision
+
+        return resolve_precision(requested, self.device, image_size).name
 
     def cost_usd(self, seconds: float) -> float | None:
         """What that time costs on this machine, None where the price is unknown."""

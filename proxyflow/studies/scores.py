@@ -6,12 +6,12 @@ import dataclasses
 import time
 from collections.abc import Set
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from proxyflow.data.catalog import Dataset
 from proxyflow.errors import UserError
 from proxyflow.progress import Progress
-from proxyflow.scoring.pictures import draw_scores
-from proxyflow.scoring.scorer import Scoring, ScoringSpec, early_epochs, score_examples
+from proxyflow.scoring.spec import ScoringSpec, early_epochs
 from proxyflow.scoring.table import (
     CONFUSION_FILE,
     EMBEDDINGS,
@@ -21,13 +21,16 @@ from proxyflow.scoring.table import (
     ExampleScores,
 )
 from proxyflow.strategies import Strategy
+from proxyflow.studies.keys import key_of_scores
 from proxyflow.studies.lab import Lab, dataset_params, once, scratch
-from proxyflow.studies.plan import check_epochs, epochs_for, folds_for, score_key
+from proxyflow.studies.plan import check_epochs, epochs_for, folds_for
 from proxyflow.tracking import names
 from proxyflow.tracking.reader import FoundRun, download, get_run, search
-from proxyflow.training.devices import resolve_precision
 from proxyflow.training.engine import EpochRecord, TrainingSpec
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+
+if TYPE_CHECKING:
+    from proxyflow.scoring.scorer import Scoring
 
 LATEST = "latest"
 
@@ -46,14 +49,6 @@ def spec_for(training: TrainingSpec, *strategies: Strategy) -> ScoringSpec:
 def default_scoring(strategy: Strategy) -> ScoringSpec:
     """The published way: a model with the default hyperparameters, trained on everything."""
     return spec_for(TrainingSpec(Hyperparameters(), TrainingSettings(), seed=0), strategy)
-
-
-def key_of(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> str:
-    """The key of the score run that `spec` asks for on this lab's device."""
-    settings = spec.training.settings
-    image_size = settings.image_size or dataset.image_size
-    precision = resolve_precision(settings.precision, lab.device, image_size).name
-    return score_key(dataset.fingerprint, spec, image_size, dataset.crop, precision)
 
 
 def ensure_scores(
@@ -79,12 +74,12 @@ def ensure_scores(
         )
         return make_scores(lab, dataset, spec, parent_id, claim=True)
 
-    return once(lab, "score", key_of(lab, dataset, spec), f"scores of {dataset.name}", find, make)
+    return once(lab, "score", key_of_scores(lab, dataset, spec), f"scores of {dataset.name}", find, make)
 
 
 def find_scores(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> FoundRun | None:
     """The finished score run that `spec` would give again, if there is one."""
-    runs = search(lab.client, KIND="score", RUN_KEY=key_of(lab, dataset, spec))
+    runs = search(lab.client, KIND="score", RUN_KEY=key_of_scores(lab, dataset, spec))
     return next((run for run in runs if run.finished), None)
 
 
@@ -154,6 +149,9 @@ def make_scores(
     Raises:
         Taken: with `claim`, where another process has or had these scores.
     """
+    from proxyflow.scoring.pictures import draw_scores
+    from proxyflow.scoring.scorer import score_examples
+
     training = spec.training
     tags = {
         names.DATASET: dataset.name,
@@ -161,7 +159,7 @@ def make_scores(
         names.CONFIG: training.hyperparameters.name,
         names.SEED: training.seed,
         names.EPOCHS: training.settings.epochs,
-        names.RUN_KEY: key_of(lab, dataset, spec),
+        names.RUN_KEY: key_of_scores(lab, dataset, spec),
     }
     note = (
         f"Difficulty scores of the {len(dataset.train):,} training examples of {dataset.name}, by "

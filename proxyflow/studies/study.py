@@ -19,7 +19,6 @@ from proxyflow.quality.runs import TARGET
 from proxyflow.strategies import Full
 from proxyflow.studies.board import Board, time_since
 from proxyflow.studies.dependencies import Dependencies, subset_id, subsets_of
-from proxyflow.studies.estimate import Sizes
 from proxyflow.studies.executors import Bench, Executor, Pool, Resources
 from proxyflow.studies.lab import Lab
 from proxyflow.studies.plan import PlannedTraining, StudySpec, in_order, plan_trainings
@@ -89,12 +88,6 @@ class Outcome:
             yield f"{title:<{width}}  {error}"
 
 
-def planned_in_order(lab: Lab, spec: StudySpec) -> list[PlannedTraining]:
-    """The trainings of a study as they will be run."""
-    sizes = Sizes(lab)
-    return in_order(list(plan_trainings(spec)), lambda training: sizes.of(training).work)
-
-
 def run_study(lab: Lab, spec: StudySpec, how: How) -> Outcome:
     """Executes a study as one parent run with nested runs.
 
@@ -108,7 +101,7 @@ def run_study(lab: Lab, spec: StudySpec, how: How) -> Outcome:
     has_target = any(isinstance(strategy, Full) for strategy in spec.strategies)
     if not has_target and not any(search(lab.client, [lab.writer.experiment_id], STRATEGY=TARGET)):
         lab.say("note: the strategies have no target; add full, or the report has nothing to compare with")
-    planned = planned_in_order(lab, spec)
+    planned = list(plan_trainings(spec))
     note = (
         f"Study {lab.writer.study}: {len(spec.strategies)} strategies x {len(spec.grid)} configurations x "
         f"{len(spec.datasets)} data set(s) x {len(spec.seeds)} seed(s) = {len(planned)} trainings, "
@@ -152,8 +145,17 @@ def _execute(lab: Lab, tasks: list[Task], how: How, begun: float, run: Run) -> O
     left = [task for task in tasks if task.key not in done]
     if len(left) < len(tasks):
         lab.say(f"{len(tasks) - len(left)} of {len(tasks)} trainings are finished already; {len(left)} to do")
-    sizes, clock = Sizes(lab), time_since(begun)
-    with Board(lab, run, len(tasks) - len(left), left, lambda task: sizes.of(task.planned).work, clock) as board:
+    work: dict[PlannedTraining, float] = {}
+    if left:
+        # How much a training is takes torch to tell, which is not needed where nothing is left to do.
+        from proxyflow.studies.estimate import Sizes
+
+        sizes = Sizes(lab)
+        work = {task.planned: sizes.of(task.planned).work for task in tasks}
+        place = {planned: number for number, planned in enumerate(in_order(list(work), work.__getitem__))}
+        left.sort(key=lambda task: place[task.planned])
+    clock = time_since(begun)
+    with Board(lab, run, len(tasks) - len(left), left, lambda task: work[task.planned], clock) as board:
         stopped = ""
         if left:
             priced = _share_of_price(lab, how)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from proxyflow.files import write_json
+from proxyflow.studies.keys import key_of_training
 from proxyflow.studies.lab import Lab, scratch
-from proxyflow.studies.plan import PlannedTraining, training_key
+from proxyflow.studies.plan import PlannedTraining
 from proxyflow.studies.subsets import selection_metrics
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
@@ -18,7 +19,6 @@ from proxyflow.tracking.models import log_model
 from proxyflow.tracking.reader import download, search
 from proxyflow.tracking.runs import Run
 from proxyflow.training.checkpoints import Checkpoint, readable
-from proxyflow.training.devices import resolve_precision
 from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, TrainingState, get_engine
 from proxyflow.training.memory import explained
 
@@ -39,18 +39,6 @@ class Keep:
 
 
 NOTHING = Keep()
-
-
-def key_of(lab: Lab, planned: PlannedTraining, subset: Subset) -> str:
-    """The key of a training on this lab's device."""
-    return key_for(lab, planned, subset.dataset_fingerprint, subset.fingerprint, subset.image_size, subset.crop)
-
-
-def key_for(lab: Lab, planned: PlannedTraining, dataset: str, subset: str, image_size: int, crop: str) -> str:
-    """The key of a training whose data set and subset are known by their fingerprints alone."""
-    size = planned.settings.image_size or image_size
-    precision = resolve_precision(planned.settings.precision, lab.device, size).name
-    return training_key(planned, dataset, subset, size, crop, precision)
 
 
 def train(
@@ -195,7 +183,9 @@ def _tags(lab: Lab, planned: PlannedTraining, subset: Subset, subset_run: str) -
         names.SUBSET_FINGERPRINT: subset.fingerprint,
         names.SUBSET_RUN: subset_run,
         names.SCORE_RUN: subset.score_run or None,
-        names.RUN_KEY: key_of(lab, planned, subset),
+        names.RUN_KEY: key_of_training(
+            lab, planned, subset.dataset_fingerprint, subset.fingerprint, subset.image_size, subset.crop
+        ),
     }
 
 
@@ -206,7 +196,7 @@ def _params(lab: Lab, planned: PlannedTraining, subset: Subset) -> dict[str, Any
         **dataclasses.asdict(planned.settings),
         "image_size": image_size,
         "crop": subset.crop,
-        "precision": resolve_precision(planned.settings.precision, lab.device, image_size).name,
+        "precision": lab.precision(planned.settings.precision, image_size),
         "dataset": subset.dataset,
         "strategy": planned.strategy.canonical,
         "seed": planned.seed,

@@ -17,14 +17,7 @@ import torch
 
 from proxyflow.cores import usable_cores, usable_threads
 from proxyflow.errors import InvalidValue
-
-# Of x86 and of Arm, as Linux names them.
-BF16_FLAGS = {"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"}
-BF16_FROM = 64
-
-# Up to here the last stage strides over a single pixel, and the weights' gradient of such a convolution comes back
-# with parts that were never written (torch 2.15, oneDNN): values of 1e26 were seen.
-BF16_WRONG_TO = 16
+from proxyflow.training.precision import precision_name
 
 # Other processes used so much of the CPU time that this one could have had.
 SHARED_FROM = 0.1
@@ -73,45 +66,15 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-@lru_cache
-def cpu_has_bf16() -> bool:
-    """Whether this processor multiplies in bf16; where it does not, bf16 is slower than fp32."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    lines = (line.partition(":") for line in text.splitlines())
-    flags = {flag for key, _, value in lines if key.strip() in ("flags", "Features") for flag in value.split()}
-    return bool(flags & BF16_FLAGS)
-
-
 def resolve_precision(requested: str, device: torch.device, image_size: int) -> Precision:
-    """What `requested` means for images of `image_size` pixels a side on `device`.
-
-    auto is fp16 on CUDA (the published setting). On a CPU it is bf16 where the processor has it and images are large
-    enough to gain by it (1.35 to 3 times as fast from 64 px on, no faster at 32 px), else fp32.
+    """What `requested` means for images of `image_size` pixels a side on `device`, see `precision_name`.
 
     Raises:
-        InvalidValue: fp16 on a CPU, where no gradient scaling makes it trainable; bf16 on a GPU without it, or on a CPU
-            for images that it gets wrong.
+        InvalidValue: the device has no such precision.
     """
-    name = requested
-    if requested == "auto":
-        gains = image_size >= BF16_FROM and cpu_has_bf16()
-        name = "fp16" if device.type == "cuda" else "bf16" if gains else "fp32"
-    if name == "fp16" and device.type != "cuda":
-        raise InvalidValue(
-            "precision", requested, f"fp16 needs a CUDA device and this is {device.type}; use auto, fp32 or bf16"
-        )
+    name = precision_name(requested, device.type, image_size)
     if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise InvalidValue("precision", requested, "this GPU has no bf16; use auto, fp16 or fp32")
-    if name == "bf16" and device.type == "cpu" and image_size <= BF16_WRONG_TO:
-        raise InvalidValue(
-            "precision",
-            requested,
-            f"torch's bf16 convolutions give wrong gradients on a CPU for images of {image_size} pixels; use auto, "
-            f"fp32, or an image_size above {BF16_WRONG_TO}",
-        )
     return Precision(name, DTYPES[name])
 
 

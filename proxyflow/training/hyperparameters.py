@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from proxyflow.errors import InvalidValue
 from proxyflow.settings import Choice, Number, OptionalValue, normalise, setting, settings_of
 
 
@@ -95,6 +96,28 @@ class Hyperparameters:
                 else str(getattr(self, field.name))
             )
         return ",".join(f"{label}={value}" for label, value in parts.items()) or "default"
+
+    @classmethod
+    def from_name(cls, name: str) -> Hyperparameters:
+        """The configuration that has this name.
+
+        Raises:
+            InvalidValue: it is no configuration's name, or a value in it breaks its rule.
+
+        Example:
+            >>> Hyperparameters.from_name("lr=0.01,stem=4-32").stem_channels_1
+            4
+        """
+        values: dict[str, Any] = {}
+        for part in name.split(",") if name != "default" else ():
+            label, _, text = part.partition("=")
+            fields = [field for field in settings_of(cls) if field.metadata["label"] == label]
+            texts = text.split("-") if len(fields) > 1 else [text]
+            if not fields or len(texts) != len(fields):
+                known = ", ".join(dict.fromkeys(field.metadata["label"] for field in settings_of(cls)))
+                raise InvalidValue("config", name, f"it must be default, or differences such as lr=0.01 of {known}")
+            values |= {field.name: value for field, value in zip(fields, texts, strict=True)}
+        return cls(**values)
 
     @property
     def group(self) -> str:

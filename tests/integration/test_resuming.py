@@ -97,9 +97,8 @@ def test_a_live_runs_checkpoint_is_left_to_it(store: str, entry: Entry) -> None:
     from proxyflow.studies.lab import Lab
     from proxyflow.studies.trainings import _newest_checkpoint
     from proxyflow.tracking.runs import RunWriter
-    from proxyflow.training.devices import pick_device
 
-    lab = Lab(connect(), RunWriter(connect(), "alive"), pick_device())
+    lab = Lab(connect(), RunWriter(connect(), "alive"))
     run = trainings("alive")[0]
     key = run.data.tags["proxyflow.run_key"]
     assert _newest_checkpoint(lab, key) is None

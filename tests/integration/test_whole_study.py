@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import SMALL, STUDY, Entry
+from conftest import SMALL, STUDY, Entry, environment
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+
+from proxyflow.training.precision import may_have_gpu
 
 # Written out again from the contract on purpose: a constant that changes in the code must fail here.
 TAGS = {"kind", "schema_version", "status", "study", "dataset", "dataset_fingerprint"}
@@ -128,7 +132,7 @@ def test_subset_artifact_is_what_the_contract_says(entry: Entry, tmp_path: Path)
     assert valid.num_rows == 250
 
 
-def test_sweep_and_report(entry: Entry, grid_file: Path, tmp_path: Path) -> None:
+def test_sweep_and_report(entry: Entry, store: str, grid_file: Path, tmp_path: Path) -> None:
     arguments = ("--study", "whole", "--grid", str(grid_file), "--epochs", "2", *STUDY, "--price-per-hour", "3.6")
     strategy_list = "full,random:0.3,easiest:0.2,hardest:0.5,drop=0.05,half-classes:0.5,epochs:1"
     planned = entry("sweep", *arguments, "--strategies", strategy_list, "--dry-run", "true")
@@ -169,6 +173,17 @@ def test_sweep_and_report(entry: Entry, grid_file: Path, tmp_path: Path) -> None
     assert len(runs_of("whole", kind="training")) == 24
     after = entry("sweep", *arguments, "--strategies", strategy_list, "--dry-run", "true")
     assert "24 runs, 0 to do" in after.out
+    # torch takes half a gigabyte and seconds; on a GPU it is asked for the precision.
+    if not may_have_gpu():
+        code = (
+            "import sys\nfrom entrypoints import _cli\nfrom entrypoints.sweep import sweep\n"
+            "assert _cli._status_of(sweep) == 0\nassert 'torch' not in sys.modules, 'planning imports torch'"
+        )
+        words = ["sweep", *arguments, "--strategies", strategy_list]
+        planning = [sys.executable, "-c", f"import sys; sys.argv = {words!r}\n{code}"]
+        done = subprocess.run(planning, env=environment(store), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "24 finished (0 now)" in done.stdout
 
     out = tmp_path / "out"
     reported = entry("report", "--study", "whole", "--out", str(out), "--bootstrap", "50")

@@ -11,7 +11,6 @@ import pandas as pd
 
 from proxyflow.data.catalog import Dataset, load_dataset
 from proxyflow.data.images import ImageSet
-from proxyflow.report.families import family_of, is_synthetic
 from proxyflow.report.tables import RUN_COLUMNS
 from proxyflow.scoring.measures import measures
 from proxyflow.scoring.table import ExampleScores, SelectionCost
@@ -109,6 +108,3 @@ def noisy_study(proxies: Mapping[str, tuple[float, float]], n: int = 16, seed: i
             costs = {"train_seconds": 100 * cost, "examples_seen": 20_000 * cost, "train_flops": 1e12 * cost}
             rows += study_rows({strategy: values.tolist()}, dataset=dataset, **costs)
     return rows
-
-
-FAMILIES = (family_of, is_synthetic)

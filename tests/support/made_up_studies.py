@@ -103,6 +103,21 @@ def constant_study() -> pd.DataFrame:
     return frame(rows)
 
 
+def target_curves(trainings: pd.DataFrame, epochs: int = 20) -> pd.DataFrame:
+    """Accuracies of the target's runs after each epoch, which rise to the best with noise that fades."""
+    target = trainings[trainings["strategy"] == "full"]
+    left = 1 - np.arange(1, epochs + 1) / epochs
+    noise = np.random.default_rng(3).normal(0, 0.04, (len(target), epochs))
+    best = target["best_valid_accuracy"].to_numpy(dtype=float)[:, None]
+    return pd.DataFrame(
+        {
+            "run_id": np.repeat(target["run_id"].to_numpy(), epochs),
+            "epoch": np.tile(np.arange(1, epochs + 1), len(target)),
+            "valid_accuracy": (best - (0.4 + noise) * left**2).ravel(),
+        }
+    )
+
+
 def frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Rows as the tracking reader gives them, with text empty rather than missing."""
     found = trainings_frame([{"n_valid": 500, **row} for row in rows])

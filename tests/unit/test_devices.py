@@ -10,7 +10,7 @@ import torch
 
 from proxyflow import cores
 from proxyflow.errors import InvalidValue
-from proxyflow.training import devices
+from proxyflow.training import devices, precision
 from proxyflow.training.devices import Neighbours, resolve_precision, use_cores
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -30,7 +30,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 def test_auto_is_what_is_fast_there(
     device: torch.device, size: int, has_bf16: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: has_bf16)
     assert resolve_precision("auto", device, size).name == expected
 
 
@@ -58,7 +58,7 @@ def test_the_reason_for_refusing_bf16_on_tiny_images_still_holds() -> None:
         outside = gradient.clone()
         outside[:, :, 1, 1] = 0
         worst = max(worst, float(outside.abs().max().nan_to_num(float("inf"))))
-    if not (devices.cpu_has_bf16() and worst > 0):
+    if not (precision.cpu_has_bf16() and worst > 0):
         pytest.skip("this processor or this torch does not show it")
     assert worst > 0
 

@@ -34,6 +34,12 @@ def test_short_work_off_a_terminal_prints_its_final_line_alone(
     assert capsys.readouterr().err == "training: 4/4 epochs (100%), 30.0 epochs/min, took 00:08\n"
 
 
+def test_where_nothing_is_to_do_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("study", items=0, unit="runs"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
 def test_long_work_off_a_terminal_prints_a_plain_line_now_and_then(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:

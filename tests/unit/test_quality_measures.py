@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import kendalltau, pearsonr, spearmanr
 
-from proxyflow.quality.measures import Floats, Good, interval, normalise, r2, resample, slope, spearman
+from proxyflow.quality.measures import (
+    Accuracies,
+    Floats,
+    Good,
+    expected_regret,
+    kendall,
+    normalise,
+    r2,
+    recovered,
+    regret,
+    slope,
+    spearman,
+    top_overlap,
+)
 
 ALL = Good(fraction=1.0)
 
@@ -31,12 +46,25 @@ def only(values: Floats) -> float:
     return float(values[0])
 
 
-def r2_of(x: Floats, y: Floats, strata: list[np.ndarray] | None = None) -> float:
-    return only(r2(np.asarray(x)[None], np.asarray(y)[None], strata or strata_of(len(x))))
+def paired(
+    x: Sequence[float] | Floats, y: Sequence[float] | Floats, strata: list[np.ndarray] | None = None
+) -> Accuracies:
+    strata = strata or strata_of(len(x))
+    return Accuracies(np.asarray(x, dtype=float), np.asarray(y, dtype=float), strata, strata)
 
 
-def spearman_of(x: Floats, y: Floats, strata: list[np.ndarray] | None = None, good: Good = ALL) -> float:
-    return only(spearman(np.asarray(x)[None], np.asarray(y)[None], strata or strata_of(len(x)), good))
+def value(
+    formula: Callable[[Accuracies, Floats], Floats], x: Any, y: Any, strata: list[np.ndarray] | None = None
+) -> float:
+    return only(formula(paired(x, y, strata), np.ones((1, len(x)))))
+
+
+def r2_of(x: Any, y: Any, strata: list[np.ndarray] | None = None) -> float:
+    return value(r2, x, y, strata)
+
+
+def spearman_of(x: Any, y: Any, strata: list[np.ndarray] | None = None, good: Good = ALL) -> float:
+    return value(lambda pairs, weights: spearman(pairs, weights, good), x, y, strata)
 
 
 @pytest.fixture(params=range(5))
@@ -52,7 +80,7 @@ def sample(request: pytest.FixtureRequest) -> tuple[Floats, Floats, list[np.ndar
 def test_r2_is_scipys_squared_correlation_of_pooled_z_scores(sample: tuple[Floats, Floats, list[np.ndarray]]) -> None:
     x, y, strata = sample
     expected = pearsonr(pooled_z(x, strata), pooled_z(y, strata)).statistic
-    assert only(slope(x[None], y[None], strata)) == pytest.approx(expected, abs=1e-12)
+    assert value(slope, x, y, strata) == pytest.approx(expected, abs=1e-12)
     assert r2_of(x, y, strata) == pytest.approx(expected**2, abs=1e-12)
 
 
@@ -63,7 +91,7 @@ def test_r2_is_the_variance_that_a_regression_without_intercept_explains(
     zx, zy = pooled_z(x, strata), pooled_z(y, strata)
     beta = np.linalg.lstsq(zx[:, None], zy, rcond=None)[0][0]
     explained = 1 - ((zy - beta * zx) ** 2).sum() / (zy**2).sum()
-    assert only(slope(x[None], y[None], strata)) == pytest.approx(beta, abs=1e-12)
+    assert value(slope, x, y, strata) == pytest.approx(beta, abs=1e-12)
     assert r2_of(x, y, strata) == pytest.approx(explained, abs=1e-12)
 
 
@@ -88,14 +116,116 @@ def test_spearman_over_a_least_accuracy_is_scipys(sample: tuple[Floats, Floats, 
     assert spearman_of(x, y, strata, Good(min_accuracy=0.55)) == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_stack_of_samples_gives_what_each_gives_alone(sample: tuple[Floats, Floats, list[np.ndarray]]) -> None:
+FORMULAS = {
+    "r2": r2,
+    "spearman": lambda pairs, weights: spearman(pairs, weights, Good(0.5)),
+    "kendall": kendall,
+    "regret": regret,
+    "expected regret": expected_regret,
+    "recovered": recovered,
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_weights_count_pairs_as_often_as_writing_them_down_again(
+    sample: tuple[Floats, Floats, list[np.ndarray]], name: str
+) -> None:
     x, y, strata = sample
-    columns = resample(strata, 20, np.random.default_rng(0))
-    good = Good(0.5)
-    together = spearman(x[columns], y[columns], strata, good), r2(x[columns], y[columns], strata)
-    for number, rows in enumerate(columns):
-        alone = spearman_of(x[rows], y[rows], strata, good), r2_of(x[rows], y[rows], strata)
-        assert (together[0][number], together[1][number]) == pytest.approx(alone, abs=1e-12)
+    rng = np.random.default_rng(0)
+    weights = np.concatenate([rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), 20) for rows in strata], 1)
+    together = FORMULAS[name](paired(x, y, strata), weights.astype(float))
+    for counts, got in zip(weights, together, strict=True):
+        rows = np.repeat(np.arange(len(x)), counts)
+        alone = value(FORMULAS[name], x[rows], y[rows], strata)
+        assert got == pytest.approx(alone, abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_pairs_without_weight_might_as_well_not_be_there(
+    sample: tuple[Floats, Floats, list[np.ndarray]], name: str
+) -> None:
+    x, y, strata = sample
+    keep = np.arange(len(x)) % 3 > 0
+    part = [np.flatnonzero(np.isin(np.flatnonzero(keep), rows)) for rows in strata]
+    alone = value(FORMULAS[name], x[keep], y[keep], part)
+    assert only(FORMULAS[name](paired(x, y, strata), keep[None].astype(float))) == pytest.approx(
+        alone, abs=1e-12, nan_ok=True
+    )
+
+
+def test_kendall_is_scipys_on_one_data_set(sample: tuple[Floats, Floats, list[np.ndarray]]) -> None:
+    x, y, strata = sample
+    for rows in strata:
+        expected = kendalltau(x[rows], y[rows]).statistic
+        assert value(kendall, x[rows], y[rows]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_kendall_compares_within_data_sets_only() -> None:
+    x, y = [0.9, 0.8, 0.1, 0.2], [0.9, 0.8, 0.2, 0.1]
+    # One comparison of each data set, of which one agrees; across them all would agree.
+    assert value(kendall, x, y, strata_of(2, 2)) == pytest.approx(0)
+
+
+def test_kendall_of_a_perfect_and_of_a_reversed_proxy() -> None:
+    y = np.array([0.5, 0.6, 0.9, 0.7])
+    assert value(kendall, 2 * y, y) == pytest.approx(1)
+    assert value(kendall, -y, y) == pytest.approx(-1)
+    assert math.isnan(value(kendall, np.ones(4), y))
+    assert math.isnan(value(kendall, y[:2], y[:2]))
+
+
+def overlap(x: Any, y: Any, top: int) -> float:
+    return value(lambda pairs, weights: top_overlap(pairs, weights, top), x, y)
+
+
+def test_top_overlap_is_the_share_of_the_targets_best_among_the_proxys_best() -> None:
+    y = np.arange(10.0)
+    x = y.copy()
+    x[[9, 0]] = x[[0, 9]]
+    assert overlap(x, y, 3) == pytest.approx(2 / 3)
+    assert overlap(y, y, 5) == pytest.approx(1)
+    assert overlap(-y, y, 5) == pytest.approx(0)
+
+
+def test_top_overlap_of_a_proxy_that_ties_is_what_chance_gives() -> None:
+    assert overlap(np.ones(20), np.arange(20.0), 5) == pytest.approx(5 / 20)
+    # Two for the last place: each has it with a chance of a half.
+    assert overlap([5, 4, 3, 3, 1, 0], [5, 4, 3, 2, 1, 0], 3) == pytest.approx((1 + 1 + 0.5) / 3)
+
+
+def test_top_overlap_of_a_configuration_that_is_drawn_twice_counts_both() -> None:
+    y = np.arange(10.0)
+    weights = np.array([[2.0, 0, 1, 1, 1, 0, 1, 1, 1, 2]])
+    assert only(top_overlap(paired(y, y), weights, 5)) == pytest.approx(1)
+    # Of the proxy's first three one is a copy of its last; the target has both copies.
+    x = y.copy()
+    x[[9, 7]] = [7, 9]
+    assert only(top_overlap(paired(x, y), weights, 3)) == pytest.approx(2 / 3)
+
+
+def test_top_overlap_of_too_few_configurations_is_undefined() -> None:
+    assert math.isnan(overlap(np.arange(9.0), np.arange(9.0), 5))
+
+
+def test_regret_is_what_the_first_choice_lacks_on_the_target() -> None:
+    x, y = [0.5, 0.9, 0.7], [0.8, 0.7, 0.6]
+    assert value(regret, x, y) == pytest.approx(0.1)
+    assert value(recovered, x, y) == 0
+    assert value(regret, y, y) == 0
+    assert value(recovered, y, y) == 1
+    assert math.isnan(value(regret, [0.9, 0.9, 0.1], y))
+    assert value(expected_regret, [0.9, 0.9, 0.1], y) == pytest.approx(0.05)
+    assert value(expected_regret, x, y) == pytest.approx(0.1)
+    # A tie of two that are alike on the target decides nothing.
+    assert value(regret, [0.9, 0.9, 0.1], [0.5, 0.5, 0.7]) == pytest.approx(0.2)
+
+
+def test_regret_is_a_mean_over_data_sets_of_the_mean_over_seeds() -> None:
+    x = np.array([2.0, 1, 2, 1, 2, 1])
+    y = np.array([0.5, 0.9, 0.5, 0.5, 0.5, 0.7])
+    strata, contests = [np.arange(4), np.arange(4, 6)], strata_of(2, 2, 2)
+    found = regret(Accuracies(x, y, strata, contests), np.ones((1, 6)))
+    assert only(found) == pytest.approx(((0.4 + 0.0) / 2 + 0.2) / 2)
 
 
 def test_a_perfect_proxy_explains_everything_and_ranks_perfectly() -> None:
@@ -109,7 +239,7 @@ def test_a_perfect_proxy_explains_everything_and_ranks_perfectly() -> None:
 def test_a_reversed_proxy_explains_everything_but_ranks_the_wrong_way_round() -> None:
     y = np.array([0.5, 0.6, 0.9, 0.7, 0.85])
     assert r2_of(1 - y, y) == pytest.approx(1, abs=1e-12)
-    assert only(slope(1 - y[None], y[None], strata_of(5))) == pytest.approx(-1, abs=1e-12)
+    assert value(slope, 1 - y, y) == pytest.approx(-1, abs=1e-12)
     assert spearman_of(1 - y, y) == pytest.approx(-1, abs=1e-12)
 
 
@@ -178,8 +308,10 @@ FOOTNOTE_TARGET = np.array([0.95, 0.99, 0.81, 0.79])
 
 
 def test_footnote_10_looks_at_the_two_best_by_proxy_accuracy() -> None:
-    assert Good(0.5).mask(FOOTNOTE_PROXY[None], strata_of(4)).tolist() == [[True, True, False, False]]
-    assert Good(min_accuracy=0.9).mask(FOOTNOTE_PROXY[None], strata_of(4)).tolist() == [[True, True, False, False]]
+    assert Good(0.5).mask(FOOTNOTE_PROXY, strata_of(4), np.ones((1, 4))).tolist() == [[True, True, False, False]]
+    assert Good(min_accuracy=0.9).mask(FOOTNOTE_PROXY, strata_of(4), np.ones((1, 4))).tolist() == [
+        [True, True, False, False]
+    ]
 
 
 def test_footnote_10_on_two_data_sets_ranks_the_four_good_ones_perfectly() -> None:
@@ -191,7 +323,7 @@ def test_footnote_10_on_two_data_sets_ranks_the_four_good_ones_perfectly() -> No
 
 
 def n_good(n: int, fraction: float) -> int:
-    return int(Good(fraction).mask(np.arange(n, dtype=float)[None], strata_of(n)).sum())
+    return int(Good(fraction).mask(np.arange(n, dtype=float), strata_of(n), np.ones((1, n))).sum())
 
 
 @pytest.mark.parametrize(
@@ -208,18 +340,20 @@ def test_a_share_that_comes_out_whole_on_paper_is_not_rounded_up_further(fractio
 
 
 def test_the_good_are_counted_in_each_data_set_and_ties_with_the_last_are_in() -> None:
-    x = np.array([[0.1, 0.9, 0.9, 0.9, 0.2, 0.01, 0.02, 0.03]])
-    mask = Good(0.4).mask(x, strata_of(5, 3))
+    x = np.array([0.1, 0.9, 0.9, 0.9, 0.2, 0.01, 0.02, 0.03])
+    mask = Good(0.4).mask(x, strata_of(5, 3), np.ones((1, 8)))
     assert mask.tolist() == [[False, True, True, True, False, False, True, True]]
 
 
 def test_normalised_accuracies_have_mean_0_and_spread_1_on_each_data_set() -> None:
-    x = np.random.default_rng(0).random((3, 20))
+    rng = np.random.default_rng(0)
+    x, weights = rng.random(20), rng.integers(0, 4, (3, 20)).astype(float)
     strata = strata_of(12, 8)
-    z = normalise(x, strata)
+    z = normalise(x, strata, weights)
     for rows in strata:
-        np.testing.assert_allclose(z[:, rows].mean(axis=1), 0, atol=1e-12)
-        np.testing.assert_allclose(z[:, rows].std(axis=1), 1, atol=1e-12)
+        total = weights[:, rows].sum(axis=1)
+        np.testing.assert_allclose((weights * z)[:, rows].sum(axis=1) / total, 0, atol=1e-12)
+        np.testing.assert_allclose((weights * z**2)[:, rows].sum(axis=1) / total, 1, atol=1e-12)
 
 
 scales = st.floats(0.01, 10)
@@ -293,47 +427,3 @@ def test_the_order_of_the_pairs_does_not_matter(
 def test_r2_is_the_same_the_other_way_round(study: tuple[Floats, Floats, list[np.ndarray]]) -> None:
     x, y, strata = study
     assert r2_of(y, x, strata) == pytest.approx(r2_of(x, y, strata), abs=1e-12)
-
-
-def test_resampling_stays_within_its_data_sets() -> None:
-    strata = [np.array([0, 2, 4, 6]), np.array([1, 3, 5])]
-    columns = resample(strata, 500, np.random.default_rng(0))
-    assert columns.shape == (500, 7)
-    for rows in strata:
-        assert set(np.unique(columns[:, rows])) == set(rows)
-
-
-def test_resampling_draws_with_replacement_and_every_pair_as_often() -> None:
-    columns = resample(strata_of(10, 5), 4000, np.random.default_rng(0))
-    assert any(len(set(row[:10])) < 10 for row in columns)
-    shares = np.bincount(columns.ravel(), minlength=15) / 4000
-    np.testing.assert_allclose(shares, 1, atol=0.08)
-
-
-def test_resampling_repeats_with_the_same_generator_only() -> None:
-    draws = [resample(strata_of(20), 10, np.random.default_rng(seed)) for seed in (1, 1, 2)]
-    assert np.array_equal(draws[0], draws[1])
-    assert not np.array_equal(draws[0], draws[2])
-
-
-def test_an_interval_is_of_the_middle_95_percent() -> None:
-    assert interval(np.arange(1001.0)) == pytest.approx((25.0, 975.0))
-    assert interval(np.arange(1001.0), level=0.5) == pytest.approx((250.0, 750.0))
-    assert interval(np.array([0.3])) == (0.3, 0.3)
-
-
-def test_an_interval_leaves_out_undefined_samples() -> None:
-    defined = np.linspace(0, 1, 101)
-    assert interval(np.concatenate([defined, np.full(50, np.nan)])) == interval(defined)
-    assert all(math.isnan(end) for end in interval(np.full(5, np.nan)))
-    assert all(math.isnan(end) for end in interval(np.array([])))
-
-
-def test_an_interval_of_a_strong_correlation_holds_the_truth_and_is_not_all_there_is() -> None:
-    rng = np.random.default_rng(0)
-    y = rng.normal(size=200)
-    x = y + 0.5 * rng.normal(size=200)
-    columns = resample(strata_of(200), 1000, rng)
-    low, high = interval(r2(x[columns], y[columns], strata_of(200)))
-    assert low < 1 / 1.25 < high
-    assert 0.05 < high - low < 0.25

@@ -67,14 +67,15 @@ def test_both_sides_missing_are_no_pair_at_all() -> None:
 def test_a_strategy_with_no_run_has_no_pair_and_all_missing() -> None:
     pairs = make_pairs(frame(), "easiest:0.1")
     assert (len(pairs.frame), pairs.n_missing) == (0, 12)
-    assert pairs.strata == []
-    assert pairs.proxy.shape == pairs.target.shape == (0,)
+    accuracies = pairs.accuracies
+    assert accuracies.strata == accuracies.contests == []
+    assert accuracies.proxy.shape == accuracies.target.shape == (0,)
 
 
 def test_the_target_is_its_own_perfect_proxy() -> None:
     pairs = make_pairs(frame(), "full")
     assert (len(pairs.frame), pairs.n_missing) == (12, 0)
-    assert np.array_equal(pairs.proxy, pairs.target)
+    assert np.array_equal(pairs.accuracies.proxy, pairs.accuracies.target)
 
 
 def test_other_strategies_do_not_come_in() -> None:
@@ -85,8 +86,16 @@ def test_other_strategies_do_not_come_in() -> None:
 
 def test_strata_are_the_data_sets_and_cover_every_pair_once() -> None:
     pairs = make_pairs(frame(), PROXY)
-    assert [set(pairs.frame["dataset"].iloc[rows]) for rows in pairs.strata] == [{"digits"}, {"letters"}]
-    assert sorted(np.concatenate(pairs.strata)) == list(range(12))
+    strata = pairs.accuracies.strata
+    assert [set(pairs.frame["dataset"].iloc[rows]) for rows in strata] == [{"digits"}, {"letters"}]
+    assert sorted(np.concatenate(strata)) == list(range(12))
+
+
+def test_configurations_of_one_data_set_and_seed_compete_with_each_other() -> None:
+    pairs = make_pairs(frame(), PROXY)
+    found = [pairs.frame.iloc[rows][["dataset", "seed"]].drop_duplicates() for rows in pairs.accuracies.contests]
+    assert [len(each) for each in found] == [1] * 4
+    assert len(pd.concat(found).drop_duplicates()) == 4
 
 
 def test_pairs_do_not_depend_on_the_order_of_the_runs() -> None:
@@ -96,6 +105,6 @@ def test_pairs_do_not_depend_on_the_order_of_the_runs() -> None:
 
 def test_a_part_of_the_pairs_has_strata_of_its_own() -> None:
     pairs = make_pairs(frame(), PROXY)
-    part = pairs.subset((pairs.frame["config"] == "default").to_numpy())
+    part = pairs.where((pairs.frame["config"] == "default").to_numpy())
     assert len(part.frame) == 4
-    assert [rows.tolist() for rows in part.strata] == [[0, 1], [2, 3]]
+    assert [rows.tolist() for rows in part.accuracies.strata] == [[0, 1], [2, 3]]

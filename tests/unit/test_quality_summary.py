@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import FAMILIES, noisy_study, study_rows, training, trainings_frame
+from made_up import noisy_study, study_rows, training, trainings_frame
 from scipy.stats import pearsonr, spearmanr
 
-from proxyflow.errors import UserError
 from proxyflow.quality.costs import PUBLISHED_CURVE
 from proxyflow.quality.measures import Good
+from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.pairs import make_pairs
-from proxyflow.quality.summary import QualityOptions, StudyQuality, measure_study
+from proxyflow.quality.summary import StudyQuality, measure_study
+from proxyflow.report.vocabulary import VOCABULARY
 
 COLUMNS = [
     "strategy",
@@ -47,7 +48,7 @@ QUICK = QualityOptions(bootstrap=200)
 
 def measure(rows: Sequence[dict[str, Any]] | pd.DataFrame, options: QualityOptions = QUICK) -> StudyQuality:
     frame = rows if isinstance(rows, pd.DataFrame) else trainings_frame(rows)
-    return measure_study(frame, options, *FAMILIES)
+    return measure_study(frame, options, VOCABULARY)
 
 
 def row_of(quality: StudyQuality, strategy: str) -> dict[str, Any]:
@@ -228,13 +229,16 @@ def test_a_strategys_measures_and_intervals_do_not_depend_on_which_others_there_
             assert alone[name] == together[name], name
 
 
-def test_two_strategies_of_equal_results_have_equal_values_but_samples_of_their_own() -> None:
+def test_two_strategies_of_equal_results_have_equal_intervals_as_they_share_their_samples() -> None:
     rows = noisy_study({"random:0.1": (0.1, 0.05)})
     rows += [{**row, "strategy": "random:0.2", "run_id": ""} for row in rows if row["strategy"] == "random:0.1"]
     quality = measure(rows)
     one, other = row_of(quality, "random:0.1"), row_of(quality, "random:0.2")
-    assert (one["r2"], one["spearman"]) == (other["r2"], other["spearman"])
-    assert one["r2_low"] != other["r2_low"]
+    for name in ("r2", "spearman"):
+        assert [one[name + part] for part in ("", "_low", "_high")] == [other[name + p] for p in ("", "_low", "_high")]
+    difference = quality.comparisons.set_index("measure").loc["r2"]
+    assert (difference["difference"], difference["low"], difference["high"]) == (0, 0, 0)
+    assert difference["probability"] == 0.5
 
 
 def test_missing_runs_are_counted_and_not_guessed() -> None:
@@ -262,14 +266,14 @@ NO_TARGET: list[list[dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("rows", NO_TARGET)
-def test_a_study_without_a_finished_target_is_refused_with_what_to_do(rows: list[dict[str, Any]]) -> None:
-    with pytest.raises(UserError, match=r"no finished training of the target \(strategy full\).*strategies=full"):
-        measure(rows)
-
-
-def test_the_refusal_says_what_there_is() -> None:
-    with pytest.raises(UserError, match=r"only easiest:0\.1, random:0\.1"):
-        measure(study_rows({"random:0.1": [0.5], "easiest:0.1": [0.4]}))
+def test_a_study_without_a_finished_target_is_empty_with_a_note(rows: list[dict[str, Any]]) -> None:
+    quality = measure(rows)
+    assert "no training of the target (strategy full) is finished" in notes_of(quality, "")
+    assert quality.strategies[["r2", "spearman", "relative_cost", "regret"]].isna().all(axis=None)
+    assert quality.verdict.strategy == ""
+    assert quality.verdict.sentences[0].startswith("No verdict yet")
+    for table in (quality.comparisons, quality.ceiling, quality.transfer, quality.curves):
+        assert table.empty
 
 
 # Which note speaks of which cells: r2 and cost make up the cost-adjusted r2.

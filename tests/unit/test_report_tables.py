@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_up import FAMILIES, noisy_study, training, trainings_frame
+from made_up import noisy_study, training, trainings_frame
 
 from proxyflow.quality.best import BEST_COLUMNS
-from proxyflow.quality.summary import QualityOptions, StudyQuality, measure_study
+from proxyflow.quality.options import QualityOptions
+from proxyflow.quality.summary import StudyQuality, measure_study
 from proxyflow.report.tables import RUN_COLUMNS, number, text_table, with_interval, write_tables
+from proxyflow.report.vocabulary import VOCABULARY
 
 STRATEGY_COLUMNS = (
     "strategy,family,r2,r2_low,r2_high,spearman,spearman_low,spearman_high,cost_adjusted_r2,relative_cost,"
@@ -28,7 +30,7 @@ TRAININGS = trainings_frame(
 
 @pytest.fixture(scope="module")
 def quality() -> StudyQuality:
-    return measure_study(TRAININGS, QualityOptions(bootstrap=50), *FAMILIES)
+    return measure_study(TRAININGS, QualityOptions(bootstrap=50), VOCABULARY)
 
 
 @pytest.fixture

@@ -13,14 +13,8 @@ from proxyflow.data.catalog import Dataset, load_dataset
 from proxyflow.errors import InvalidValue, TrainingFailed
 from proxyflow.scoring import scorer
 from proxyflow.scoring.measures import el2n, forgetting_events, loss, measures
-from proxyflow.scoring.scorer import (
-    ScoringSpec,
-    assign_folds,
-    confusion_of,
-    early_epochs,
-    look_at,
-    score_examples,
-)
+from proxyflow.scoring.scorer import assign_folds, confusion_of, look_at, score_examples
+from proxyflow.scoring.spec import ScoringSpec, early_epochs
 from proxyflow.strategies import Full
 from proxyflow.subsets import choose_subset
 from proxyflow.training.engine import TrainingSpec, get_engine

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from proxyflow.errors import InvalidValue, Terminated
 from proxyflow.studies.executors.base import Bench, Pool, Resources
 from proxyflow.studies.tasks import Done, OnShare, Task
+from proxyflow.training.precision import may_have_gpu
 
 if TYPE_CHECKING:
     import torch
@@ -35,28 +36,34 @@ class Local:
             )
 
     def jobs(self, resources: Resources) -> int:
+        self.check(resources)
+        if not may_have_gpu():
+            return self._at_most(1, "no GPU, and uses all cores for each", resources)
         return len(self._devices(resources))
 
     def _devices(self, resources: Resources) -> list[torch.device]:
         from proxyflow.training.devices import all_devices
 
-        self.check(resources)
         devices = all_devices()
-        if resources.jobs is not None and resources.jobs > len(devices):
-            found = f"{len(devices)} GPUs" if devices[0].type == "cuda" else "no GPU, and uses all cores for each"
+        found = f"{len(devices)} GPUs" if devices[0].type == "cuda" else "no GPU, and uses all cores for each"
+        return devices[: self._at_most(len(devices), found, resources)]
+
+    @staticmethod
+    def _at_most(room: int, found: str, resources: Resources) -> int:
+        if resources.jobs is not None and resources.jobs > room:
             raise InvalidValue(
                 "jobs",
                 resources.jobs,
-                f"executor=local trains one at a time per GPU and finds {found}: jobs may be at most {len(devices)}",
+                f"executor=local trains one at a time per GPU and finds {found}: jobs may be at most {room}",
             )
-        return devices[: resources.jobs]
+        return resources.jobs or room
 
     @contextmanager
     def open(self, bench: Bench, resources: Resources) -> Iterator[Pool]:
         from proxyflow.studies.worker import Worker
 
         devices = self._devices(resources)
-        labs = [dataclasses.replace(bench.lab, device=device) for device in devices]
+        labs = [dataclasses.replace(bench.lab, chosen=device) for device in devices]
         workers = [Worker(lab, bench.parent_id) for lab in labs]
         yield Single(workers[0]) if len(workers) == 1 else Threads(workers)
 

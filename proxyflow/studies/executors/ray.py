@@ -228,11 +228,9 @@ class Remote:
         from proxyflow.studies.worker import Worker
         from proxyflow.tracking.connection import connect
         from proxyflow.tracking.runs import RunWriter
-        from proxyflow.training.devices import pick_device, use_cores
 
-        use_cores()
         client = connect(setup.patience)
-        lab = Lab(client, RunWriter(client, setup.study), pick_device(), setup.price_per_hour, data=setup.data)
+        lab = Lab(client, RunWriter(client, setup.study), price_per_hour=setup.price_per_hour, data=setup.data)
         self._worker = Worker(lab, setup.parent_id)
 
     def owner(self) -> str:

@@ -1,0 +1,109 @@
+"""The noise ceiling: how well the target predicts itself, which no proxy can be expected to beat.
+
+Where a study has several seeds, each target run is set against the next seed's. Where it has one, the noise of a
+validation set of so many images is simulated. The latter is an upper bound on the noise that matters: a proxy is judged
+by the same images, so part of the noise is common to both sides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from proxyflow.quality.bootstrap import Draws, Estimate, percentile
+from proxyflow.quality.measures import Accuracies, Floats, Good, r2, spearman
+from proxyflow.quality.pairs import Pairs, positions
+from proxyflow.seeds import generator
+
+CEILING_COLUMNS = ["source", "measure", "value", "low", "high", "n"]
+SEEDS, VALIDATION = "seeds", "validation"
+REPEATS = 200
+
+
+def noise_ceiling(target: pd.DataFrame, good: Good, draws: Draws | None) -> pd.DataFrame:
+    """What r2 and Spearman the target has with itself.
+
+    Args:
+        target: the target's runs: `dataset`, `config`, `cluster`, `seed`, `best_valid_accuracy`, and `n_valid` where it
+            is known.
+        draws: bootstrap samples, None for no intervals.
+
+    Returns:
+        Columns `CEILING_COLUMNS`. `source` is `seeds` (the target under another seed; `n` pairs of runs) or
+        `validation` (two draws of the validation images, simulated; `n` runs, the interval is that of one draw).
+    """
+    rows = [*_under_other_seeds(target, good, draws), *_under_other_images(target, good)]
+    return pd.DataFrame(rows, columns=CEILING_COLUMNS)
+
+
+def other_seed_pairs(target: pd.DataFrame) -> list[Pairs]:
+    """The target as a proxy of itself: each seed's runs against those of the next seed, the last against the first."""
+    seeds = sorted(target["seed"].unique())
+    side = target[["dataset", "config", "cluster", "seed", "best_valid_accuracy"]]
+    found = []
+    for seed, other in zip(seeds, [*seeds[1:], *seeds[:1]], strict=True):
+        if seed == other:
+            continue
+        left, right = (side[side["seed"] == which].drop(columns="seed") for which in (seed, other))
+        both = left.merge(right, on=["dataset", "config", "cluster"], suffixes=("_proxy", "_target"))
+        both.columns = both.columns.str.replace("best_valid_accuracy", "accuracy")
+        found.append(Pairs(both.assign(seed=seed).sort_values(["dataset", "config"], ignore_index=True), 0))
+    return [pairs for pairs in found if len(pairs.frame)]
+
+
+def _under_other_seeds(target: pd.DataFrame, good: Good, draws: Draws | None) -> list[dict[str, object]]:
+    pairs = other_seed_pairs(target)
+    if not pairs:
+        return []
+    n = sum(len(each.frame) for each in pairs)
+    rows = []
+    for name in ("r2", "spearman"):
+        values = [_measured(name, each.accuracies, np.ones((1, len(each.frame))), good)[0] for each in pairs]
+        estimate = Estimate(float(np.mean(values)))
+        if draws is not None and np.isfinite(estimate.value):
+            samples = [_measured(name, each.accuracies, draws.of(each.frame), good) for each in pairs]
+            estimate = Estimate(estimate.value, *percentile(np.mean(samples, axis=0)))
+        rows.append(_row(SEEDS, name, estimate, n))
+    return [row for row in rows if np.isfinite(float(str(row["value"])))]
+
+
+def _under_other_images(target: pd.DataFrame, good: Good) -> list[dict[str, object]]:
+    """Two measurements of the same configurations on as many images each, from their accuracies without the noise."""
+    known = target[target["n_valid"].notna()] if "n_valid" in target else target.iloc[:0]
+    if known.empty:
+        return []
+    images = known["n_valid"].to_numpy(dtype=np.int64)
+    observed = known["best_valid_accuracy"].to_numpy(dtype=np.float64)
+    strata, contests = positions(known, ["dataset"]), positions(known, ["dataset", "seed"])
+    truth = np.empty(len(observed))
+    for rows in strata:
+        truth[rows] = _without_noise(observed[rows], images[rows])
+    rng = generator(0, "ceiling")
+    values: dict[str, list[float]] = {"r2": [], "spearman": []}
+    for _ in range(REPEATS):
+        first, second = rng.binomial(images, truth) / images, rng.binomial(images, truth) / images
+        sample = Accuracies(first, second, strata, contests)
+        for name, found in values.items():
+            found.append(float(_measured(name, sample, np.ones((1, len(first))), good)[0]))
+    rows_of = []
+    for name, found in values.items():
+        defined = np.array(found)[np.isfinite(found)]
+        if len(defined) > REPEATS / 2:
+            rows_of.append(_row(VALIDATION, name, Estimate(float(defined.mean()), *percentile(defined)), len(known)))
+    return rows_of
+
+
+def _without_noise(observed: Floats, images: np.ndarray) -> Floats:
+    """Accuracies shrunk towards their mean, to the spread that is left without binomial noise."""
+    spread, noise = observed.var(), float(np.mean(observed * (1 - observed) / images))
+    share = max(0.0, 1 - noise / spread) if spread > 0 else 0.0
+    return np.asarray(np.clip(observed.mean() + np.sqrt(share) * (observed - observed.mean()), 0, 1))
+
+
+def _measured(name: str, pairs: Accuracies, weights: Floats, good: Good) -> Floats:
+    return r2(pairs, weights) if name == "r2" else spearman(pairs, weights, good)
+
+
+def _row(source: str, measure: str, estimate: Estimate, n: int) -> dict[str, object]:
+    values = (source, measure, estimate.value, estimate.low, estimate.high, n)
+    return dict(zip(CEILING_COLUMNS, values, strict=True))
