@@ -84,9 +84,7 @@ def _by_cost(quality: StudyQuality, measure: str) -> Figure:
         )
         if np.isfinite(ceiling.low) and np.isfinite(ceiling.high):
             band = {"xref": "paper", "x0": 0, "x1": 1, "y0": ceiling.low, "y1": ceiling.high}
-            shapes.append(
-                {"type": "rect", **band, "fillcolor": "var(--band)", "line": {"width": 0}, "layer": "below"}
-            )
+            shapes.append({"type": "rect", **band, "fillcolor": "var(--band)", "line": {"width": 0}, "layer": "below"})
     labelled = dict(zip(table.index, frontier(cost.tolist(), table[measure].tolist()), strict=True))
     for family, rows in table.groupby("family", sort=False):
         texts = [
@@ -119,7 +117,10 @@ def _by_cost(quality: StudyQuality, measure: str) -> Figure:
             "cliponaxis": False,
         }
         data.append(marks)
-    axes = {"xaxis": {"title": {"text": "relative cost (proxy / target)"}}, "yaxis": {"title": {"text": SHOWN[measure]}}}
+    axes = {
+        "xaxis": {"title": {"text": "relative cost (proxy / target)"}},
+        "yaxis": {"title": {"text": SHOWN[measure]}},
+    }
     return {"data": data, "layout": {**axes, "shapes": shapes}}
 
 

@@ -22,7 +22,8 @@ from proxyflow.report import views
 from proxyflow.report.embedded import all_pairs, all_runs, as_json, dataset_marks
 from proxyflow.report.families import looks_of
 from proxyflow.report.figures import FIGURES
-from proxyflow.report.interactive import SHOWN, figures as interactive_figures
+from proxyflow.report.interactive import SHOWN
+from proxyflow.report.interactive import figures as interactive_figures
 from proxyflow.report.looks import LOOKS
 from proxyflow.report.series import ceiling_of, dataset_looks, drawable, transfer_panels
 from proxyflow.report.tables import number, with_interval
@@ -87,16 +88,18 @@ def write_page(
     plotly = get_plotlyjs()
     script = "\n".join(_asset(f"assets/{name}") for name in SCRIPTS)
     runs, frame = all_runs(quality, trainings, origin.links)
+    interactive = interactive_figures(quality)
     data = {
         "runs": runs,
         "pairs": all_pairs(quality, frame),
         "datasets": dataset_marks(quality),
-        "figures": interactive_figures(quality),
+        "figures": interactive,
     }
     html = _environment().render(
         **_context(quality, trainings, options, origin),
         **dict(zip(("compared_studies", "compared_rows"), views.compared_rows(quality, origin.study, compared or {}))),
         figures={name: figure for name in FIGURES if (figure := _static(figures, name))},
+        interactive=set(interactive),
         style=Markup(_asset("assets/page.css")),
         plotly=Markup(plotly),
         script=Markup(script),
@@ -108,9 +111,7 @@ def write_page(
     write_text(path, html.encode("utf-8", "replace").decode("utf-8"))
 
 
-def _context(
-    quality: StudyQuality, trainings: pd.DataFrame, options: QualityOptions, origin: Origin
-) -> dict[str, Any]:
+def _context(quality: StudyQuality, trainings: pd.DataFrame, options: QualityOptions, origin: Origin) -> dict[str, Any]:
     """What the template shows, apart from scripts and pictures."""
     runs = quality.runs
     columns, recovered = views.recovery(quality)

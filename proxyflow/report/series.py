@@ -18,6 +18,14 @@ from proxyflow.report.tables import with_interval
 
 # More pairs of data sets would need a page of panels; the rest is in transfer.csv.
 DATASET_COLUMNS = 3
+HYPERPARAMETERS = {
+    "arch": "architecture",
+    "lr": "learning rate",
+    "stem": "stem channels",
+    "flip": "flip probability",
+    "opt": "optimizer",
+    "smooth": "label smoothing",
+}
 CEILINGS = {
     "seeds": "noise ceiling: the target under another seed",
     "validation": "noise ceiling: the target under other validation images",
@@ -142,7 +150,7 @@ def frontier(costs: Sequence[float], values: Sequence[float]) -> list[bool]:
 
 
 def hyperparameter_names(quality: StudyQuality) -> list[str]:
-    """The hyperparameters of which anything is known, in the table's order."""
+    """The hyperparameters of which anything is known, in the order of a configuration's name."""
     table = quality.hyperparameters
-    known = table[table["r2"].notna() | table["sign_agreement"].notna()]
-    return list(dict.fromkeys(known["hyperparameter"]))
+    known = set(table.loc[table["r2"].notna() | table["sign_agreement"].notna(), "hyperparameter"])
+    return [name for name in HYPERPARAMETERS if name in known] + sorted(known - set(HYPERPARAMETERS))

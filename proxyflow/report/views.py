@@ -11,9 +11,9 @@ import pandas as pd
 
 from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality
-from proxyflow.report.looks import Look
 from proxyflow.report.families import look_of
-from proxyflow.report.series import drawable, hyperparameter_names
+from proxyflow.report.looks import Look
+from proxyflow.report.series import HYPERPARAMETERS, drawable, hyperparameter_names
 from proxyflow.report.tables import number
 
 # Notes that are read before the rest is asked for.
@@ -26,14 +26,6 @@ SETTING_LABELS = {
     "flip_probability": "flip probability",
     "optimizer": "optimizer",
     "label_smoothing": "label smoothing",
-}
-HYPERPARAMETER_LABELS = {
-    "arch": "architecture",
-    "lr": "learning rate",
-    "stem": "stem channels",
-    "flip": "flip probability",
-    "opt": "optimizer",
-    "smooth": "label smoothing",
 }
 
 
@@ -130,7 +122,7 @@ def completeness(quality: StudyQuality, trainings: pd.DataFrame, planned: int | 
         {status: counts[status] for status in order},
         len(quality.runs),
         planned,
-        int(quality.runs["diverged"].fillna(False).astype(bool).sum()),
+        int(quality.runs["diverged"].astype("boolean").fillna(False).astype(bool).sum()),
         int(quality.strategies["n_missing"].sum()),
         tuple(quality.notes[:OPEN_NOTES]),
         tuple(quality.notes[OPEN_NOTES:]),
@@ -154,6 +146,8 @@ def recovery(quality: StudyQuality) -> tuple[list[tuple[str, Any]], list[tuple[s
     Returns:
         Data set and seed of each column; strategy and, per column, its row of `best` or None.
     """
+    if quality.best.empty:
+        return [], []
     table = quality.best[quality.best["strategy"] != TARGET]
     rows = list(table.itertuples())
     columns = sorted({(str(row.dataset), int(row.seed)) for row in rows})
@@ -169,7 +163,7 @@ def hyperparameter_rows(quality: StudyQuality) -> tuple[list[str], list[tuple[st
     cells = {(str(row.strategy), str(row.hyperparameter)): row for row in table.itertuples()}
     strategies = [str(name) for name in dict.fromkeys(table["strategy"])] if names else []
     rows = [(strategy, [cells.get((strategy, str(name))) for name in names]) for strategy in strategies]
-    return [HYPERPARAMETER_LABELS.get(str(name), str(name)) for name in names], rows
+    return [HYPERPARAMETERS.get(str(name), str(name)) for name in names], rows
 
 
 def compared_rows(

@@ -90,7 +90,12 @@ def hostile_study() -> pd.DataFrame:
                 config = "default" if not index else f"lr={index},note={HOSTILE}"
                 rows.append(
                     training(
-                        strategy, config, float(value), dataset=dataset, dataset_fingerprint=HOSTILE, device=HOSTILE,
+                        strategy,
+                        config,
+                        float(value),
+                        dataset=dataset,
+                        dataset_fingerprint=HOSTILE,
+                        device=HOSTILE,
                         run_id=f"{HOSTILE}-{len(rows)}",
                     )  # fmt: skip
                 )
@@ -101,6 +106,17 @@ def constant_study() -> pd.DataFrame:
     """The target alone, and all of it diverged to the same accuracy."""
     rows = [training("full", f"lr={rate}", 0.1, diverged=True, train_seconds=float("nan")) for rate in (1, 2, 3, 4)]
     return frame(rows)
+
+
+def untargeted_study() -> pd.DataFrame:
+    """Proxies without a target, and a target that still runs."""
+    rows = [training("random:0.1", f"lr={rate}", rate / 10) for rate in (1, 2, 3)]
+    return frame([*rows, training("full", "default", float("nan"), status="running")])
+
+
+def empty_study() -> pd.DataFrame:
+    """No training at all."""
+    return frame([])
 
 
 def target_curves(trainings: pd.DataFrame, epochs: int = 20) -> pd.DataFrame:
@@ -120,6 +136,8 @@ def target_curves(trainings: pd.DataFrame, epochs: int = 20) -> pd.DataFrame:
 
 def frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Rows as the tracking reader gives them, with text empty rather than missing."""
-    found = trainings_frame([{"n_valid": 500, **row} for row in rows])
+    found = trainings_frame(rows)
     text = ["dataset_fingerprint", "subset_fingerprint", "device", "precision", "error", "run_key"]
-    return found.fillna(dict.fromkeys(text, ""))
+    n_valid = pd.Series(500, found.index, dtype="Int64")
+    filled = {name: found[name].astype(object).where(found[name].notna(), "") for name in text}
+    return found.assign(**filled, n_valid=n_valid)

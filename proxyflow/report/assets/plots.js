@@ -107,6 +107,9 @@ function against() {
     });
   }
   const layout = { xaxis: { title: { text: "proxy accuracy" } }, yaxis: { title: { text: "target accuracy" } } };
+  for (const name of ["x", "y"]) {
+    if (low[name] === high[name]) layout[`${name}axis`].range = [low[name] - 0.05, low[name] + 0.05];
+  }
   return { data, layout };
 }
 

@@ -40,9 +40,7 @@ def draw(quality: StudyQuality, folder: Path) -> bool:
             _draw_map(axis, cells.reindex(index=strategies, columns=names).to_numpy(dtype=float), floor)
             axis.set_title(title, fontsize=9.5, pad=20)
             axis.set_xticks(range(len(names)), [as_text(short(name, 9)) for name in names], fontsize=8.5)
-        axes[0, 0].set_yticks(
-            range(len(strategies)), [as_text(short(name, 28)) for name in strategies], fontsize=8.5
-        )
+        axes[0, 0].set_yticks(range(len(strategies)), [as_text(short(name, 28)) for name in strategies], fontsize=8.5)
         save(figure, folder, NAME)
     return True
 
