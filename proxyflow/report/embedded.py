@@ -1,4 +1,4 @@
-"""What the page's scripts read: JSON that cannot end its element, and all runs as columns, so that 20,000 stay small."""
+"""What the page's scripts read: JSON that cannot end its element, and runs as columns, so that 20,000 stay small."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def all_runs(quality: StudyQuality, trainings: pd.DataFrame, links: Mapping[str,
     frame, _ = one_name_each(trainings)
     frame = frame.sort_values(KEY, kind="stable").reset_index(drop=True)
     counted = frame["run_id"].isin(quality.runs["run_id"])
-    diverged = frame["diverged"].fillna(False).astype(bool)
+    diverged = frame["diverged"].astype("boolean").fillna(False).astype(bool)
     state = frame["status"].astype(str).where(counted | (frame["status"] != "finished"), "finished, not counted")
     state = state.where(~diverged, state + ", diverged")
     ids = [str(run_id) for run_id in frame["run_id"]]
@@ -83,7 +83,7 @@ def all_pairs(quality: StudyQuality, frame: pd.DataFrame) -> list[dict[str, Any]
         frame: the runs as `all_runs` orders them.
     """
     counted = frame[frame["run_id"].isin(quality.runs["run_id"])]
-    row_of = {key: index for index, key in zip(counted.index, zip(*(counted[c] for c in KEY), strict=True), strict=True)}
+    row_of = dict(zip(zip(*(counted[column] for column in KEY), strict=True), counted.index.tolist(), strict=True))
     result = []
     for name in drawable(quality):
         pairs = quality.pairs[name].frame
@@ -94,7 +94,8 @@ def all_pairs(quality: StudyQuality, frame: pd.DataFrame) -> list[dict[str, Any]
         }
         lines = []
         for dataset, rows in pairs.groupby("dataset", sort=False):
-            line = regression(rows["accuracy_proxy"].to_numpy(dtype=float), rows["accuracy_target"].to_numpy(dtype=float))
+            x, y = (rows[f"accuracy_{side}"].to_numpy(dtype=float) for side in ("proxy", "target"))
+            line = regression(x, y)
             if line is not None:
                 lines.append({"dataset": str(dataset), "x": numbers(line[0]), "y": numbers(line[1])})
         result.append({"strategy": name, **sides, "lines": lines})

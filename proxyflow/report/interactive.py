@@ -28,8 +28,8 @@ def figures(quality: StudyQuality) -> dict[str, Figure]:
     for row, panels in enumerate(transfer_panels(quality)):
         for column, panel in enumerate(panels):
             found[f"transfer-{row}-{column}"] = _transfer(panel)
-    for column in ("correlation", "chance"):
-        found[f"epochs-{column}"] = _by_epoch(quality, column)
+    for curve in ("correlation", "chance"):
+        found[f"epochs-{curve}"] = _by_epoch(quality, curve)
     return {name: figure for name, figure in found.items() if figure["data"]}
 
 
@@ -117,11 +117,7 @@ def _by_cost(quality: StudyQuality, measure: str) -> Figure:
             "cliponaxis": False,
         }
         data.append(marks)
-    axes = {
-        "xaxis": {"title": {"text": "relative cost (proxy / target)"}},
-        "yaxis": {"title": {"text": SHOWN[measure]}},
-    }
-    return {"data": data, "layout": {**axes, "shapes": shapes}}
+    return {"data": data, "layout": {**_axes("relative cost (proxy / target)", SHOWN[measure]), "shapes": shapes}}
 
 
 def _transfer(panel: TransferPanel) -> Figure:
@@ -137,8 +133,11 @@ def _transfer(panel: TransferPanel) -> Figure:
             for row in rows.to_dict("records")
         ]
         data.append(_marks(rows["left"], rows["right"], texts, str(family), 9))
-    axes = {"xaxis": {"title": {"text": _cut(panel.left)}}, "yaxis": {"title": {"text": _cut(panel.right)}}}
-    return {"data": data, "layout": axes}
+    return {"data": data, "layout": _axes(_cut(panel.left), _cut(panel.right))}
+
+
+def _axes(x: str, y: str) -> Figure:
+    return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
 
 
 def _cut(name: str, letters: int = 32) -> str:
@@ -158,8 +157,8 @@ def _by_epoch(quality: StudyQuality, column: str) -> Figure:
     count = {"correlation": "n_runs", "chance": "n_comparisons"}[column]
     what = {"correlation": "runs", "chance": "pairs of runs"}[column]
     texts = [
-        f"after epoch {row['epoch']}<br>{column} {with_interval(row[column], row[f'{column}_low'], row[f'{column}_high'])}"
-        f"<br>{row[count]} {what}"
+        f"after epoch {row['epoch']}<br>{column} "
+        f"{with_interval(row[column], row[f'{column}_low'], row[f'{column}_high'])}<br>{row[count]} {what}"
         for row in table.to_dict("records")
     ]
     color = {"correlation": "mark-1", "chance": "mark-3"}[column]
@@ -167,5 +166,4 @@ def _by_epoch(quality: StudyQuality, column: str) -> Figure:
     data.append(curve | {"marker": {"color": f"var(--{color})", "size": 7}})
     if column == "chance":
         data.append(_line([epoch.min(), epoch.max()], [0.5, 0.5], "soft", "dot", "a coin"))
-    axes = {"xaxis": {"title": {"text": "after epoch"}}, "yaxis": {"title": {"text": column}}}
-    return {"data": data, "layout": axes}
+    return {"data": data, "layout": _axes("after epoch", column)}

@@ -1,4 +1,4 @@
-"""Looks: a colour for light and for dark paper and a shape, so that what belongs together is seen without colour too."""
+"""Looks: a colour for light and for dark paper, and a shape, so that kinds are told apart without colour too."""
 
 from __future__ import annotations
 

@@ -89,6 +89,7 @@ def write_page(
     script = "\n".join(_asset(f"assets/{name}") for name in SCRIPTS)
     runs, frame = all_runs(quality, trainings, origin.links)
     interactive = interactive_figures(quality)
+    studies, compared_rows = views.compared_rows(quality, origin.study, compared or {})
     data = {
         "runs": runs,
         "pairs": all_pairs(quality, frame),
@@ -97,7 +98,8 @@ def write_page(
     }
     html = _environment().render(
         **_context(quality, trainings, options, origin),
-        **dict(zip(("compared_studies", "compared_rows"), views.compared_rows(quality, origin.study, compared or {}))),
+        compared_studies=studies,
+        compared_rows=compared_rows,
         figures={name: figure for name in FIGURES if (figure := _static(figures, name))},
         interactive=set(interactive),
         style=Markup(_asset("assets/page.css")),

@@ -135,8 +135,8 @@ def _panel(quality: StudyQuality, split: str, left: str, right: str, measure: st
     points = points[points["left"].notna() & points["right"].notna() & (points["strategy"] != TARGET)]
     rows = transfer[(transfer["split"] == split) & (transfer["left"] == left) & (transfer["right"] == right)]
     rows = rows[rows["measure"] == measure]
-    values = [float(rows[name].iloc[0]) if len(rows) else math.nan for name in ("correlation", "low", "high")]
-    return TransferPanel(split, left, right, measure, *values, points)
+    value, low, high = (float(rows[name].iloc[0]) if len(rows) else math.nan for name in ("correlation", "low", "high"))
+    return TransferPanel(split, left, right, measure, value, low, high, points)
 
 
 def frontier(costs: Sequence[float], values: Sequence[float]) -> list[bool]:

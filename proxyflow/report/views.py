@@ -47,7 +47,7 @@ class Measured:
 
     def percent(self, what: str) -> float:
         """Where `value`, `low` or `high` is on a bar from 0 to 1, in percent."""
-        return round(100 * min(max(getattr(self, what), 0.0), 1.0), 1)
+        return round(100 * min(max(float(getattr(self, what)), 0.0), 1.0), 1)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class StrategyRow:
 def strategy_rows(quality: StudyQuality) -> list[StrategyRow]:
     """One row per strategy with every measure; the strategies' own columns stand in for what `measures` lacks."""
     found = {
-        (row.strategy, row.measure): Measured(row.value, row.low, row.high) for row in quality.measures.itertuples()
+        (row["strategy"], row["measure"]): Measured(row["value"], row["low"], row["high"])
+        for row in quality.measures.to_dict("records")
     }
     rows = []
     for row in quality.strategies.to_dict("records"):
@@ -149,9 +150,11 @@ def recovery(quality: StudyQuality) -> tuple[list[tuple[str, Any]], list[tuple[s
     if quality.best.empty:
         return [], []
     table = quality.best[quality.best["strategy"] != TARGET]
-    rows = list(table.itertuples())
-    columns = sorted({(str(row.dataset), int(row.seed)) for row in rows})
-    cells = {(str(row.strategy), str(row.dataset), int(row.seed)): row for row in rows}
+    keys = list(
+        zip(table["strategy"].astype(str), table["dataset"].astype(str), table["seed"].astype(int), strict=True)
+    )
+    columns = sorted({key[1:] for key in keys})
+    cells = dict(zip(keys, table.itertuples(), strict=True))
     names = [str(name) for name in quality.strategies["strategy"] if name in set(table["strategy"])]
     return columns, [(name, [cells.get((name, *column)) for column in columns]) for name in names]
 
@@ -168,7 +171,7 @@ def hyperparameter_rows(quality: StudyQuality) -> tuple[list[str], list[tuple[st
 
 def compared_rows(
     quality: StudyQuality, study: str, compared: Mapping[str, pd.DataFrame]
-) -> tuple[list[str], list[tuple[str, list[dict[str, Any] | None]]]]:
+) -> tuple[list[str], list[tuple[str, list[Any]]]]:
     """Names of the studies, this one first; strategy and, per study, its row of `strategies` or None."""
     if not compared:
         return [], []

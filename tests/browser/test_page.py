@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -279,7 +280,7 @@ def test_headings_are_in_order_and_every_figure_and_field_has_a_name(open_page: 
     levels = page.eval_on_selector_all("h1, h2, h3", "all => all.map(each => Number(each.tagName[1]))")
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll("img, [role=img], [role=region], select, input, section, nav, table")].filter(each =>
           !(each.alt || each.ariaLabel || each.getAttribute("aria-labelledby") || each.labels?.length || each.caption)).length"""

@@ -97,7 +97,7 @@ def hostile_study() -> pd.DataFrame:
                         dataset_fingerprint=HOSTILE,
                         device=HOSTILE,
                         run_id=f"{HOSTILE}-{len(rows)}",
-                    )  # fmt: skip
+                    )
                 )
     return frame(rows)
 

@@ -47,4 +47,4 @@ def _draw_curve(axis: Axes, quality: StudyQuality, column: str, colour: str) -> 
         axis.annotate("a coin", (epoch.max(), 0.5), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8)
     axis.set(xlabel="after epoch", ylabel=column)
     axis.set_ylim(min(0.45 if column == "chance" else 0.0, float(np.nanmin([*value, *low])) - 0.03), 1.03)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.locator_params(axis="x", integer=True)

@@ -81,6 +81,5 @@ def _draw_curves(axis: Axes, quality: StudyQuality, cost: np.ndarray) -> None:
     if quality.curve is not None and quality.curve is not PUBLISHED_CURVE:
         lines.append((quality.curve, "--", "#33383f"))
     for line, style, colour in lines:
-        axis.plot(
-            span, line(span), color=colour, linewidth=1.3, linestyle=style, zorder=1.5, label=f"{line.name} curve"
-        )
+        label = f"{line.name} curve"
+        axis.plot(span, line(span), color=colour, linewidth=1.3, linestyle=style, zorder=1.5, label=label)
