@@ -14,7 +14,8 @@ from proxyflow.settings import Choice, Number, OptionalValue
 @_cli.command(
     "report",
     "Queries the tracking server for a study's trainings and computes how well each proxy predicts the target: r2 "
-    "and Spearman with bootstrap intervals, relative and adjusted cost, regret. Writes a page, figures and tables.",
+    "and Spearman with bootstrap intervals, relative and adjusted cost, regret, and a verdict. Writes a page, figures "
+    "and tables. Works at any time, also while a sweep is at the study; what is missing is said.",
     "--study demo",
 )
 @click.option(
@@ -45,20 +46,33 @@ from proxyflow.settings import Choice, Number, OptionalValue
     "instead of good_fraction: configurations of at least this proxy accuracy",
 )
 @_cli.ruled_option(
+    "tolerance",
+    0.1,
+    Number(low=0, high=1, example="0.1"),
+    "the verdict recommends the cheapest proxy whose interval of r2 lies no more than this below the target's own",
+)
+@_cli.ruled_option(
     "bootstrap",
     1000,
     Number(low=0, high=100000, whole=True, example="1000"),
     "bootstrap samples for the intervals; 0 leaves them out",
 )
+@click.option(
+    "--compare",
+    default=_cli.NONE,
+    show_default=True,
+    help="Other studies, separated by commas, whose measures the page and compare.csv set beside this one's.",
+)
 @_cli.STUDY
-def report(study: str, **options: Any) -> None:
+def report(study: str, compare: str, **options: Any) -> None:
+    others = () if compare == _cli.NONE else tuple(dict.fromkeys(filter(None, map(str.strip, compare.split(",")))))
     from proxyflow.report.run import ReportOptions, make_report
     from proxyflow.tracking.connection import connect, resolve_study
     from proxyflow.tracking.runs import RunWriter
 
     client = connect()
     writer = RunWriter(client, resolve_study(client, study))
-    _cli.show_report(make_report(client, writer, ReportOptions(**options)))
+    _cli.show_report(make_report(client, writer, ReportOptions(compare=others, **options)))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from proxyflow.studies.executors import Resources, executors
 from proxyflow.studies.plan import StudySpec, common_configuration
 from proxyflow.studies.presets import load_strategies, strategy_lists
 from proxyflow.studies.study_file import StudyFile, is_study_file, load_study_file
-from proxyflow.training.grids import grids, load_grid
+from proxyflow.training.grids import grid_of, grids, load_grid
 from proxyflow.training.hyperparameters import TrainingSettings
 
 # As `retries` of `proxyflow.studies.study`, whose import takes seconds.
@@ -96,7 +96,7 @@ LIMIT = OptionalValue(Number(low=0, above=True, example="8"), _cli.NONE)
     "how often a training is tried again whose failure may pass: network, lost worker; others are not",
 )
 @_cli.PRICE
-@_cli.ruled_option("max_hours", _cli.NONE, LIMIT, "stop between two trainings after so many hours")
+@_cli.ruled_option("max_hours", _cli.NONE, LIMIT, "stop between two runs after so many hours")
 @_cli.ruled_option("max_cost_usd", _cli.NONE, LIMIT, "stop after so many US dollars, by price_per_hour")
 @_cli.switch("dry_run", "print the plan, what is finished, and the estimated time and cost; run nothing")
 @_cli.study_option("Or a .yaml file that describes a study, see Study files below.")
@@ -108,12 +108,15 @@ def sweep(**options: Any) -> None:
         _take_from_file(ctx, file, options)
     spec = _spec(options, file)
     price, hours = options["price_per_hour"], options["max_hours"]
-    if options["max_cost_usd"] is not None and price is None:
-        raise InvalidValue("max_cost_usd", options["max_cost_usd"], "give price_per_hour with it, in US dollars")
-    address = None if options["address"] == _cli.NONE else options["address"]
+    address = None if options["address"] in ("", _cli.NONE) else options["address"]
     resources = Resources(options["jobs"], options["gpus_per_job"], address)
     executor = executors[options["executor"]]
-    executor.check(resources)
+    with _at(file):
+        if options["max_cost_usd"] is not None and price is None:
+            raise InvalidValue(
+                "max_cost_usd", f"{options['max_cost_usd']:g}", "give price_per_hour with it, in US dollars"
+            )
+        executor.check(resources)
     lab = _cli.open_lab(options["study"], _cli.take_data_options(options), price, _cli.patience(hours))
     _cli.check_precision(lab, spec.settings)
     from proxyflow.studies.study import How, Limits
@@ -136,22 +139,22 @@ def _take_from_file(ctx: click.Context, file: StudyFile, options: dict[str, Any]
     options["study"] = file.study
 
 
+def _at(file: StudyFile | None, key: str = "") -> contextlib.AbstractContextManager[None]:
+    return file.at(key) if file is not None else contextlib.nullcontext()
+
+
 def _spec(options: dict[str, Any], file: StudyFile | None) -> StudySpec:
     """The study that the options describe; messages name the line of the file that a value came from."""
-
-    def at(key: str) -> contextlib.AbstractContextManager[None]:
-        return file.at(key) if file is not None else contextlib.nullcontext()
-
-    with at("datasets"):
+    with _at(file, "datasets"):
         datasets = _cli.parse_datasets(options["datasets"])
-    with at("seeds"):
+    with _at(file, "seeds"):
         seeds = _cli.parse_numbers("seeds", options["seeds"], _cli.SEED_RULE)
-    with at("grid"):
-        written = file is not None and file.configurations is not None
-        grid = file.grid() if file is not None and written else load_grid(options["grid"])
-    with at("epochs"):
+    with _at(file, "grid"):
+        written = file.configurations if file is not None else None
+        grid = load_grid(options["grid"]) if written is None else grid_of(written, "grid")
+    with _at(file, "epochs"):
         settings = _cli.training_settings_of(options)
-    with at("strategies"):
+    with _at(file, "strategies"):
         return StudySpec(
             datasets=datasets,
             strategies=load_strategies(options["strategies"]),

@@ -64,6 +64,10 @@ class OutOfMemory(TrainingFailed):
     """A training needs more memory than its device has; to try it again would change nothing."""
 
 
+class StoreFailed(ProxyflowError):
+    """The store of artifacts refuses, or does not answer; it may at the next try."""
+
+
 class Terminated(BaseException):
     """SIGTERM arrived; like KeyboardInterrupt it must pass every `except Exception`."""
 

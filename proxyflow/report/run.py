@@ -9,19 +9,23 @@ from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
+
 from proxyflow import __version__
 from proxyflow.errors import UserError
 from proxyflow.files import digest
 from proxyflow.quality.measures import Good
 from proxyflow.quality.options import QualityOptions
-from proxyflow.quality.summary import measure_study
-from proxyflow.report.figures import draw_proxy_against_target, draw_quality_by_cost
+from proxyflow.quality.runs import TARGET
+from proxyflow.quality.summary import StudyQuality, measure_study
+from proxyflow.report.figures import draw_figures
 from proxyflow.report.page import Origin, write_page
-from proxyflow.report.tables import text_table, write_tables
+from proxyflow.report.tables import as_metrics, text_table, write_tables
 from proxyflow.report.vocabulary import VOCABULARY
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import Client, study_experiment
-from proxyflow.tracking.reader import run_url, trainings
+from proxyflow.tracking.curves import accuracy_curves
+from proxyflow.tracking.reader import run_url, search, trainings
 from proxyflow.tracking.runs import RunWriter
 
 
@@ -34,16 +38,28 @@ class ReportOptions:
     cost_curve: str = "fitted"
     good_fraction: float = 0.5
     min_accuracy: float | None = None
+    tolerance: float = 0.1
     bootstrap: int = 1000
+    compare: tuple[str, ...] = ()
+
+    @property
+    def quality(self) -> QualityOptions:
+        """What the measures need of it."""
+        good = Good(self.good_fraction, self.min_accuracy)
+        return QualityOptions(self.cost_basis, self.cost_curve, good, self.bootstrap, self.tolerance)
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The options as they are typed, those of one computer left out."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "out"}
+        return values | {"compare": ",".join(self.compare) or "none", "min_accuracy": values["min_accuracy"] or "none"}
 
     def command(self, study: str) -> str:
         """The command that makes this report."""
-        given = [shlex.quote(f"study={study}")]
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "out" and value != field.default:
-                given.append(f"{field.name}={value}")
-        return "mlflow run . -e report " + " ".join(f"-P {pair}" for pair in given)
+        defaults = ReportOptions().params
+        changed = [f"{name}={value}" for name, value in self.params.items() if value != defaults[name]]
+        pairs = [f"study={study}", *changed]
+        return "mlflow run . -e report " + " ".join(f"-P {shlex.quote(pair)}" for pair in pairs)
 
 
 @dataclass(frozen=True)
@@ -85,38 +101,58 @@ def check_out(out: str, study: str) -> Path:
 
 
 def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> MadeReport:
-    """Makes and logs the report of the writer's study.
+    """Makes and logs the report of the writer's study, whatever there is of it.
 
     Raises:
-        UserError: there is no such study, it has no finished target run, or `out` cannot be written.
+        UserError: there is no such study, or one to compare with, it has no training, or `out` cannot be written.
     """
     experiment = study_experiment(client, writer.study, create=False)
-    found = trainings(client, [experiment])
-    chosen = QualityOptions(
-        options.cost_basis,
-        options.cost_curve,
-        Good(options.good_fraction, options.min_accuracy),
-        options.bootstrap,
-    )
-    quality = measure_study(found, chosen, VOCABULARY)
+    # Before the work of seconds or more, so that a mistake is said at once.
+    others = {name: study_experiment(client, name, create=False) for name in options.compare}
+    found = _trainings(client, experiment, writer.study)
+    quality = _measure(client, found, options, writer.study)
+    compared = {
+        name: _measure(client, _trainings(client, other, name), options, name).strategies
+        for name, other in others.items()
+    }
     folder = check_out(options.out, writer.study)
     origin = Origin(
         study=writer.study,
         command=options.command(writer.study),
         versions={"proxyflow": __version__, "mlflow": version("mlflow"), "python": sys.version.split()[0]},
         links={run_id: run_url(experiment, run_id) for run_id in found["run_id"]},
+        planned=_planned(client, experiment),
     )
     note = f"Proxy quality of study {writer.study} over {len(quality.runs)} trainings: report/index.html."
-    data = quality.runs[["dataset", "dataset_fingerprint"]].drop_duplicates().sort_values("dataset")
+    data = found[["dataset", "dataset_fingerprint"]].drop_duplicates().sort_values("dataset")
     tags = {
         names.DATASET: ",".join(data["dataset"]),
         names.DATASET_FINGERPRINT: ",".join(data["dataset_fingerprint"]),
     }
     with writer.open("report", f"report {writer.study}", note, tags, main=True) as run:
-        write_tables(quality, found, folder)
-        draw_quality_by_cost(quality, folder / "figures")
-        draw_proxy_against_target(quality, folder / "figures")
-        write_page(quality, found, chosen, origin, folder / "figures", folder / "index.html")
-        run.log_params({name: value for name, value in vars(options).items() if name != "out"})
+        write_tables(quality, found, folder, {writer.study: quality.strategies, **compared} if compared else {})
+        draw_figures(quality, folder / "figures")
+        write_page(quality, found, options.quality, origin, folder / "figures", folder / "index.html", compared)
+        run.log_params(options.params)
+        run.log_metrics(as_metrics(quality))
         run.log_folder(folder, names.REPORT)
     return MadeReport(writer.study, run.id, folder / "index.html", text_table(quality))
+
+
+def _trainings(client: Client, experiment: str, study: str) -> pd.DataFrame:
+    found = trainings(client, [experiment])
+    if found.empty:
+        raise UserError(f"study={study} has no training yet: run sweep with study={study} first")
+    return found
+
+
+def _measure(client: Client, found: pd.DataFrame, options: ReportOptions, study: str) -> StudyQuality:
+    target = found[(found["strategy"] == TARGET) & (found["status"] == "finished")]
+    curves = accuracy_curves(client, target, study)
+    return measure_study(found, options.quality, VOCABULARY, curves)
+
+
+def _planned(client: Client, experiment: str) -> int | None:
+    """How many trainings the newest sweep of a study planned, None where none has told."""
+    told = (run.metrics.get("runs_planned") for run in search(client, [experiment], KIND="study"))
+    return next((int(planned) for planned in told if planned is not None), None)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from proxyflow.errors import UserError
 from proxyflow.files import replacing
 from proxyflow.quality.runs import one_name_each
 from proxyflow.quality.summary import StudyQuality
 
+COMPARED = "compare"
 RUN_COLUMNS = [
     "run_id",
     "dataset",
@@ -41,19 +44,64 @@ RUN_COLUMNS = [
 ]
 
 
-def write_tables(quality: StudyQuality, trainings: pd.DataFrame, folder: Path) -> None:
-    """Writes `strategies.csv`, `best.csv`, `selection.csv`, `runs.csv` and `notes.csv`."""
+def write_tables(
+    quality: StudyQuality, trainings: pd.DataFrame, folder: Path, compared: Mapping[str, pd.DataFrame]
+) -> None:
+    """Writes every table of a report as CSV; one of an earlier report that this one has not is removed.
+
+    Args:
+        compared: study to its table of strategies, where studies are compared.
+    """
     trainings, _ = one_name_each(trainings)
     tables = {
         "strategies": quality.strategies,
+        "measures": quality.measures,
         "best": quality.best,
+        "best_configurations": quality.best_configurations.accuracies,
         "selection": quality.selection,
+        "ceiling": quality.ceiling,
+        "parts": quality.parts,
+        "transfer": quality.transfer,
+        "epochs": quality.curves,
+        "hyperparameters": quality.hyperparameters,
+        "comparisons": quality.comparisons,
         "runs": trainings.sort_values(["dataset", "strategy", "config", "seed"])[RUN_COLUMNS],
         "notes": pd.DataFrame(quality.notes, columns=["strategy", "note"]),
     }
+    (folder / f"{COMPARED}.csv").unlink(missing_ok=True)
+    if compared:
+        tables[COMPARED] = pd.concat([table.assign(study=name) for name, table in compared.items()])[
+            ["study", *quality.strategies.columns]
+        ]
     for name, table in tables.items():
         with replacing(folder / f"{name}.csv") as path:
             table.to_csv(path, index=False)
+
+
+def read_tables(folder: str | Path) -> dict[str, pd.DataFrame]:
+    """The tables of a report's folder by name, a frame each.
+
+    Raises:
+        UserError: it is no folder of a report.
+    """
+    found = {path.stem: pd.read_csv(path, keep_default_na=False, na_values=[""]) for path in Path(folder).glob("*.csv")}
+    if "strategies" not in found:
+        raise UserError(f"{folder} holds no report: give a folder with strategies.csv, such as report/demo")
+    return found
+
+
+def as_metrics(quality: StudyQuality) -> dict[str, float]:
+    """The measures as metrics of the report's run, `r2/easiest:0.1`, so that the MLflow UI compares studies by them.
+
+    MLflow takes neither commas nor equals signs in a metric's name: `hardest:0.5,drop=0.05` is `hardest:0.5 drop-0.05`.
+    """
+    told = {
+        f"{row['measure']}/{row['strategy'].replace(',', ' ').replace('=', '-')}": float(row["value"])
+        for row in quality.measures.to_dict("records")
+    }
+    for row in quality.ceiling.to_dict("records"):
+        told[f"ceiling_{row['source']}/{row['measure']}"] = float(row["value"])
+    return told | {"trainings": float(len(quality.runs)), "missing_pairs": float(quality.strategies["n_missing"].sum())}
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -73,7 +121,7 @@ def with_interval(value: float, low: float, high: float) -> str:
 
 
 def text_table(quality: StudyQuality) -> str:
-    """The table of strategies as text, and the notes below it."""
+    """The table of strategies as text, the verdict and the notes below it."""
     heads = ["strategy", "r2 [95 %]", "Spearman [95 %]", "rel. cost", "adj. r2", "regret", "pairs", "missing"]
     rows = [
         [
@@ -96,5 +144,6 @@ def text_table(quality: StudyQuality) -> str:
         )
         for line in (heads, ["-" * width for width in widths], *rows)
     ]
+    lines += ["", *quality.verdict.sentences]
     lines += ["", *(f"note: {f'{name}: ' if name else ''}{note}" for name, note in quality.notes)]
     return "\n".join(lines).rstrip()

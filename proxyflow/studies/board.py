@@ -18,7 +18,8 @@ class Board:
 
     Args:
         run: the study's run, whose metrics grow.
-        finished: trainings that were finished before.
+        planned: trainings in all.
+        finished: of these, finished before.
         work: of a task, in any unit; time left is by it.
         clock: seconds of the study so far.
     """
@@ -27,6 +28,7 @@ class Board:
         self,
         lab: Lab,
         run: Run,
+        planned: int,
         finished: int,
         to_do: list[Task],
         work: Callable[[Task], float],
@@ -36,7 +38,7 @@ class Board:
         self._begun: dict[str, Task] = {}
         self._shown: dict[str, float] = {}
         self._lock = threading.Lock()
-        self.finished, self.planned = finished, finished + len(to_do)
+        self.planned, self.finished = planned, finished
         self.made = 0
         self.failed: dict[str, tuple[Task, str]] = {}
         self._progress = Progress("trainings", len(to_do), "runs", work=sum(map(work, to_do)))
@@ -101,6 +103,7 @@ class Board:
 
     def _log(self) -> None:
         seconds = self._clock()
+        known = self._progress.done_work > 0 or self.finished == self.planned
         self._run.log_metrics(
             {
                 "runs_planned": float(self.planned),
@@ -108,7 +111,7 @@ class Board:
                 "runs_failed": float(len(self.failed)),
                 "hours": seconds / 3600,
                 "cost_usd": self._lab.cost_usd(seconds),
-                "hours_left": self._progress.seconds_left() / 3600,
+                "hours_left": self._progress.seconds_left() / 3600 if known else None,
             },
             step=self.finished + len(self.failed),
         )

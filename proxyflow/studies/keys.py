@@ -6,10 +6,11 @@ from proxyflow.data.catalog import Dataset
 from proxyflow.scoring.spec import ScoringSpec
 from proxyflow.studies.lab import Lab
 from proxyflow.studies.plan import PlannedTraining, score_key, training_key
+from proxyflow.subsets import Subset
 
 
 def key_of_training(lab: Lab, planned: PlannedTraining, dataset: str, subset: str, image_size: int, crop: str) -> str:
-    """The key of a training.
+    """The key of a training whose subset is known by its fingerprint.
 
     Args:
         dataset, subset: fingerprints.
@@ -18,6 +19,11 @@ def key_of_training(lab: Lab, planned: PlannedTraining, dataset: str, subset: st
     size = planned.settings.image_size or image_size
     precision = lab.precision(planned.settings.precision, size)
     return training_key(planned, dataset, subset, size, crop, precision)
+
+
+def key_of_training_on(lab: Lab, planned: PlannedTraining, subset: Subset) -> str:
+    """The key of a training whose subset is at hand."""
+    return key_of_training(lab, planned, subset.dataset_fingerprint, subset.fingerprint, subset.image_size, subset.crop)
 
 
 def key_of_scores(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> str:

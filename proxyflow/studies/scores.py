@@ -25,7 +25,8 @@ from proxyflow.studies.keys import key_of_scores
 from proxyflow.studies.lab import Lab, dataset_params, once, scratch
 from proxyflow.studies.plan import check_epochs, epochs_for, folds_for
 from proxyflow.tracking import names
-from proxyflow.tracking.reader import FoundRun, download, get_run, search
+from proxyflow.tracking.found import FoundRun
+from proxyflow.tracking.reader import download, get_run, search
 from proxyflow.training.engine import EpochRecord, TrainingSpec
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
@@ -151,6 +152,7 @@ def make_scores(
     """
     from proxyflow.scoring.pictures import draw_scores
     from proxyflow.scoring.scorer import score_examples
+    from proxyflow.training.memory import explained
 
     training = spec.training
     tags = {
@@ -189,7 +191,9 @@ def make_scores(
                 if model == 0:
                     run.log_metrics({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
 
-            scoring = score_examples(dataset, spec, lab.device, on_epoch)
+            settings = training.settings
+            with explained(lab.device, settings.batch_size, settings.image_size or dataset.image_size):
+                scoring = score_examples(dataset, spec, lab.device, on_epoch)
         with scratch() as folder:
             scoring.scores.save(folder, scoring.summary() | _about(dataset, spec, scoring))
             run.log_folder(folder, names.SCORES)

@@ -18,11 +18,11 @@ from proxyflow.progress import format_seconds
 from proxyflow.quality.runs import TARGET
 from proxyflow.strategies import Full
 from proxyflow.studies.board import Board, time_since
-from proxyflow.studies.dependencies import Dependencies, subset_id, subsets_of
+from proxyflow.studies.dependencies import Dependencies, SubsetId, subset_id, subsets_of
 from proxyflow.studies.executors import Bench, Executor, Pool, Resources
 from proxyflow.studies.lab import Lab
 from proxyflow.studies.plan import PlannedTraining, StudySpec, in_order, plan_trainings
-from proxyflow.studies.tasks import Task
+from proxyflow.studies.tasks import SubsetRef, Task
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import known_experiments
 from proxyflow.tracking.reader import finished_keys, search
@@ -123,9 +123,16 @@ def run_study(lab: Lab, spec: StudySpec, how: How) -> Outcome:
             }
         )
         dependencies = Dependencies(lab, spec)
-        needed = {key: dependencies.ensure(training, run.id) for key, training in subsets_of(planned).items()}
-        tasks = [dependencies.task(training, needed[subset_id(training)]) for training in planned]
-        outcome = _execute(lab, tasks, how, begun, run)
+        subsets: dict[SubsetId, SubsetRef] = {}
+        for key, training in subsets_of(planned).items():
+            found = dependencies.find(training)
+            if found is None and not how.limits.reached(lab, time.monotonic() - begun):
+                found = dependencies.ensure(training, run.id)
+            if found is not None:
+                subsets[key] = found
+        # Where a limit was reached before, that is all of the study that may be finished.
+        tasks = [dependencies.task(each, subsets[subset_id(each)]) for each in planned if subset_id(each) in subsets]
+        outcome = _execute(lab, tasks, len(planned), how, begun, run)
         # What a call left whose answer was lost.
         lab.writer.reap(own=True)
         if outcome.failed:
@@ -139,12 +146,18 @@ def run_study(lab: Lab, spec: StudySpec, how: How) -> Outcome:
     return outcome
 
 
-def _execute(lab: Lab, tasks: list[Task], how: How, begun: float, run: Run) -> Outcome:
-    """Runs the tasks that are not finished; `begun` is when the study began, on the monotonic clock."""
+def _execute(lab: Lab, tasks: list[Task], planned: int, how: How, begun: float, run: Run) -> Outcome:
+    """Runs the tasks that are not finished.
+
+    Args:
+        planned: trainings in all, also those whose subset was not made any more before a limit.
+        begun: when the study began, on the monotonic clock.
+    """
     done = _finished(lab)
     left = [task for task in tasks if task.key not in done]
-    if len(left) < len(tasks):
-        lab.say(f"{len(tasks) - len(left)} of {len(tasks)} trainings are finished already; {len(left)} to do")
+    found = len(tasks) - len(left)
+    if found:
+        lab.say(f"{found} of {planned} trainings are finished already; {planned - found} to do")
     work: dict[PlannedTraining, float] = {}
     if left:
         # How much a training is takes torch to tell, which is not needed where nothing is left to do.
@@ -152,22 +165,22 @@ def _execute(lab: Lab, tasks: list[Task], how: How, begun: float, run: Run) -> O
 
         sizes = Sizes(lab)
         work = {task.planned: sizes.of(task.planned).work for task in tasks}
-        place = {planned: number for number, planned in enumerate(in_order(list(work), work.__getitem__))}
+        place = {training: number for number, training in enumerate(in_order(list(work), work.__getitem__))}
         left.sort(key=lambda task: place[task.planned])
     clock = time_since(begun)
-    with Board(lab, run, len(tasks) - len(left), left, lambda task: work[task.planned], clock) as board:
-        stopped = ""
-        if left:
+    with Board(lab, run, planned, found, left, lambda task: work[task.planned], clock) as board:
+        stopped = how.limits.reached(lab, clock()) if found < planned else ""
+        if left and not stopped:
             priced = _share_of_price(lab, how)
             with how.executor.open(Bench(priced, run.id), how.resources) as pool:
                 stopped = _Rounds(lab, pool, how, board, clock).run(left)
     not_begun = board.planned - board.finished - len(board.failed)
     if stopped:
         lab.say(f"stopped: {stopped}, {not_begun} trainings are left; the same command resumes")
-    elif left:
+    elif board.made:
         lab.say(f"{board.made} trainings took {format_seconds(clock())}")
     failed = tuple((task.planned.title, error) for task, error in board.failed.values())
-    return Outcome(len(tasks), board.finished - board.made, board.made, failed, stopped)
+    return Outcome(planned, board.finished - board.made, board.made, failed, stopped)
 
 
 def _share_of_price(lab: Lab, how: How) -> Lab:

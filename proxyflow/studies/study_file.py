@@ -12,7 +12,6 @@ import yaml
 
 from proxyflow.errors import InvalidValue, UserError
 from proxyflow.settings import check_keys
-from proxyflow.training.grids import Grid, grid_of
 
 SUFFIXES = (".yaml", ".yml")
 BUDGET = ("max_hours", "max_cost_usd", "price_per_hour")
@@ -40,11 +39,16 @@ class StudyFile:
         return self.values.get("study", Path(self.path).stem)
 
     @contextmanager
-    def at(self, key: str) -> Iterator[None]:
-        """Puts the file's name, and the line of the key where the file has it, before a message."""
+    def at(self, key: str = "") -> Iterator[None]:
+        """Puts the file's name, and the line of the key where the file has it, before a message.
+
+        Args:
+            key: that the block is about; else the message's own name is the key.
+        """
         try:
             yield
         except UserError as error:
+            key = key or (error.name if isinstance(error, InvalidValue) else "")
             if key not in self.lines:
                 raise
             raise type(self)._located(f"{self.path}, line {self.lines[key]}, {key}", error) from None
@@ -54,10 +58,6 @@ class StudyFile:
         if isinstance(error, InvalidValue):
             return InvalidValue(f"{place}: {error.name}", error.value, error.rule)
         return UserError(f"{place}: {error}")
-
-    def grid(self) -> Grid:
-        """The configurations that are written out in the file."""
-        return grid_of(self.configurations, f"{self.path}: grid")
 
 
 def is_study_file(name: str) -> bool:
@@ -94,21 +94,21 @@ def load_study_file(name: str, accepted: Collection[str]) -> StudyFile:
     if not isinstance(root, yaml.MappingNode) or not isinstance(content, dict):
         raise UserError(f"{name}: a study file is a mapping such as 'datasets: [digits]' and 'strategies: [full, ...]'")
     lines = _lines(root, name)
+    # Keys as they are written: YAML reads some words as values (yes, on, null).
+    for key in lines:
+        check_keys(f"{name}, line {lines[key]}: key", [key], [*(k for k in accepted if k not in BUDGET), "budget"])
     budget = content.pop("budget", None)
-    allowed = [key for key in accepted if key not in BUDGET]
-    for key in content:
-        check_keys(f"{name}, line {lines[str(key)]}: key", [str(key)], [*allowed, "budget"])
     if "budget" in lines:
         if not isinstance(budget, dict):
             raise UserError(f"{name}, line {lines['budget']}: budget is a mapping of {', '.join(BUDGET)}")
         node = next(value for key, value in root.value if key.value == "budget")
         inner = _lines(node, name)
-        for key in budget:
-            check_keys(f"{name}, line {inner[str(key)]}: budget", [str(key)], BUDGET)
+        for key in inner:
+            check_keys(f"{name}, line {inner[key]}: budget", [key], BUDGET)
         content |= budget
         lines |= inner
     configurations = content.pop("grid") if isinstance(content.get("grid"), (list, dict)) else None
-    values = {str(key): _text(value, f"{name}, line {lines[str(key)]}: {key}") for key, value in content.items()}
+    values = {key: _text(value, f"{name}, line {lines[key]}: {key}") for key, value in content.items()}
     return StudyFile(name, values, lines, configurations)
 
 

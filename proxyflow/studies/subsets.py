@@ -15,7 +15,8 @@ from proxyflow.studies.tasks import SubsetRef
 from proxyflow.subsets import Subset, choose_subset
 from proxyflow.subsets.artifact import read_subset, write_subset
 from proxyflow.tracking import names
-from proxyflow.tracking.reader import FoundRun, download, get_run, search
+from proxyflow.tracking.found import FoundRun
+from proxyflow.tracking.reader import download, get_run, search
 
 
 def find_subset(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from proxyflow.files import write_json
-from proxyflow.studies.keys import key_of_training
+from proxyflow.studies.keys import key_of_training_on
 from proxyflow.studies.lab import Lab, scratch
 from proxyflow.studies.plan import PlannedTraining
 from proxyflow.studies.subsets import selection_metrics
@@ -183,9 +183,7 @@ def _tags(lab: Lab, planned: PlannedTraining, subset: Subset, subset_run: str) -
         names.SUBSET_FINGERPRINT: subset.fingerprint,
         names.SUBSET_RUN: subset_run,
         names.SCORE_RUN: subset.score_run or None,
-        names.RUN_KEY: key_of_training(
-            lab, planned, subset.dataset_fingerprint, subset.fingerprint, subset.image_size, subset.crop
-        ),
+        names.RUN_KEY: key_of_training_on(lab, planned, subset),
     }
 
 

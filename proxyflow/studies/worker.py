@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from proxyflow.errors import UserError
+from proxyflow.errors import StoreFailed, TrainingFailed
 from proxyflow.studies import subsets as subset_runs
 from proxyflow.studies import trainings as training_runs
+from proxyflow.studies.keys import key_of_training_on
 from proxyflow.studies.lab import Lab
 from proxyflow.studies.tasks import Done, OnShare, Task
+from proxyflow.subsets import Subset
 from proxyflow.tracking.outages import is_outage
 from proxyflow.tracking.runs import NotDelivered, Taken, describe
-from proxyflow.training.devices import select
+from proxyflow.training.devices import device_name, select
+
+
+class OtherExperiment(TrainingFailed):
+    """What this worker would train is not what was planned; nor would any other training of it be."""
 
 
 class Worker:
@@ -29,10 +35,12 @@ class Worker:
 
         Raises:
             NotDelivered: the server was away for longer than the client's patience.
+            OtherExperiment: the result would have another key than the plan's, and never be found by it.
         """
         try:
             select(self.lab.device)
             subset = subset_runs.load_chosen(self.lab, task.planned, task.subset)
+            self._check_same(task, subset)
             result, _ = training_runs.train(
                 self.lab,
                 task.planned,
@@ -44,10 +52,20 @@ class Worker:
             )
         except Taken as taken:
             return Done(task, "taken", "done by another process" if taken.finished else "with another process")
-        except NotDelivered:
-            # Nothing can begin without the server.
+        except (NotDelivered, OtherExperiment):
+            # Nothing can begin without the server, or goes right on this device.
             raise
         except Exception as error:
-            network = isinstance(error, OSError) and not isinstance(error, UserError)
-            return Done(task, "failed", error=describe(error), may_pass=is_outage(error) or network)
+            may_pass = is_outage(error) or isinstance(error, (OSError, StoreFailed))
+            return Done(task, "failed", error=describe(error), may_pass=may_pass)
         return Done(task, "trained", "diverged" if result.diverged else f"accuracy {result.best_valid_accuracy:.3f}")
+
+    def _check_same(self, task: Task, subset: Subset) -> None:
+        settings, device = task.planned.settings, self.lab.device
+        if key_of_training_on(self.lab, task.planned, subset) != task.key:
+            name = self.lab.precision(settings.precision, settings.image_size or subset.image_size)
+            raise OtherExperiment(
+                f"precision={settings.precision} is {name} for a worker on {device_name(device)}, and something else "
+                "where the study was planned, so its trainings would not be those of the plan: start the sweep on a "
+                "machine like its workers, or give precision=fp32"
+            )

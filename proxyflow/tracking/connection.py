@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 # What MLflow reads at import: nothing of a study leaves for anywhere but the tracking server.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+# Two lines for each run that ends would drown what we say ourselves, too.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 # Subsets are a few files; a bar for each download would drown what we say ourselves.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # A logged model states its few requirements itself; the project's whole lock file is not among them.
@@ -68,18 +70,21 @@ def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
     return patient(client, patience)
 
 
-def server_uri() -> str:
-    """The tracking server or store that this process uses, as another process on this or another host names it.
+def server_uri(client: MlflowClient | None = None) -> str:
+    """The tracking server or store of a client, as another process on this or another host names it.
 
     Credentials are in it where the user put them there.
+
+    Args:
+        client: None stands for the store that this process uses.
     """
-    uri = mlflow.get_tracking_uri()
+    uri = mlflow.get_tracking_uri() if client is None else str(client.tracking_uri)
     return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}" if uri.startswith("sqlite:///") else uri
 
 
-def server_address() -> str:
-    """Which tracking server or store this process uses, without credentials."""
-    return hide_password(server_uri())
+def server_address(client: MlflowClient | None = None) -> str:
+    """Which tracking server or store a client, or this process, uses, without credentials."""
+    return hide_password(server_uri(client))
 
 
 def hide_password(uri: str) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from proxyflow.errors import one_line
 from proxyflow.files import digest
 
 STATE_VARIABLE = "PROXYFLOW_STATE_DIR"
+_told: set[Path] = set()  # folders that take no journal: a study has thousands of runs, and one disk
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,15 @@ class Journal:
             if durable:
                 os.fsync(self._file)
         except OSError as error:
-            print(
-                f"note: no journal can be kept in {self.path.parent} ({one_line(error)}); should the tracking server "
-                f"go away now, results are lost with this process. {STATE_VARIABLE} names another folder",
-                file=sys.stderr,
-            )
-            self.discard()
+            if self.path.parent not in _told:
+                _told.add(self.path.parent)
+                print(
+                    f"note: no journal can be kept in {self.path.parent} ({one_line(error)}); should the tracking "
+                    f"server go away now, results are lost with this process. {STATE_VARIABLE} names another folder",
+                    file=sys.stderr,
+                )
+            with suppress(OSError):  # a disk that refuses may refuse this, too
+                self.discard()
             self.path = None
 
     def discard(self) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import requests
 import sqlalchemy
@@ -17,6 +17,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from proxyflow.errors import one_line
+
+T = TypeVar("T")
 
 # What a server or store that goes away in mid-work raises.
 OUTAGES = (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError)
@@ -109,16 +111,18 @@ class Patient:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self.once, name)
-        return functools.partial(self._insist, attribute) if callable(attribute) else attribute
+        return functools.partial(self.insist, attribute) if callable(attribute) else attribute
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Tells of an outage, once until it is over."""
         with self._lock:
             known, self._away = self._away, True
         if not known:
             self._say(text)
 
-    def _insist(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        waiting = Waiting(self.patience, self._tell)
+    def insist(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Calls `method` until it meets no outage, whether it is one of the client's or asks the server otherwise."""
+        waiting = Waiting(self.patience, self.tell)
         while True:
             try:
                 result = method(*args, **kwargs)
@@ -146,9 +150,21 @@ def impatient(client: MlflowClient) -> MlflowClient:
     return client.once if isinstance(client, Patient) else client
 
 
+def insist(client: MlflowClient, method: Callable[..., T], *args: Any) -> T:
+    """Calls what asks the client's server with the client's patience."""
+    if isinstance(client, Patient):
+        return cast(T, client.insist(method, *args))
+    return method(*args)
+
+
 def patience_of(client: MlflowClient) -> float:
     """How many seconds of outage the client outlasts."""
     return client.patience if isinstance(client, Patient) else 0.0
+
+
+def teller(client: MlflowClient) -> Callable[[str], None] | None:
+    """What tells of an outage for threads that wait on their own, None where nobody does."""
+    return client.tell if isinstance(client, Patient) else None
 
 
 def _on_stderr(text: str) -> None:

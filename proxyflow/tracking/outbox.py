@@ -30,10 +30,14 @@ class Outbox:
         send: writes a record; an error that does not pass is raised at the next `put` or `flush`, and ends the sending.
         journal: keeps what is not sent yet.
         interval: seconds between two calls while nobody waits.
+        say: tells the user of an outage.
     """
 
-    def __init__(self, send: Send, journal: Journal, interval: float = INTERVAL_SECONDS) -> None:
+    def __init__(
+        self, send: Send, journal: Journal, interval: float = INTERVAL_SECONDS, say: Callable[[str], None] | None = None
+    ) -> None:
         self._send = send
+        self._say = say
         self._journal = journal
         self._interval = interval
         self._waiting: list[Record] = []
@@ -106,7 +110,7 @@ class Outbox:
                     return
                 batch, self._waiting = take(self._waiting)
                 self._sending = True
-            waiting = Waiting(FOREVER)
+            waiting = Waiting(FOREVER, self._say)
             while True:
                 try:
                     self._send(batch)

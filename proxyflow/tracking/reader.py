@@ -2,68 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
-from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import NotFound, UserError, one_line
+from proxyflow.errors import NotFound, StoreFailed, UserError, one_line
 from proxyflow.tracking import names
+from proxyflow.tracking.found import FoundRun, from_client
+from proxyflow.tracking.pages import pages
 
-PAGE = 1000
 TRAINING_METRICS = (*names.RUN_METRICS, *names.SELECTION_METRICS)
-
-
-@dataclass(frozen=True)
-class FoundRun:
-    """A run as the server has it.
-
-    Attributes:
-        status: the truth about it, see `status_of`.
-    """
-
-    id: str
-    name: str
-    status: str
-    tags: Mapping[str, str]
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    start_time: int
-    end_time: int | None
-
-    @property
-    def finished(self) -> bool:
-        return self.status == "finished"
-
-    @property
-    def kind(self) -> str:
-        return self.tags.get(names.KIND, "")
-
-
-def status_of(tags: Mapping[str, str], mlflow_status: str) -> str:
-    """A run's status: the tag's, as `mlflow run` rewrites MLflow's own; without a tag, what MLflow says."""
-    told = {"FINISHED": "finished", "RUNNING": "running", "SCHEDULED": "running", "KILLED": "interrupted"}
-    return tags.get(names.STATUS) or told.get(mlflow_status, "failed")
-
-
-def _found(run: MlflowRun) -> FoundRun:
-    tags = dict(run.data.tags)
-    return FoundRun(
-        id=run.info.run_id,
-        name=run.info.run_name or "",
-        status=status_of(tags, run.info.status),
-        tags=tags,
-        params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
-        start_time=run.info.start_time or 0,
-        end_time=run.info.end_time,
-    )
 
 
 def search(
@@ -79,23 +32,21 @@ def search(
     if experiments is not None and not experiments:
         return
     if experiments is None:
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        experiments = _all_experiments(client)
     parts = [f"tags.`{getattr(names, key)}` = '{_quoted(value)}'" for key, value in tags.items()]
     if running:
         parts.append("attributes.status = 'RUNNING'")
-    page = None
-    while True:
-        runs = client.search_runs(
-            list(experiments),
-            " and ".join(parts),
-            max_results=PAGE,
-            order_by=["attributes.start_time DESC"],
-            page_token=page,
-        )
-        yield from map(_found, runs)
-        page = runs.token
-        if not page:
-            return
+    for page in pages(client, experiments, " and ".join(parts)):
+        yield from page
+
+
+def _all_experiments(client: MlflowClient) -> list[str]:
+    found = client.search_experiments()
+    ids = [experiment.experiment_id for experiment in found]
+    while found.token:
+        found = client.search_experiments(page_token=found.token)
+        ids += [experiment.experiment_id for experiment in found]
+    return ids
 
 
 def finished_keys(client: MlflowClient, experiments: Sequence[str]) -> set[str]:
@@ -120,7 +71,7 @@ def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> F
         NotFound: no such run, another kind of run, or one that did not finish.
     """
     try:
-        found = _found(client.get_run(run_id))
+        found = from_client(client.get_run(run_id))
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             raise NotFound(
@@ -142,13 +93,23 @@ def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> F
 
 
 def download(client: MlflowClient, run_id: str, artifact_path: str, folder: Path) -> Path:
-    """Downloads an artifact file or folder of a run into `folder` and returns its local path."""
+    """Downloads an artifact file or folder of a run into `folder` and returns its local path.
+
+    Raises:
+        UserError: it is not there, or not for us.
+        StoreFailed: its store failed in its own way, as S3 does.
+    """
     try:
         return Path(client.download_artifacts(run_id, artifact_path, str(folder)))
     except (MlflowException, OSError) as error:
         raise UserError(
             f"the artifact {artifact_path} of run {run_id} cannot be downloaded: {one_line(error)}"
         ) from None
+    except Exception as error:
+        raise StoreFailed(
+            f"the artifact {artifact_path} of run {run_id} cannot be downloaded: {type(error).__name__}: "
+            f"{one_line(error)}"
+        ) from error
 
 
 TRAINING_TAGS = {
@@ -162,6 +123,10 @@ TRAINING_TAGS = {
     "run_key": names.RUN_KEY,
     "error": names.ERROR,
 }
+TRAINING_COLUMNS = (
+    *("run_id", "name", "status", *TRAINING_TAGS, "epochs", "diverged", "device", "precision", "n_valid"),
+    *("start_time", "end_time", *TRAINING_METRICS),
+)
 
 
 def trainings(client: MlflowClient, experiments: Sequence[str]) -> pd.DataFrame:
@@ -172,23 +137,31 @@ def trainings(client: MlflowClient, experiments: Sequence[str]) -> pd.DataFrame:
         `epochs` and `n_valid` (Int64, missing where unknown), `diverged` bool, `device` str, `precision` str,
         `start_time`, `end_time` (ms) and one float column per metric of the contract (nan where missing).
     """
-    rows: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = {name: [] for name in TRAINING_COLUMNS}
+    # The words of a study are few, and each of 20,000 runs brings its own copies.
+    words: dict[str, str] = {}
     for run in search(client, experiments, KIND="training"):
-        row: dict[str, Any] = {"run_id": run.id, "name": run.name, "status": run.status}
-        row |= {column: run.tags.get(tag, "") for column, tag in TRAINING_TAGS.items()}
-        # Params are for people, but an older or foreign run may have its epochs nowhere else.
-        row["epochs"] = _whole(run.tags.get(names.EPOCHS) or run.params.get("epochs"))
-        row["seed"] = _whole(row["seed"]) or 0
-        row["diverged"] = run.tags.get(names.DIVERGED) == "true"
-        row["n_valid"] = _whole(run.params.get("n_valid"))
-        row["device"] = run.params.get("device", "")
-        row["precision"] = run.params.get("precision_used") or run.params.get("precision", "")
-        row |= {"start_time": run.start_time, "end_time": run.end_time}
-        row |= {metric: run.metrics.get(metric, float("nan")) for metric in TRAINING_METRICS}
-        rows.append(row)
-    columns = ["run_id", "name", "status", *TRAINING_TAGS, "epochs", "diverged", "device", "precision", "n_valid"]
-    frame = pd.DataFrame(rows, columns=[*columns, "start_time", "end_time", *TRAINING_METRICS])
+        row = _row(run)
+        for name, values in columns.items():
+            value = row[name]
+            values.append(words.setdefault(value, value) if isinstance(value, str) else value)
+    frame = pd.DataFrame(columns)
     return frame.astype({"epochs": "Int64", "n_valid": "Int64", "seed": "int64", "diverged": bool, "end_time": "Int64"})
+
+
+def _row(run: FoundRun) -> dict[str, Any]:
+    row: dict[str, Any] = {"run_id": run.id, "name": run.name, "status": run.status}
+    row |= {column: run.tags.get(tag, "") for column, tag in TRAINING_TAGS.items()}
+    # Params are for people, but an older or foreign run may have its epochs nowhere else.
+    row["epochs"] = _whole(run.tags.get(names.EPOCHS) or run.params.get("epochs"))
+    row["seed"] = _whole(row["seed"]) or 0
+    row["diverged"] = run.tags.get(names.DIVERGED) == "true"
+    row["n_valid"] = _whole(run.params.get("n_valid"))
+    row["device"] = run.params.get("device", "")
+    row["precision"] = run.params.get("precision_used") or run.params.get("precision", "")
+    row |= {"start_time": run.start_time, "end_time": run.end_time}
+    row |= {metric: run.metrics.get(metric, float("nan")) for metric in TRAINING_METRICS}
+    return row
 
 
 def _whole(text: str | None) -> int | None:

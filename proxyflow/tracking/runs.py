@@ -27,19 +27,21 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 
-from proxyflow.errors import ProxyflowError, Terminated, one_line
+from proxyflow.errors import ProxyflowError, StoreFailed, Terminated, one_line
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import adopted_run_id, server_address, study_experiment
+from proxyflow.tracking.found import FoundRun
 from proxyflow.tracking.journal import Journal, Record, folder_of, left_behind
-from proxyflow.tracking.outages import impatient, is_outage, patience_of
+from proxyflow.tracking.outages import impatient, is_outage, patience_of, teller
 from proxyflow.tracking.outbox import Outbox, write
 from proxyflow.tracking.owner import BEAT_SECONDS, Watch, code_is_dirty, is_dead, this_process
-from proxyflow.tracking.reader import FoundRun, search
+from proxyflow.tracking.reader import search
 
 MAX_VALUE = 5000  # MLflow takes 6,000 characters in a param and 8,000 in a tag
 LAST_WORDS_SECONDS = 5.0  # for what a run that did not finish still has to say
 ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}  # MLflow's words; every other end is FAILED
 UPLOADS = 3  # tries; each store of artifacts has errors of its own, so that none can be told for a passing one
+UPLOAD_AGAIN_SECONDS = 2.0
 
 
 class Taken(Exception):
@@ -67,7 +69,8 @@ class Run:
         self.study = study
         once = impatient(client)
         path = folder_of(server_address()) / f"{run_id}.jsonl"
-        self._outbox = Outbox(lambda record: write(once, run_id, record), Journal(path, this_process()))
+        journal = Journal(path, this_process())
+        self._outbox = Outbox(lambda record: write(once, run_id, record), journal, say=teller(client))
 
     def log_metrics(
         self, metrics: Mapping[str, float | None], step: int = 0, tags: Mapping[str, str] | None = None
@@ -103,14 +106,21 @@ class Run:
         self.client.log_batch(self.id, tags=[RunTag(*each) for each in _texts(tags).items()])
 
     def log_folder(self, folder: Path, artifact_path: str) -> None:
-        """Uploads all files of a folder; a store that refuses is tried again."""
+        """Uploads all files of a folder; a store that refuses is tried again.
+
+        Raises:
+            StoreFailed: it refuses each time.
+        """
         for left in reversed(range(UPLOADS)):
             try:
                 self.client.log_artifacts(self.id, str(folder), artifact_path)
-            except Exception:
+            except Exception as error:
                 if not left:
-                    raise
-                time.sleep(2.0 ** (UPLOADS - left))
+                    raise StoreFailed(
+                        f"{artifact_path} of run {self.id} cannot be uploaded, tried {UPLOADS} times: "
+                        f"{describe(error)}; once its store takes it, the same command goes on"
+                    ) from error
+                time.sleep(UPLOAD_AGAIN_SECONDS * (UPLOADS - left))
             else:
                 return
 

@@ -47,6 +47,29 @@ def kill_a_worker_at_work(study: str) -> None:
     raise AssertionError("no worker has begun")
 
 
+def test_a_ray_sweep_that_is_stopped_says_so_and_leaves_nothing_running(store: str, grid_file: Path) -> None:
+    arguments = ["--grid", str(grid_file), "--strategies", "full", "--epochs", "60", "--executor", "ray", *STUDY]
+    child = spawn(store, Path.cwd(), "sweep", "--study", "stopped", *arguments)
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not trainings("stopped"):
+            assert time.monotonic() < deadline, "no worker has begun"
+            assert child.poll() is None, child.communicate()[1]
+            time.sleep(0.1)
+        child.send_signal(signal.SIGTERM)
+        _, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == 143, err
+    assert "Traceback" not in err
+    assert "stopped by SIGTERM; the same command again resumes" in err
+    client = MlflowClient()
+    found = client.get_experiment_by_name("stopped")
+    assert found is not None
+    states = {(run.info.status, run.data.tags["proxyflow.status"]) for run in client.search_runs([found.experiment_id])}
+    assert states == {("FINISHED", "finished"), ("KILLED", "interrupted")}
+
+
 def test_ray_gives_what_local_gives_though_a_worker_is_killed(
     store: str, grid_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,27 @@ def test_an_outage_is_waited_for_and_nothing_is_lost_or_doubled(tmp_path: Path) 
     assert not path.exists()
 
 
+def test_an_outage_that_lasts_is_told_while_the_work_goes_on() -> None:
+    told = threading.Event()
+    said: list[str] = []
+
+    def send(record: Record) -> None:
+        if not told.is_set():
+            raise requests.ConnectionError("gone")
+
+    def say(text: str) -> None:
+        said.append(text)
+        told.set()
+
+    box = Outbox(send, UNKEPT, say=say)
+    box.put(metric(0))
+    assert told.wait(30)
+    assert box.flush(timeout=30)
+    box.close()
+    assert said[0].startswith("the tracking server does not answer (gone)")
+    assert len(said) == 1
+
+
 def test_who_is_in_a_hurry_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -> None:
     answer = threading.Event()
     path = tmp_path / "run.jsonl"

@@ -19,6 +19,7 @@ from proxyflow.studies.plan import (
     epochs_for,
     example_counts,
     folds_for,
+    in_order,
     plan_trainings,
     score_key,
     subset_key,
@@ -242,3 +243,35 @@ def test_work_grows_with_epochs_and_whole_batches_and_a_third_of_validation() ->
     # The last short batch is dropped, but a subset that is smaller than a batch is one batch.
     assert training_work(10.0, 191, 0, settings) == pytest.approx(2 * 10 * 128)
     assert training_work(10.0, 50, 0, settings) == pytest.approx(2 * 10 * 50)
+
+
+def ordered(spelling: str, **costs: float) -> list[PlannedTraining]:
+    """A study in the order in which it is run, where a strategy's trainings cost what is given, else 100."""
+    spec = study(spelling)
+    return in_order(list(plan_trainings(spec)), lambda each: costs.get(each.strategy.canonical.split(":")[0], 100.0))
+
+
+def test_cheap_proxies_come_with_their_target_and_dear_ones_after_them_the_cheapest_first() -> None:
+    costs = {"random": 25.0, "epochs": 90.0, "easiest": 26.0, "hardest": 50.0}
+    planned = ordered("epochs:2 easiest:0.3 full random:0.1 hardest:0.5", **costs)
+    assert len(set(planned)) == len(planned) == 2 * 5 * 8 * 2
+    for seed in (0, 1):
+        of_seed = [each for each in planned if each.seed == seed]
+        early = of_seed[: 2 * 2 * 8]
+        for number, configuration in enumerate(load_grid("demo")):
+            pairs = early[4 * number : 4 * number + 4]
+            assert {each.hyperparameters for each in pairs} == {configuration}
+            assert [each.strategy.canonical for each in pairs] == ["full", "random:0.1"] * 2
+        late = [each.strategy.canonical for each in of_seed[2 * 2 * 8 :]]
+        assert [name for name, _ in groupby(late)] == ["easiest:0.3", "hardest:0.5", "epochs:2"]
+
+
+def test_a_seed_is_done_before_the_next() -> None:
+    seeds = [each.seed for each in ordered("full random:0.1 epochs:2", random=1.0)]
+    assert seeds == sorted(seeds)
+
+
+def test_without_a_target_the_dearest_stands_for_it() -> None:
+    planned = ordered("hardest:0.5 random:0.1 easiest:0.3", random=10.0, easiest=50.0)
+    order = [name for name, _ in groupby(each.strategy.canonical for each in planned if each.seed == 0)]
+    assert order == ["random:0.1", "easiest:0.3", "hardest:0.5"]

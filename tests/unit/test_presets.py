@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
 from proxyflow.errors import InvalidValue, UserError
@@ -39,3 +42,11 @@ def test_a_preset_is_described_and_names_what_exists(name: str) -> None:
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"preset=domo .*did you mean demo"):
         presets["domo"]
+
+
+def test_the_published_list_is_all_of_the_table_but_what_is_synthetic() -> None:
+    table = pd.read_csv(Path(__file__).parents[1] / "golden" / "table2.csv")
+    labels = set(table[table.columns[0]])
+    assert len(PUBLISHED) == 23
+    assert labels - set(PUBLISHED) == {"distillation"}
+    assert len(load_strategies("paper")) == 23

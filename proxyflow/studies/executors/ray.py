@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
+import socket
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from proxyflow.data.catalog import DataOptions
-from proxyflow.errors import InvalidValue, TrainingFailed, one_line
+from proxyflow.errors import InvalidValue, Terminated, TrainingFailed, one_line
 from proxyflow.studies.executors.base import Bench, Pool, Resources
 from proxyflow.studies.tasks import Done, OnShare, Task
 
@@ -23,6 +26,8 @@ from proxyflow.studies.tasks import Done, OnShare, Task
 FORWARDED = ("MLFLOW_", "AWS_", "PROXYFLOW_", "OMP_NUM_THREADS")
 # The driver's own run: a worker that took it over would write to it.
 OWN = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
+REACH_SECONDS = 5
+LONGEST_WAIT_SECONDS = 0.5  # for a worker, before signals are looked at
 DIED = "its worker process died before the run ended"
 
 
@@ -47,6 +52,8 @@ class Ray:
     def check(self, resources: Resources) -> None:
         if importlib.util.find_spec("ray") is None:
             raise InvalidValue("executor", "ray", "Ray is not installed: pip install 'proxyflow[ray]', or take local")
+        if resources.gpus_per_job > 1 and resources.gpus_per_job != int(resources.gpus_per_job):
+            raise InvalidValue("gpus_per_job", resources.gpus_per_job, "above 1 Ray gives whole GPUs only")
 
     def jobs(self, resources: Resources) -> int:
         self.check(resources)
@@ -92,19 +99,46 @@ def _start(resources: Resources) -> None:
     package = Path(__file__).parents[2]
     if resources.address is None:
         environment["PYTHONPATH"] = os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")])
-        options: dict[str, Any] = {"include_dashboard": False}
+        # Said outright, since RAY_ADDRESS would name a cluster.
+        options: dict[str, Any] = {"address": "local", "include_dashboard": False}
     else:
         # All machines of the cluster run this very code.
         runtime["py_modules"] = [str(package)]
         options = {"address": resources.address}
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=runtime, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        _reach(resources.address)
+        with _own_sigterm():
+            ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=runtime, **options)
+    except (OSError, RuntimeError, ValueError) as error:
         raise InvalidValue(
             "address",
             resources.address,
             f"no Ray cluster answers there ({one_line(error)}); start one with ray start --head, or give none",
         ) from None
+
+
+def _reach(address: str | None) -> None:
+    """Tries an address that names a machine: where nothing answers, Ray itself would try for minutes.
+
+    Raises:
+        OSError: nothing answers.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), REACH_SECONDS).close()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keeps SIGTERM ours: Ray's handler would end the process with another status, and its runs as failed."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:  # its handler's answer to a signal that came meanwhile
+        raise Terminated() from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _room(resources: Resources) -> tuple[int, float, float]:
@@ -115,7 +149,7 @@ def _room(resources: Resources) -> tuple[int, float, float]:
     free_cpus, free_gpus = free.get("CPU", 0.0), free.get("GPU", 0.0)
     total = ray.cluster_resources()
     if total.get("GPU", 0.0):
-        room = int(free_gpus / resources.gpus_per_job + 1e-9)
+        room = _rooms(free_gpus, resources.gpus_per_job)
         if room < (resources.jobs or 1):
             raise InvalidValue(
                 "jobs",
@@ -132,7 +166,16 @@ def _room(resources: Resources) -> tuple[int, float, float]:
         raise InvalidValue(
             "jobs", resources.jobs or "auto", f"the cluster has {free_cpus:g} cores free and no GPU: give fewer jobs"
         )
-    return jobs, float(int(free_cpus / jobs)), 0.0
+    # An actor is on one machine; one that asks for more cores than any has would never start.
+    largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
+    return jobs, float(int(min(free_cpus / jobs, largest))), 0.0
+
+
+def _rooms(gpus: float, share: float) -> int:
+    """How many jobs there is room for: a share of a GPU is on one GPU."""
+    if share >= 1:
+        return int(gpus / share)
+    return int(gpus) * int(1 / share + 1e-9) + int(gpus % 1 / share + 1e-9)
 
 
 class Actors:
@@ -152,6 +195,8 @@ class Actors:
     def run(self, tasks: Iterable[Task], on_share: OnShare) -> Iterator[Done]:
         import ray
 
+        from proxyflow.tracking.runs import held_signals
+
         coming = iter(tasks)
         busy: dict[Any, tuple[Any, Task]] = {}
         more = True
@@ -165,7 +210,8 @@ class Actors:
                     busy[actor.train.remote(task)] = actor, task
             if not busy and not more:
                 return
-            ready, _ = ray.wait([*busy, *self._starting], timeout=1.0)
+            with held_signals():  # Ray's wait passes on no exception of a handler but its own
+                ready, _ = ray.wait([*busy, *self._starting], timeout=LONGEST_WAIT_SECONDS)
             for reference in ready:
                 if reference in self._starting:
                     self._greet(reference)

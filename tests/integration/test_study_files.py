@@ -1,0 +1,148 @@
+"""A study file through the real entry point: planned, run, resumed, and refused where it is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Entry
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+TINY = """\
+datasets: [digits@400]
+strategies: [full, "random:0.5"]
+grid:
+  base: {arch: xresnet18}
+  configurations:
+    - {}
+    - {learning_rate: 0.01}
+epochs: 1
+image_size: 8
+batch_size: 128
+budget: {price_per_hour: 3.6}
+"""
+
+
+def runs(study: str, kind: str) -> list[Run]:
+    client = MlflowClient()
+    found = client.get_experiment_by_name(study)
+    everything = client.search_runs([found.experiment_id]) if found else []
+    return [run for run in everything if run.data.tags["proxyflow.kind"] == kind]
+
+
+def test_a_study_file_is_planned_run_and_resumed(entry: Entry) -> None:
+    Path("tiny.yaml").write_text(TINY)
+    planned = entry("sweep", "--study", "tiny.yaml", "--dry-run", "true")
+    assert planned.status == 0, planned.err
+    assert "4 runs, 4 to do" in planned.out
+    assert "US dollars" in planned.out
+    assert MlflowClient().get_experiment_by_name("tiny") is None, "a dry run makes nothing"
+
+    ended = entry("sweep", "--study", "tiny.yaml")
+    assert ended.status == 0, ended.err
+    assert "study tiny: 4 trainings planned, 4 finished (4 now)" in ended.out
+    trainings = runs("tiny", "training")
+    assert Counter(run.data.tags["proxyflow.config"] for run in trainings) == {
+        "arch=xresnet18": 2,
+        "arch=xresnet18,lr=0.01": 2,
+    }
+    study = runs("tiny", "study")[0]
+    assert study.data.metrics["runs_finished"] == study.data.metrics["runs_planned"] == 4
+    history = MlflowClient().get_metric_history(study.info.run_id, "runs_finished")
+    assert [point.value for point in history] == [0, 1, 2, 3, 4]
+    assert study.data.metrics["cost_usd"] == pytest.approx(study.data.metrics["hours"] * 3.6)
+    assert study.data.metrics["hours_left"] == 0
+
+    again = entry("sweep", "--study", "tiny.yaml", "--dry-run", "true")
+    assert "4 runs, 0 to do: about 00:00, 0.00 US dollars" in again.out
+    assert "4 finished (0 now)" in entry("sweep", "--study", "tiny.yaml").out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("epochs: 1", "epochs: 0", "wrong.yaml, line 8, epochs: epochs=0 is not accepted: it must be a whole number"),
+        ("epochs: 1", "epoch: 1", "wrong.yaml, line 8: key=epoch is not accepted: did you mean epochs?"),
+        (
+            "[digits@400]",
+            "[digit]",
+            "wrong.yaml, line 1, datasets: dataset=digit is not accepted: did you mean digits?",
+        ),
+        ("random:0.5", "random:2", "wrong.yaml, line 2, strategies: "),
+        ("rate: 0.01", "rate: x", "wrong.yaml, line 3, grid: grid: configuration 2: learning_rate=x is not accepted"),
+        ("per_hour: 3.6", "per_hour: -1", "wrong.yaml, line 11, price_per_hour: price_per_hour=-1 is not accepted"),
+        (
+            "{price_per_hour: 3.6}",
+            "{max_cost_usd: 1}",
+            "wrong.yaml, line 11, max_cost_usd: max_cost_usd=1 is not accepted: give price_per_hour",
+        ),
+        ("epochs: 1", "address: auto", "wrong.yaml, line 8, address: address=auto is not accepted: executor=local"),
+        ("epochs: 1", "dry_run: true", "wrong.yaml, line 8: key=dry_run is not accepted: "),
+    ],
+)
+def test_what_is_wrong_in_a_study_file_is_said_with_its_line(entry: Entry, old: str, new: str, said: str) -> None:
+    assert TINY.count(old) == 1
+    Path("wrong.yaml").write_text(TINY.replace(old, new))
+    ended = entry("sweep", "--study", "wrong.yaml")
+    assert ended.status == 2
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1, ended.err
+    assert said in ended.err
+
+
+def test_what_is_said_in_two_places_is_refused(entry: Entry) -> None:
+    Path("twice.yaml").write_text(TINY)
+    ended = entry("sweep", "--study", "twice.yaml", "--epochs", "3")
+    assert ended.status == 2
+    assert "twice.yaml, line 8, epochs: epochs=3 is not accepted: twice.yaml says it as well" in ended.err
+    ended = entry("sweep", "--study", "none.yaml")
+    assert ended.status == 2
+    assert "study=none.yaml is not accepted" in ended.err
+
+
+def test_a_limit_stops_before_the_next_scoring_and_subset_too(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    from proxyflow.studies.study import Limits
+
+    def reached(self: Limits, *ignored: object) -> str:
+        return "max_hours=1 is reached" if runs("short", "subset") else ""
+
+    monkeypatch.setattr(Limits, "reached", reached)
+    Path("short.yaml").write_text(TINY.replace("digits@400", "digits@500").replace('"random:0.5"', '"easiest:0.5"'))
+    ended = entry("sweep", "--study", "short.yaml")
+    assert ended.status == 0, ended.err
+    assert "stopped: max_hours=1 is reached, 4 trainings are left; the same command resumes" in ended.err
+    assert "4 trainings planned, 0 finished (0 now); max_hours=1 is reached" in ended.out
+    assert (len(runs("short", "subset")), runs("short", "score"), runs("short", "training")) == (1, [], [])
+    assert runs("short", "study")[0].data.metrics["runs_planned"] == 4
+
+
+def test_a_store_that_refuses_ends_the_sweep_in_a_line_and_the_same_command_resumes(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from proxyflow.tracking import runs as written
+
+    asked: list[Any] = []
+
+    def refuse(*given: Any) -> None:
+        asked.append(given)
+        raise ValueError("An error occurred (AccessDenied) when calling\nthe PutObject operation")
+
+    Path("refused.yaml").write_text(TINY.replace("digits@400", "digits@600"))
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifacts", refuse)
+        patch.setattr(written, "UPLOAD_AGAIN_SECONDS", 0.0)
+        ended = entry("sweep", "--study", "refused.yaml")
+    assert ended.status == 1
+    assert "Traceback" not in ended.err
+    last = ended.err.strip().splitlines()[-1]
+    assert last.startswith("error: subset of run ")
+    assert "cannot be uploaded, tried 3 times: ValueError: An error occurred (AccessDenied)" in last
+    assert len(asked) == 3
+    failed = runs("refused", "subset")[0]
+    assert failed.data.tags["proxyflow.status"] == "failed"
+    assert "AccessDenied" in failed.data.tags["proxyflow.error"]
+    assert failed.info.status == "FAILED"
+    assert entry("sweep", "--study", "refused.yaml").status == 0

@@ -1,0 +1,67 @@
+"""What is asked for ahead comes in order, in bounds, and past an outage that its reader waits for."""
+
+from __future__ import annotations
+
+import threading
+from itertools import count
+from typing import cast
+
+import pytest
+import requests
+from mlflow.tracking import MlflowClient
+
+from proxyflow.tracking.ahead import AHEAD, ask_ahead
+from proxyflow.tracking.outages import patient
+
+CLIENT = cast(MlflowClient, object())
+
+
+def test_answers_come_in_the_order_of_the_items() -> None:
+    later = threading.Event()
+
+    def fetch(client: MlflowClient, item: int) -> int:
+        if item == 0:
+            assert later.wait(10)
+        if item == AHEAD - 1:
+            later.set()
+        return item * item
+
+    assert list(ask_ahead(CLIENT, fetch, range(10))) == [n * n for n in range(10)]
+    assert list(ask_ahead(CLIENT, fetch, [])) == []
+
+
+def test_no_more_is_asked_for_than_will_soon_be_used() -> None:
+    asked: list[int] = []
+
+    def fetch(client: MlflowClient, item: int) -> int:
+        asked.append(item)
+        return item
+
+    answers = ask_ahead(CLIENT, fetch, count())
+    assert [next(answers), next(answers)] == [0, 1]
+    answers.close()  # type: ignore[attr-defined]
+    assert max(asked) <= AHEAD
+
+
+def test_an_outage_is_outlasted_with_the_patience_of_the_client() -> None:
+    left, told = {0: 1, 2: 2}, []
+
+    def fetch(client: MlflowClient, item: int) -> int:
+        assert client is CLIENT
+        if left.get(item):
+            left[item] -= 1
+            raise requests.ConnectionError("gone")
+        return item
+
+    client = patient(CLIENT, 10.0, told.append)
+    assert list(ask_ahead(client, fetch, range(4))) == [0, 1, 2, 3]
+    with pytest.raises(requests.ConnectionError):
+        list(ask_ahead(CLIENT, lambda client, item: fetch(client, 7), left.setdefault(7, 9) and [1]))
+
+
+def test_an_error_that_stays_is_raised() -> None:
+    def fetch(client: MlflowClient, item: int) -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(ask_ahead(patient(CLIENT, 10.0), fetch, range(3)))

@@ -1,0 +1,230 @@
+"""Curves are those that were logged, however they are asked for; ended ones are asked for once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+from mlflow.entities import Metric
+from mlflow.tracking import MlflowClient
+
+from proxyflow.tracking import curves, rest
+from proxyflow.tracking.connection import connect, server_address
+from proxyflow.tracking.curve_cache import SCHEMA, load, path_of, save
+from proxyflow.tracking.curves import COLUMNS, accuracy_curves
+
+A, B, C = ("a" * 32, "b" * 32, "c" * 32)
+
+
+class Told:
+    """Stands for a client whose runs have known curves; counts what it is asked for."""
+
+    tracking_uri = "sqlite:///nowhere.db"
+
+    def __init__(self, **lengths: int) -> None:
+        self.curves = {run_id: list(np.linspace(0.1, 0.9, length)) for run_id, length in lengths.items()}
+        self.asked: list[str] = []
+
+    def get_metric_history(self, run_id: str, metric: str) -> list[SimpleNamespace]:
+        assert metric == "valid_accuracy"
+        self.asked.append(run_id)
+        return [SimpleNamespace(step=step, value=value) for step, value in enumerate(self.curves[run_id], start=1)]
+
+    def expected(self, *run_ids: str) -> pd.DataFrame:
+        rows = [(i, step, value) for i in sorted(run_ids) for step, value in enumerate(self.curves[i], start=1)]
+        return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+class Served(Told):
+    """The same over HTTP, where the server knows, or does not know, the request for many runs."""
+
+    tracking_uri = "http://nowhere"
+
+    def answer(self, client: Any, method: str, path: str, params: dict[str, Any]) -> requests.Response:
+        assert (client, method) == (self, "GET")
+        assert len(params["run_id"]) <= 100
+        self.asked.append(f"{len(params['run_id'])} runs")
+        values = [
+            {"run_id": run_id, "key": "valid_accuracy", "step": step, "timestamp": 0, "value": value}
+            for run_id in sorted(params["run_id"])
+            for step, value in enumerate(self.curves[run_id], start=1)
+        ]
+        return response(200, json.dumps({"metrics": values[: params["max_results"]]}))
+
+
+def response(status: int, body: str) -> requests.Response:
+    answer = requests.Response()
+    answer.status_code, answer._content = status, body.encode()
+    return answer
+
+
+def frame(*ends: tuple[str, int | None]) -> pd.DataFrame:
+    return pd.DataFrame(ends, columns=["run_id", "end_time"]).astype({"run_id": "str", "end_time": "Int64"})
+
+
+def ask(client: Told, *ends: tuple[str, int | None], study: str = "study") -> pd.DataFrame:
+    return accuracy_curves(cast(MlflowClient, client), frame(*ends), study)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("PROXYFLOW_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "curves"
+
+
+def test_curves_of_a_database_are_those_that_were_logged(store: str) -> None:
+    client = connect()
+    experiment = client.create_experiment("curves")
+    lengths = {"long": 400, "short": 3, "none": 0}
+    logged: dict[str, list[float]] = {}
+    for length in lengths.values():
+        run_id = client.create_run(experiment).info.run_id
+        logged[run_id] = list(np.random.default_rng(length).random(length))
+        values = [Metric("valid_accuracy", value, 5, step) for step, value in enumerate(logged[run_id], start=1)]
+        client.log_batch(run_id, [*values, Metric("train_loss", 2.0, 5, 1)])
+        client.set_terminated(run_id)
+    twice = next(run_id for run_id, values in logged.items() if len(values) == 3)
+    client.log_batch(twice, [Metric("valid_accuracy", 0.25, 9, 2)])
+    logged[twice][1] = 0.25
+    runs = client.search_runs([experiment])
+    found = accuracy_curves(client, frame(*((run.info.run_id, run.info.end_time) for run in runs)))
+    rows = [(i, step, value) for i in sorted(logged) for step, value in enumerate(logged[i], start=1)]
+    pd.testing.assert_frame_equal(found, pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS))
+    assert accuracy_curves(client, frame()).dtypes.to_dict() == found.dtypes.to_dict()
+
+
+def test_a_server_is_asked_for_many_runs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Served(**{f"{n:032x}": 20 for n in range(250)})
+    monkeypatch.setattr(rest, "ask", client.answer)
+    found = ask(client, *((run_id, 1) for run_id in client.curves))
+    pd.testing.assert_frame_equal(found, client.expected(*client.curves))
+    assert sorted(client.asked) == ["100 runs", "100 runs", "50 runs"]
+
+
+def test_no_epoch_is_lost_where_an_answer_would_be_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curves, "VALUES", 450)
+    client = Served(**{A: 400, B: 500, C: 20})
+    monkeypatch.setattr(rest, "ask", client.answer)
+    pd.testing.assert_frame_equal(ask(client, (A, 1), (B, 1), (C, 1)), client.expected(A, B, C))
+    assert B in client.asked
+    assert A not in client.asked
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, "<html>not found"),
+        (405, "{}"),
+        (403, "proxy"),
+        (200, "<html>all is well</html>"),
+        (200, "[]"),
+        (200, "{}"),
+    ],
+)
+def test_a_server_that_knows_no_such_request_is_asked_run_by_run(
+    status: int, body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Served(**{f"{n:032x}": 20 for n in range(120)})
+    monkeypatch.setattr(rest, "ask", lambda *request, **more: response(status, body))
+    found = ask(client, *((run_id, 1) for run_id in client.curves))
+    pd.testing.assert_frame_equal(found, client.expected(*client.curves))
+    assert sorted(client.asked) == sorted(client.curves)
+
+
+def test_an_ended_run_is_asked_for_once() -> None:
+    client = Told(**{A: 3, B: 2, C: 2})
+    first = ask(client, (A, 10), (B, 20))
+    pd.testing.assert_frame_equal(ask(client, (B, 20), (A, 10)), first)
+    assert sorted(client.asked) == [A, B]
+    pd.testing.assert_frame_equal(ask(client, (A, 10)), client.expected(A))
+    pd.testing.assert_frame_equal(ask(client, (A, 10), (B, 20), (C, 30)), client.expected(A, B, C))
+    assert sorted(client.asked) == [A, B, C]
+
+
+def test_a_run_with_another_end_is_asked_for_again() -> None:
+    client = Told(**{A: 3, B: 2})
+    ask(client, (A, 10), (B, 20))
+    client.curves[A] = [0.5, 0.6, 0.7, 0.8]
+    pd.testing.assert_frame_equal(ask(client, (A, 11), (B, 20)), client.expected(A, B))
+    pd.testing.assert_frame_equal(ask(client, (A, 11), (B, 20)), client.expected(A, B))
+    assert client.asked.count(A) == 2
+    assert client.asked.count(B) == 1
+
+
+def test_nothing_is_kept_of_a_run_that_goes_on_or_has_no_epoch() -> None:
+    client = Told(**{A: 3, B: 0})
+    for _ in range(2):
+        pd.testing.assert_frame_equal(ask(client, (A, None), (B, 20)), client.expected(A))
+    assert len(client.asked) == 4
+    assert load(path_of(server_address(cast(MlflowClient, client)), "study")).empty
+
+
+def test_studies_and_servers_have_files_of_their_own(cache: Path) -> None:
+    client = Told(**{A: 3})
+    ask(client, (A, 10))
+    ask(client, (A, 10), study="another")
+    client.tracking_uri = "mysql+pymysql://user:secret@elsewhere/runs"
+    ask(client, (A, 10))
+    client.tracking_uri = "mysql+pymysql://user:changed@elsewhere/runs"
+    ask(client, (A, 10))
+    assert client.asked == [A, A, A]
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_two_processes_add_to_one_file(cache: Path) -> None:
+    path = cache / "file.parquet"
+    rows = {A: [(A, 10, 1, 0.5), (A, 10, 2, 0.6)], B: [(B, 20, 1, 0.7)]}
+    for run_id in (A, B, A):
+        save(path, pd.DataFrame(rows[run_id], columns=SCHEMA.names))
+    assert sorted(load(path)["run_id"]) == [A, A, B]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "emptied", "foreign", "a folder"])
+def test_a_damaged_cache_is_made_again(damage: str, cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    client = Told(**{A: 300, B: 200})
+    ask(client, (A, 10), (B, 20))
+    (path,) = cache.iterdir()
+    whole = path.read_bytes()
+    middle = len(whole) // 3
+    if damage == "foreign":
+        pd.DataFrame({"run_id": [A], "epoch": ["one"]}).to_parquet(path)
+    elif damage == "a folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        altered = bytes([whole[middle] ^ 0xFF])
+        content = {
+            "truncated": whole[:middle],
+            "altered": whole[:middle] + altered + whole[middle + 1 :],
+            "emptied": b"",
+        }
+        path.write_bytes(content[damage])
+    for _ in range(2):
+        pd.testing.assert_frame_equal(ask(client, (A, 10), (B, 20)), client.expected(A, B))
+    assert len(client.asked) == (6 if damage == "a folder" else 4)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    client = Told(**{A: 3})
+    for folder in (str(tmp_path / "file" / "below"), "/proc/no", "~nobody-of-this-name/cache"):
+        monkeypatch.setenv("PROXYFLOW_CACHE_DIR", folder)
+        pd.testing.assert_frame_equal(ask(client, (A, 10)), client.expected(A))
+    assert client.asked == [A, A, A]
+
+
+def test_without_the_variable_the_cache_is_below_the_data_directory(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PROXYFLOW_CACHE_DIR")
+    path = path_of("http://nowhere", "study")
+    assert path is not None
+    assert path.parent == data_folder / "curves"

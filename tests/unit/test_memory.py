@@ -1,0 +1,57 @@
+"""Who runs out of memory is told how much was needed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from proxyflow.errors import OutOfMemory
+from proxyflow.training import memory
+from proxyflow.training.memory import asked_mb, explained
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+CUDA_SAYS = (
+    "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 8.00 GiB of which 1.00 GiB is free."
+)
+CPU_SAYS = "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 4194304 bytes."
+
+
+@pytest.mark.parametrize(
+    ("message", "mb"),
+    [
+        (CUDA_SAYS, 2560),
+        (CPU_SAYS, 4),
+        ("Tried to allocate 20.00 MiB (GPU 0)", 20),
+        ("Tried to allocate 512.00 KiB", 0.5),
+        ("no memory", 0),
+    ],
+)
+def test_what_was_asked_for_is_read_from_what_torch_says(message: str, mb: float) -> None:
+    assert asked_mb(message) == mb
+
+
+def test_a_gpu_without_memory_says_how_much_was_needed_of_how_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied: list[bool] = []
+    monkeypatch.setattr(memory, "device_name", lambda device: "A Small GPU")
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 6 * 2**30)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 8 * 2**30))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
+    with pytest.raises(OutOfMemory) as raised, explained(GPU, 64, 128):
+        raise torch.OutOfMemoryError(CUDA_SAYS)
+    said = str(raised.value)
+    assert said.startswith("out of memory on A Small GPU: at least 8,704 MB of 8,192 MB needed")
+    assert "batch_size=64 and image_size=128" in said
+    assert "another experiment" in said
+    assert emptied == [True]
+    assert raised.value.exit_status == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError(CPU_SAYS), MemoryError()])
+def test_a_cpu_without_memory_says_so_too(error: Exception) -> None:
+    with pytest.raises(OutOfMemory, match=r"out of memory on cpu: at least"), explained(CPU, 64, 128):
+        raise error
+
+
+def test_another_error_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match=r"shapes differ"), explained(CPU, 64, 128):
+        raise RuntimeError("shapes differ")
