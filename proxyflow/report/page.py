@@ -81,6 +81,7 @@ def write_page(
     Args:
         trainings: all trainings of the study, those that do not count included.
         figures: the folder with what `draw_figures` drew, beside the page.
+        path: the page; it links to the tables that stand beside it.
         compared: other study's name to its table of strategies.
     """
     from plotly.offline import get_plotlyjs
@@ -108,6 +109,7 @@ def write_page(
         policy=f"{_hash(plotly)} {_hash(script)}",
         data=as_json(data),
         n_runs=len(frame),
+        tables=sorted(table.name for table in path.parent.glob("*.csv")),
     )
     # A file name that is no UTF-8 has code points that no file can hold.
     write_text(path, html.encode("utf-8", "replace").decode("utf-8"))

@@ -26,9 +26,13 @@ HYPERPARAMETERS = {
     "opt": "optimizer",
     "smooth": "label smoothing",
 }
+# The better source first: its name in a legend, and what a point above the line means.
 CEILINGS = {
-    "seeds": "noise ceiling: the target under another seed",
-    "validation": "noise ceiling: the target under other validation images",
+    "seeds": ("noise ceiling: the target under another seed", "no proxy can be expected above it"),
+    "validation": (
+        "noise ceiling: the target under other validation images",
+        "a proxy above it agrees with the target partly by the chance of these very images",
+    ),
 }
 TITLES = {
     "r2": "r²: share of the target's variance explained",
@@ -38,22 +42,23 @@ TITLES = {
 
 
 class Ceiling(NamedTuple):
-    """The most that a measure can reach: the target with itself under other noise."""
+    """What a measure reaches where only noise differs: the target with itself."""
 
     value: float
     low: float
     high: float
     label: str
+    meaning: str
 
 
 def ceiling_of(quality: StudyQuality, measure: str) -> Ceiling | None:
     """The noise ceiling of a measure: from seeds where the study has them, else from the validation images."""
     table = quality.ceiling
-    for source, label in CEILINGS.items():
+    for source, (label, meaning) in CEILINGS.items():
         rows = table[(table["source"] == source) & (table["measure"] == measure) & table["value"].notna()]
         if len(rows):
             row = rows.iloc[0]
-            return Ceiling(float(row["value"]), float(row["low"]), float(row["high"]), label)
+            return Ceiling(float(row["value"]), float(row["low"]), float(row["high"]), label, meaning)
     return None
 
 
