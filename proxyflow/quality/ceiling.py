@@ -30,7 +30,8 @@ def noise_ceiling(target: pd.DataFrame, good: Good, draws: Draws | None) -> pd.D
 
     Returns:
         Columns `CEILING_COLUMNS`. `source` is `seeds` (the target under another seed; `n` pairs of runs) or
-        `validation` (two draws of the validation images, simulated; `n` runs, the interval is that of one draw).
+        `validation` (two draws of the validation images, simulated; `n` runs, the interval is that of one draw). Seeds
+        that lack configurations weigh by the pairs that they have.
     """
     rows = [*_under_other_seeds(target, good, draws), *_under_other_images(target, good)]
     return pd.DataFrame(rows, columns=CEILING_COLUMNS)
@@ -52,24 +53,29 @@ def other_seed_pairs(target: pd.DataFrame) -> list[Pairs]:
 
 
 def _under_other_seeds(target: pd.DataFrame, good: Good, draws: Draws | None) -> list[dict[str, object]]:
-    pairs = other_seed_pairs(target)
-    if not pairs:
-        return []
-    n = sum(len(each.frame) for each in pairs)
     rows = []
     for name in ("r2", "spearman"):
-        values = [_measured(name, each.accuracies, np.ones((1, len(each.frame))), good)[0] for each in pairs]
-        estimate = Estimate(float(np.mean(values)))
-        if draws is not None and np.isfinite(estimate.value):
-            samples = [_measured(name, each.accuracies, draws.of(each.frame), good) for each in pairs]
-            estimate = Estimate(estimate.value, *percentile(np.mean(samples, axis=0)))
-        rows.append(_row(SEEDS, name, estimate, n))
-    return [row for row in rows if np.isfinite(float(str(row["value"])))]
+        told, values = [], []
+        for each in other_seed_pairs(target):
+            value = float(_measured(name, each.accuracies, np.ones((1, len(each.frame))), good)[0])
+            # A seed that has only begun tells nothing yet, and takes nothing from what the others tell.
+            if np.isfinite(value):
+                told.append(each)
+                values.append(value)
+        if not told:
+            continue
+        sizes = [len(each.frame) for each in told]
+        estimate = Estimate(float(np.average(values, weights=sizes)))
+        if draws is not None:
+            samples = [_measured(name, each.accuracies, draws.of(each.frame), good) for each in told]
+            estimate = Estimate(estimate.value, *percentile(np.average(samples, axis=0, weights=sizes)))
+        rows.append(_row(SEEDS, name, estimate, sum(sizes)))
+    return rows
 
 
 def _under_other_images(target: pd.DataFrame, good: Good) -> list[dict[str, object]]:
     """Two measurements of the same configurations on as many images each, from their accuracies without the noise."""
-    known = target[target["n_valid"].notna()] if "n_valid" in target else target.iloc[:0]
+    known = target[target["n_valid"].fillna(0) > 0] if "n_valid" in target else target.iloc[:0]
     if known.empty:
         return []
     images = known["n_valid"].to_numpy(dtype=np.int64)

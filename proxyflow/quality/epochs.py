@@ -28,7 +28,7 @@ def epoch_table(target: pd.DataFrame, curves: pd.DataFrame, draws: Draws | None)
     Args:
         target: the target's runs: `run_id`, `dataset`, `config`, `cluster`, `seed`, `best_valid_accuracy`.
         curves: `run_id`, `epoch`, `valid_accuracy`; runs without a curve, and epochs that a diverged run did not
-            reach, are left out.
+            reach or whose accuracy is no number, are left out.
         draws: bootstrap samples, None for no intervals.
 
     Returns:
@@ -36,7 +36,8 @@ def epoch_table(target: pd.DataFrame, curves: pd.DataFrame, draws: Draws | None)
         over pairs of runs with different configurations of one data set that differ in the end (`n_comparisons`),
         those that tie after n epochs counted half.
     """
-    joined = curves.merge(
+    # An accuracy that is no number, as one run logs it, would leave the whole epoch without one.
+    joined = curves.dropna(subset="valid_accuracy").merge(
         target[["run_id", "dataset", "config", "cluster", "seed", "best_valid_accuracy"]], on="run_id"
     )
     rows = []

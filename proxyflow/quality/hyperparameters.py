@@ -22,6 +22,7 @@ HYPERPARAMETER_COLUMNS = [
     "sign_agreement_high",
     "n_comparisons",
 ]
+DEFAULT = "default"
 # An interval from fewer of the bootstrap samples would be of those that happened to be drawn.
 DEFINED_SHARE = 0.5
 
@@ -36,10 +37,15 @@ def differences_of(config: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in config.split(",") if "=" in part)
 
 
+def _is_told(config: str) -> bool:
+    return config == DEFAULT or all("=" in part for part in config.split(","))
+
+
 def hyperparameter_table(pairs: Mapping[str, Pairs], draws: Draws | None) -> pd.DataFrame:
     """Per strategy and hyperparameter: do comparisons of two configurations that differ in it alone come out alike?
 
-    Compared are any two configurations of one data set and seed whose names differ in one hyperparameter. An effect is
+    Compared are any two configurations of one data set and seed whose names differ in one hyperparameter;
+    names that are no list of differences are left out. An effect is
     the difference of their accuracies, in units of the accuracies' standard deviation on that data set and side.
 
     Returns:
@@ -50,7 +56,9 @@ def hyperparameter_table(pairs: Mapping[str, Pairs], draws: Draws | None) -> pd.
         target.
     """
     rows = []
-    for strategy, matched in pairs.items():
+    for strategy, each in pairs.items():
+        # A name that says nothing is not the default's, as which it would be taken.
+        matched = each.where(each.frame["config"].map(_is_told).to_numpy(dtype=bool))
         frame = matched.frame
         told = pd.DataFrame([differences_of(config) for config in frame["config"]], index=frame.index).fillna("")
         names = told.columns

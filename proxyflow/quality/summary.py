@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from proxyflow.quality.best import BestConfigurations, averaged, best_configurations, best_rows
+from proxyflow.quality.best import BEST_COLUMNS, BestConfigurations, averaged, best_configurations, best_rows
 from proxyflow.quality.bootstrap import Estimate, draw, numbered, percentile
 from proxyflow.quality.ceiling import noise_ceiling
 from proxyflow.quality.comparisons import compare_strategies
@@ -144,7 +144,7 @@ def measure_study(
             ],
             MEASURE_COLUMNS,
         ),
-        best=_concat(best, best[0].columns.tolist() if best else []),
+        best=_concat(best, BEST_COLUMNS),
         best_configurations=best_configurations(target, vocabulary),
         selection=selection,
         ceiling=ceiling,

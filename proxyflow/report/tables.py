@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from proxyflow.quality.runs import one_name_each
 from proxyflow.quality.summary import StudyQuality
 
 COMPARED = "compare"
+# What MLflow takes in no part of a metric's name.
+NO_NAME = re.compile(r"[^\w.\- :]")
 RUN_COLUMNS = [
     "run_id",
     "dataset",
@@ -97,9 +100,10 @@ def as_metrics(quality: StudyQuality) -> dict[str, float]:
     """The measures as metrics of the report's run, `r2/easiest:0.1`, so that the MLflow UI compares studies by them.
 
     MLflow takes neither commas nor equals signs in a metric's name: `hardest:0.5,drop=0.05` is `hardest:0.5 drop-0.05`.
+    Nor does it take quotes and the like, which only strategies have that this version does not know.
     """
     told = {
-        f"{row['measure']}/{row['strategy'].replace(',', ' ').replace('=', '-')}": float(row["value"])
+        f"{row['measure']}/{NO_NAME.sub('-', row['strategy'].replace(',', ' '))}": float(row["value"])
         for row in quality.measures.to_dict("records")
     }
     for row in quality.ceiling.to_dict("records"):

@@ -113,9 +113,10 @@ class Hyperparameters:
             label, _, text = part.partition("=")
             fields = [field for field in settings_of(cls) if field.metadata["label"] == label]
             texts = text.split("-") if len(fields) > 1 else [text]
-            if not fields or len(texts) != len(fields):
+            if not fields or len(texts) != len(fields) or fields[0].name in values:
                 known = ", ".join(dict.fromkeys(field.metadata["label"] for field in settings_of(cls)))
-                raise InvalidValue("config", name, f"it must be default, or differences such as lr=0.01 of {known}")
+                rule = f"it must be default, or differences such as lr=0.01,stem=4-32, each once, of {known}"
+                raise InvalidValue("config", name, rule)
             values |= {field.name: value for field, value in zip(fields, texts, strict=True)}
         return cls(**values)
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from made_up import training, trainings_frame
 
-from proxyflow.quality.best import BEST_COLUMNS, averaged, best_rows
+from proxyflow.quality.best import BEST_COLUMNS, averaged, best_configurations, best_rows
 from proxyflow.quality.pairs import make_pairs
+from proxyflow.report.vocabulary import VOCABULARY
 
 PROXY = "random:0.1"
 
@@ -126,3 +127,73 @@ def test_the_average_is_over_seeds_and_then_over_data_sets() -> None:
 def test_one_open_answer_leaves_the_average_open() -> None:
     table = regrets(("digits", 0, 1.0), ("digits", 1, math.nan), ("letters", 0, 10.0))
     assert math.isnan(averaged(table, "regret"))
+
+
+def target_runs(*rows: tuple[str, str, int, float]) -> pd.DataFrame:
+    return trainings_frame(
+        [training("full", config, accuracy, dataset=dataset, seed=seed) for dataset, config, seed, accuracy in rows]
+    )
+
+
+def test_the_best_configuration_of_each_data_set_is_told_with_its_settings_and_the_defaults_accuracy() -> None:
+    found = best_configurations(
+        target_runs(
+            ("digits", "default", 0, 0.92),
+            ("digits", "lr=0.007,smooth=0", 0, 0.926),
+            ("letters", "default", 0, 0.784),
+            ("letters", "flip=0.25", 0, 0.801),
+        ),
+        VOCABULARY,
+    )
+    assert list(found.accuracies.itertuples(index=False, name=None)) == [
+        ("digits", "lr=0.007,smooth=0", 0.926, 0.92, 1),
+        ("letters", "flip=0.25", 0.801, 0.784, 1),
+    ]
+    changed = found.settings[found.settings["differs"]]
+    assert list(changed[["dataset", "setting", "value"]].itertuples(index=False, name=None)) == [
+        ("digits", "learning_rate", "0.007"),
+        ("digits", "label_smoothing", "0.0"),
+        ("letters", "flip_probability", "0.25"),
+    ]
+    assert len(found.settings) == 2 * 7
+
+
+def test_the_best_is_by_the_mean_over_seeds_and_one_that_lacks_a_seed_is_not_compared() -> None:
+    found = best_configurations(
+        target_runs(
+            ("digits", "default", 0, 0.80),
+            ("digits", "default", 1, 0.90),
+            ("digits", "lr=0.1", 0, 0.95),
+            ("digits", "lr=0.1", 1, 0.70),
+            ("digits", "lr=0.01", 0, 0.99),
+        ),
+        VOCABULARY,
+    )
+    (row,) = found.accuracies.to_dict("records")
+    assert row["config"] == "default"
+    assert (row["accuracy"], row["default_accuracy"]) == pytest.approx((0.85, 0.85))
+    assert row["n_seeds"] == 2
+
+
+def test_best_configurations_that_tie_are_all_named_and_the_first_ones_settings_told() -> None:
+    found = best_configurations(
+        target_runs(("digits", "opt=sgd", 0, 0.9), ("digits", "lr=0.1", 0, 0.9), ("digits", "smooth=0", 0, 0.8)),
+        VOCABULARY,
+    )
+    (row,) = found.accuracies.to_dict("records")
+    assert row["config"] == "lr=0.1 | opt=sgd"
+    assert math.isnan(row["default_accuracy"])
+    assert list(found.settings.loc[found.settings["differs"], "setting"]) == ["learning_rate"]
+
+
+def test_a_best_configuration_unknown_to_this_version_is_named_without_settings() -> None:
+    found = best_configurations(target_runs(("digits", "mixup=0.4", 0, 0.9), ("digits", "default", 0, 0.8)), VOCABULARY)
+    assert list(found.accuracies["config"]) == ["mixup=0.4"]
+    assert found.settings.empty
+
+
+def test_no_target_has_no_best_configuration() -> None:
+    found = best_configurations(target_runs().iloc[:0], VOCABULARY)
+    assert found.accuracies.empty
+    assert list(found.accuracies.columns) == ["dataset", "config", "accuracy", "default_accuracy", "n_seeds"]
+    assert list(found.settings.columns) == ["dataset", "setting", "value", "differs"]

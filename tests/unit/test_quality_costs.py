@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from proxyflow.quality.costs import PUBLISHED_CURVE, CostCurve, fit_curve, lasso_powers
+from proxyflow.quality.costs import PUBLISHED_CURVE, CostCurve, distances, fit_curve, lasso_powers
 
 COSTS = np.array([0.05, 0.1, 0.13, 0.25, 0.3, 0.5, 0.55, 0.7, 0.8, 1.0])
 
@@ -119,3 +119,41 @@ def test_lasso_drops_powers_that_quality_does_not_need() -> None:
     assert found is not None
     assert found[1] > 0.1
     assert sum(abs(found[power]) < 1e-3 for power in range(4, 7)) >= 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_distances_are_the_residuals_of_the_curve_fitted_to_each_sample(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cost = np.abs(COSTS * (1 + 0.02 * rng.normal(size=(40, len(COSTS)))))
+    r2 = np.clip(noisy_quality(seed) + 0.05 * rng.normal(size=cost.shape), 0, 1)
+    r2[3, 2] = cost[4, 5] = np.nan
+    synthetic = np.arange(len(COSTS)) == 1
+    found = distances(cost, r2, synthetic, "fitted")
+    for sample in range(len(cost)):
+        curve = fitted(cost[sample, ~synthetic], r2[sample, ~synthetic])
+        expected = r2[sample] - curve(cost[sample])
+        np.testing.assert_allclose(found[sample], expected, atol=1e-8)
+    assert np.isnan(found[3, 2])
+    assert np.isnan(found[4, 5])
+    assert np.isfinite(found[:, 1]).all(), "synthetic data have their distance"
+
+
+def test_distances_to_the_published_curve_need_no_fit() -> None:
+    cost, r2 = np.array([[0.1, np.nan], [0.5, 1.0]]), np.array([[0.4, 0.3], [np.nan, 1.0]])
+    found = distances(cost, r2, np.zeros(2, dtype=bool), "published")
+    assert found[0, 0] == pytest.approx(0.4 - float(PUBLISHED_CURVE(np.array(0.1))))
+    assert np.isnan(found[0, 1])
+    assert np.isnan(found[1, 0])
+    assert found[1, 1] == pytest.approx(1 - sum(PUBLISHED_CURVE.coefficients))
+
+
+def test_samples_that_leave_the_curve_undetermined_have_no_distances() -> None:
+    cost = np.array([[0.1, 0.5, 0.7, 1.0], [0.1, 0.1, 0.7, 1.0], [0.1, 0.5, np.nan, 1.0]])
+    r2 = np.array([[0.3, 0.8, 0.9, 1.0]] * 3)
+    found = distances(cost, r2, np.zeros(4, dtype=bool), "fitted")
+    np.testing.assert_allclose(found[0], 0, atol=1e-9)
+    assert np.isnan(found[1:]).all()
+
+
+def test_no_samples_have_no_distances() -> None:
+    assert distances(np.empty((0, 4)), np.empty((0, 4)), np.zeros(4, dtype=bool), "fitted").shape == (0, 4)
