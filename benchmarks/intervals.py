@@ -122,7 +122,7 @@ def cases(quick: bool) -> Iterator[Case]:
 
 def main() -> None:
     options = parse_options(__doc__)
-    studies, samples = (150, 400) if options.quick else (1000, 1000)
+    studies, samples = (150, 400) if options.quick else (400, 1000)
     all_cases = list(cases(options.quick))
     found = Parallel(n_jobs=-1)(delayed(coverage)(case, studies, samples) for case in all_cases)
     figures: dict[str, float] = {"studies_of_each_case": studies, "bootstrap_samples": samples}

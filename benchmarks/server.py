@@ -22,10 +22,17 @@ def free_port() -> int:
 
 
 class Server:
-    """`mlflow server` with one worker, SQLite and artifacts in `folder`; the same address after each start."""
+    """`mlflow server`, and artifacts, in `folder`; the same address after each start.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        store: the backend store's address; without one it is SQLite in `folder`.
+        workers: processes that answer; MLflow itself would start 4.
+    """
+
+    def __init__(self, folder: Path, store: str = "", workers: int = 1) -> None:
         self.folder = folder
+        self.store = store or f"sqlite:///{folder}/mlflow.db"
+        self.workers = workers
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.child: subprocess.Popen[bytes] | None = None
@@ -35,7 +42,7 @@ class Server:
         self.child = subprocess.Popen(
             [
                 *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)),
-                *("--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"),
+                *("--workers", str(self.workers), "--backend-store-uri", self.store),
                 *("--artifacts-destination", str(self.folder / "files")),
             ],
             cwd=self.folder,

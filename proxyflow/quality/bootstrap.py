@@ -22,6 +22,7 @@ from proxyflow.seeds import generator
 LEVEL = 0.95
 # Ranks have few different correlations, so many samples equal the value, but for the last digits of the sums behind it.
 ROUNDING = 1e-12
+ALMOST_1 = 0.999999  # Fisher's z of 1 is infinite
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,24 @@ def bias_corrected(samples: Floats, value: float) -> tuple[float, float]:
     bias = norm.ppf(np.clip(below, 1 / len(samples), 1 - 1 / len(samples)))
     low, high = norm.cdf(2 * bias + norm.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     return _quantiles(samples, (float(low), float(high)))
+
+
+def centred(samples: Floats, value: float) -> tuple[float, float]:
+    """Normal interval of a correlation in Fisher's z, with the samples' standard deviation.
+
+    For what samples lie beside on the whole, as a correlation of two noisy things does once they are made noisier: a
+    percentile interval would be beside the value, too.
+
+    Args:
+        samples: `(samples,)` bootstrap values in -1..1.
+        value: the estimate itself.
+    """
+    defined = samples[np.isfinite(samples)]
+    if len(defined) < 2:
+        return math.nan, math.nan
+    z, spread = math.atanh(max(-ALMOST_1, min(value, ALMOST_1))), np.arctanh(np.clip(defined, -ALMOST_1, ALMOST_1))
+    half = float(norm.ppf((1 + LEVEL) / 2) * spread.std(ddof=1))
+    return math.tanh(z - half), math.tanh(z + half)
 
 
 def squared(low: float, high: float) -> tuple[float, float]:

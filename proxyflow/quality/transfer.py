@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from proxyflow.quality.bootstrap import Draws, Estimate, percentile
+from proxyflow.quality.bootstrap import Draws, Estimate, centred
 from proxyflow.quality.costs import curve_for, distances
 from proxyflow.quality.measured import MEASURES, Measured, measure
 from proxyflow.quality.measures import MIN_PAIRS, Floats
@@ -109,7 +109,7 @@ def _agreement(left: Part, right: Part, name: str) -> tuple[float, float, float,
     estimate = Estimate(float(correlations(x[None, known], y[None, known])[0]))
     if len(left.samples[name]) and np.isfinite(estimate.value):
         spread = correlations(left.samples[name][:, known], right.samples[name][:, known])
-        estimate = Estimate(estimate.value, *percentile(spread))
+        estimate = Estimate(estimate.value, *centred(spread, estimate.value))
     return estimate.value, estimate.low, estimate.high, n
 
 

@@ -1,20 +1,16 @@
-"""Families of strategies: one colour each, read from the registry."""
+"""Families of strategies: one look each, read from the registry."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from proxyflow.errors import UserError
+from proxyflow.report.looks import Look, look
 from proxyflow.strategies import parse_strategy, strategies
 
 # Synthetic data sets are no choice of examples, so no strategy class stands for them.
 SYNTHETIC = {"distilled": "Distillation"}
 OTHER = "Other"
-
-# Okabe & Ito's palette, which colour-blind readers can tell apart, and four of Tol's muted one for the families that
-# came later; black is the target.
-PALETTE = (
-    *("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
-    *("#332288", "#999933", "#882255", "#44AA99", "#8A8A8A"),
-)
 
 
 def family_of(strategy: str) -> str:
@@ -33,8 +29,21 @@ def is_synthetic(strategy: str) -> bool:
     return strategy.partition(":")[0] in SYNTHETIC
 
 
-def family_colours() -> dict[str, str]:
-    """Family to colour, in the order of the registry."""
+def family_looks() -> dict[str, Look]:
+    """Family to colour and shape, in the order of the registry; the target's is the first."""
     families = dict.fromkeys(cls.family for cls in strategies.values())
     names = [*families, *SYNTHETIC.values(), OTHER]
-    return {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(names)}
+    return {name: look(index) for index, name in enumerate(names)}
+
+
+def look_of(family: str) -> Look:
+    """The look of one family; one that this version does not know looks like `Other`."""
+    looks = family_looks()
+    return looks.get(family, looks[OTHER])
+
+
+def looks_of(families: Iterable[str]) -> dict[str, Look]:
+    """The looks of these families, each once, in the order of the registry."""
+    wanted = {str(family) for family in families}
+    looks = {name: each for name, each in family_looks().items() if name in wanted}
+    return looks | {name: look_of(name) for name in sorted(wanted - set(looks))}

@@ -1,11 +1,14 @@
-"""The page: one self-contained HTML file."""
+"""The page: one self-contained HTML file, which works offline and asks nobody for anything."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -15,8 +18,20 @@ from proxyflow.files import write_text
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality
-from proxyflow.report.families import family_colours
+from proxyflow.report import views
+from proxyflow.report.embedded import all_pairs, all_runs, as_json, dataset_marks
+from proxyflow.report.families import looks_of
+from proxyflow.report.figures import FIGURES
+from proxyflow.report.interactive import SHOWN
+from proxyflow.report.interactive import figures as interactive_figures
+from proxyflow.report.looks import LOOKS
+from proxyflow.report.series import ceiling_of, dataset_looks, drawable, transfer_panels
 from proxyflow.report.tables import number, with_interval
+
+SCRIPTS = ("tables.js", "runs.js", "plots.js")
+# The page carries each figure for paper and for readers without scripts: as lines, unless these would be long.
+LARGEST_SVG = 400_000
+MIME = {"svg": "image/svg+xml", "png": "image/png"}
 
 
 @dataclass(frozen=True)
@@ -28,12 +43,28 @@ class Origin:
         command: what makes this report again.
         versions: package to version.
         links: run id to the address that the MLflow UI shows it at; empty without a server.
+        planned: trainings that the study planned; None where unknown.
     """
 
     study: str
     command: str
     versions: Mapping[str, str]
     links: Mapping[str, str]
+    planned: int | None = None
+
+
+@dataclass(frozen=True)
+class StaticFigure:
+    """A drawn figure.
+
+    Attributes:
+        png, svg: its files, relative to the page.
+        data: the figure itself as a data URI.
+    """
+
+    png: str
+    svg: str
+    data: str
 
 
 def write_page(
@@ -43,40 +74,109 @@ def write_page(
     origin: Origin,
     figures: Path,
     path: Path,
+    compared: Mapping[str, pd.DataFrame] | None = None,
 ) -> None:
-    """Writes the page; the figures, as SVG, become part of it."""
+    """Writes the page.
+
+    Args:
+        trainings: all trainings of the study, those that do not count included.
+        figures: the folder with what `draw_figures` drew, beside the page.
+        path: the page; it links to the tables that stand beside it.
+        compared: other study's name to its table of strategies.
+    """
+    from plotly.offline import get_plotlyjs
+
+    plotly = get_plotlyjs()
+    script = "\n".join(_asset(f"assets/{name}") for name in SCRIPTS)
+    runs, frame = all_runs(quality, trainings, origin.links)
+    interactive = interactive_figures(quality)
+    studies, compared_rows = views.compared_rows(quality, origin.study, compared or {})
+    data = {
+        "runs": runs,
+        "pairs": all_pairs(quality, frame),
+        "datasets": dataset_marks(quality),
+        "figures": interactive,
+    }
+    html = _environment().render(
+        **_context(quality, trainings, options, origin),
+        compared_studies=studies,
+        compared_rows=compared_rows,
+        figures={name: figure for name in FIGURES if (figure := _static(figures, name))},
+        interactive=set(interactive),
+        style=Markup(_asset("assets/page.css")),
+        plotly=Markup(plotly),
+        script=Markup(script),
+        policy=f"{_hash(plotly)} {_hash(script)}",
+        data=as_json(data),
+        n_runs=len(frame),
+        tables=sorted(table.name for table in path.parent.glob("*.csv")),
+    )
+    # A file name that is no UTF-8 has code points that no file can hold.
+    write_text(path, html.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _context(quality: StudyQuality, trainings: pd.DataFrame, options: QualityOptions, origin: Origin) -> dict[str, Any]:
+    """What the template shows, apart from scripts and pictures."""
+    runs = quality.runs
+    columns, recovered = views.recovery(quality)
+    names, hyperparameters = views.hyperparameter_rows(quality)
+    panels = transfer_panels(quality)
+    return {
+        "origin": origin,
+        "options": options,
+        "quality": quality,
+        "target": TARGET,
+        "complete": views.completeness(quality, trainings, origin.planned),
+        "rows": views.strategy_rows(quality),
+        "looks": LOOKS,
+        "families": looks_of(quality.strategies["family"]),
+        "dataset_looks": dataset_looks(quality),
+        "ceilings": {measure: ceiling_of(quality, measure) for measure in ("r2", "spearman")},
+        "proxies": drawable(quality),
+        "chosen": views.first_shown(quality),
+        "panels": panels,
+        "shown": SHOWN,
+        "best_datasets": list(quality.best_configurations.accuracies["dataset"]),
+        "best_settings": views.best_settings(quality),
+        "accuracies": {str(row.dataset): row for row in quality.best_configurations.accuracies.itertuples()},
+        "recovery_columns": columns,
+        "recovery_rows": recovered,
+        "hyperparameter_names": names,
+        "hyperparameter_rows": hyperparameters,
+        "comparisons": list(quality.comparisons.itertuples()),
+        "selection": list(quality.selection.astype({"pays_off_after": object}).replace({pd.NA: None}).itertuples()),
+        "datasets": sorted(runs[["dataset", "dataset_fingerprint"]].drop_duplicates().itertuples(index=False)),
+        "devices": sorted({str(device) for device in runs["device"].dropna()} - {""}),
+        "configurations": runs["config"].nunique(),
+        "seeds": sorted(runs["seed"].unique().tolist()),
+    }
+
+
+def _environment() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals.update(number=number, with_interval=with_interval)
-    template = environment.from_string(files("proxyflow.report").joinpath("page.html.j2").read_text(encoding="utf-8"))
-    runs = quality.runs
-    html = template.render(
-        quality=quality,
-        rows=list(quality.strategies.itertuples()),
-        selection=list(quality.selection.astype({"pays_off_after": object}).replace({pd.NA: None}).itertuples()),
-        best=list(quality.best[quality.best["strategy"] == TARGET].itertuples()),
-        proxies=list(quality.best[quality.best["strategy"] != TARGET].itertuples()),
-        colours=family_colours(),
-        options=options,
-        origin=origin,
-        counts=trainings["status"].value_counts().to_dict(),
-        diverged=int(runs["diverged"].sum()),
-        missing=int(quality.strategies["n_missing"].sum()),
-        datasets=sorted(runs[["dataset", "dataset_fingerprint"]].drop_duplicates().itertuples(index=False)),
-        devices=sorted(set(runs["device"]) - {""}),
-        configurations=runs["config"].nunique(),
-        seeds=sorted(runs["seed"].unique().tolist()),
-        runs=list(runs.sort_values(["dataset", "strategy", "config", "seed"]).itertuples()),
-        figures={name: _svg(figures / f"{name}.svg") for name in ("quality_by_cost", "proxy_against_target")},
-        target=TARGET,
+    environment.globals.update(
+        number=number, with_interval=with_interval, signed=views.signed, percent=views.percent, Measured=views.Measured
     )
-    write_text(path, html)
+    return environment.from_string(_asset("page.html.j2"))
 
 
-def _svg(path: Path) -> Markup:
-    """A figure of ours as inline SVG, without the XML prologue; matplotlib has escaped all names in it."""
-    if not path.is_file():
-        return Markup("")
-    text = path.read_text(encoding="utf-8")
-    return Markup(text[text.index("<svg") :])
+def _asset(name: str) -> str:
+    return files("proxyflow.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """A script's name in a content security policy: what a study's names might smuggle in is not run."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _static(folder: Path, name: str) -> StaticFigure | None:
+    """A figure as the page holds it; None where it was not drawn."""
+    paths = {suffix: folder / f"{name}.{suffix}" for suffix in MIME}
+    if not all(path.is_file() for path in paths.values()):
+        return None
+    suffix = "svg" if paths["svg"].stat().st_size <= LARGEST_SVG else "png"
+    content = base64.b64encode(paths[suffix].read_bytes()).decode()
+    links = {kind: f"{folder.name}/{path.name}" for kind, path in paths.items()}
+    return StaticFigure(links["png"], links["svg"], f"data:{MIME[suffix]};base64,{content}")

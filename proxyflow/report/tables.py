@@ -48,7 +48,10 @@ RUN_COLUMNS = [
 
 
 def write_tables(
-    quality: StudyQuality, trainings: pd.DataFrame, folder: Path, compared: Mapping[str, pd.DataFrame]
+    quality: StudyQuality,
+    trainings: pd.DataFrame,
+    folder: Path,
+    compared: Mapping[str, pd.DataFrame] | None = None,
 ) -> None:
     """Writes every table of a report as CSV; one of an earlier report that this one has not is removed.
 

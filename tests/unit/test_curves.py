@@ -19,6 +19,7 @@ from proxyflow.tracking import curves, rest
 from proxyflow.tracking.connection import connect, server_address
 from proxyflow.tracking.curve_cache import SCHEMA, load, path_of, save
 from proxyflow.tracking.curves import COLUMNS, accuracy_curves
+from proxyflow.tracking.outages import patient
 
 A, B, C = ("a" * 32, "b" * 32, "c" * 32)
 
@@ -115,6 +116,24 @@ def test_no_epoch_is_lost_where_an_answer_would_be_cut(monkeypatch: pytest.Monke
     pd.testing.assert_frame_equal(ask(client, (A, 1), (B, 1), (C, 1)), client.expected(A, B, C))
     assert B in client.asked
     assert A not in client.asked
+
+
+def test_a_server_that_goes_away_meanwhile_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, told, away = Served(**{f"{n:032x}": 2 for n in range(250)}), [], [1, 2, 3]
+
+    def answer(*request: Any, **more: Any) -> requests.Response:
+        if away:
+            away.pop()
+            raise requests.ConnectionError("gone")
+        return client.answer(*request, **more)
+
+    monkeypatch.setattr(rest, "ask", answer)
+    waiting = patient(cast(MlflowClient, client), 30.0, told.append)
+    found = accuracy_curves(waiting, frame(*((run_id, 1) for run_id in client.curves)))
+    pd.testing.assert_frame_equal(found, client.expected(*client.curves))
+    away += range(9)
+    with pytest.raises(requests.ConnectionError):
+        ask(client, (A, 1))
 
 
 @pytest.mark.parametrize(

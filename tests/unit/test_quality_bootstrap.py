@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from made_up import noisy_study, training, trainings_frame
 from scipy.stats import norm
 
-from proxyflow.quality.bootstrap import Draws, bias_corrected, draw, numbered, percentile, squared
+from proxyflow.quality.bootstrap import Draws, bias_corrected, centred, draw, numbered, percentile, squared
 from proxyflow.quality.measured import measure
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.pairs import make_pairs
@@ -205,3 +205,17 @@ def test_the_interval_of_a_square_holds_every_square(root: tuple[float, float], 
 
 def test_the_interval_of_the_square_of_what_is_undefined_is_undefined() -> None:
     assert all(math.isnan(end) for end in squared(math.nan, math.nan))
+
+
+def test_centred_is_as_wide_as_the_samples_are_in_z_and_holds_a_value_that_they_lie_below() -> None:
+    z = np.random.default_rng(0).normal(0.8, 0.15, 500)
+    value = math.tanh(1.2)
+    assert percentile(np.tanh(z))[1] < value
+    low, high = centred(np.tanh(z), value)
+    assert math.atanh(low) == pytest.approx(1.2 - 1.959964 * np.std(z, ddof=1), abs=1e-6)
+    assert math.atanh(high) == pytest.approx(1.2 + 1.959964 * np.std(z, ddof=1), abs=1e-6)
+
+
+def test_centred_of_nothing_and_of_one_is_no_error() -> None:
+    assert all(math.isnan(end) for end in centred(np.full(3, np.nan), 0.5))
+    assert centred(np.ones(10), 1.0) == pytest.approx((1, 1), abs=1e-5)

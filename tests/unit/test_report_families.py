@@ -1,10 +1,10 @@
-"""Figures tell families apart by colour alone, so each needs a colour of its own and each strategy its family."""
+"""Figures tell families apart by colour and by shape, so each needs its own and each strategy its family."""
 
 from __future__ import annotations
 
 import pytest
 
-from proxyflow.report.families import family_colours, family_of, is_synthetic
+from proxyflow.report.families import OTHER, family_looks, family_of, is_synthetic, look_of, looks_of
 from proxyflow.strategies import strategies
 
 
@@ -28,10 +28,16 @@ def test_a_strategy_has_its_family_and_an_unknown_one_is_other(strategy: str, fa
     assert family_of(strategy) == family
 
 
-def test_every_family_has_a_colour_of_its_own() -> None:
-    colours = family_colours()
-    assert {cls.family for cls in strategies.values()} | {"Distillation", "Other"} == set(colours)
-    assert len(set(colours.values())) == len(colours)
+def test_every_family_has_a_colour_and_a_shape_of_its_own() -> None:
+    looks = family_looks()
+    assert {cls.family for cls in strategies.values()} | {"Distillation", OTHER} == set(looks)
+    for part in ("name", "light", "dark", "marker", "symbol", "path"):
+        assert len({getattr(look, part) for look in looks.values()}) == len(looks), part
+
+
+def test_looks_are_in_the_order_of_the_registry_and_a_foreign_family_looks_like_other() -> None:
+    assert list(looks_of(["Fewer Epochs", "Baseline", "Newer", "Baseline"])) == ["Baseline", "Fewer Epochs", "Newer"]
+    assert look_of("Newer") == look_of(OTHER)
 
 
 def test_distilled_images_alone_are_synthetic() -> None:

@@ -46,10 +46,18 @@ def header(path: Path) -> list[str]:
 def test_the_tables_are_there_and_nothing_half_written(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [
         "best.csv",
+        "best_configurations.csv",
+        "ceiling.csv",
+        "comparisons.csv",
+        "epochs.csv",
+        "hyperparameters.csv",
+        "measures.csv",
         "notes.csv",
+        "parts.csv",
         "runs.csv",
         "selection.csv",
         "strategies.csv",
+        "transfer.csv",
     ]
 
 

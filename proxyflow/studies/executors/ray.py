@@ -124,7 +124,7 @@ def _reach(address: str | None) -> None:
         OSError: nothing answers.
     """
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
+    if host and port.isdecimal() and int(port) < 2**16:
         socket.create_connection((host, int(port)), REACH_SECONDS).close()
 
 

@@ -1,0 +1,110 @@
+"""What the page's scripts read: JSON that cannot end its element, and runs as columns, so that 20,000 stay small."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from proxyflow.quality.runs import one_name_each
+from proxyflow.quality.summary import StudyQuality
+from proxyflow.report.series import dataset_looks, drawable, regression
+
+KEY = ["dataset", "strategy", "config", "seed"]
+WEB = ("http://", "https://")
+DIGITS = 5
+
+
+def as_json(value: Any) -> Markup:
+    """JSON for a script element: no name in it can close the element or open another."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026"))
+
+
+def numbers(values: Any, digits: int = DIGITS) -> list[float | None]:
+    """Floats rounded to so many digits after the point; None where there is no number, which JSON can say."""
+    return [round(float(value), digits) if math.isfinite(value) else None for value in values]
+
+
+def coded(values: pd.Series) -> dict[str, Any]:
+    """A column of texts as the different texts and their positions."""
+    codes, names = pd.factorize(values.astype(str), sort=True)
+    return {"names": [str(name) for name in names], "codes": codes.tolist()}
+
+
+def all_runs(quality: StudyQuality, trainings: pd.DataFrame, links: Mapping[str, str]) -> tuple[dict[str, Any], Any]:
+    """Every training as columns, and the frame in the same order.
+
+    Returns:
+        `id`, `seed`, `accuracy`, `seconds` as lists, `dataset`, `strategy`, `config`, `status` coded, `links` (see
+        `_links`); and the trainings with a `state`, numbered from 0 as the lists are.
+    """
+    frame, _ = one_name_each(trainings)
+    frame = frame.sort_values(KEY, kind="stable").reset_index(drop=True)
+    counted = frame["run_id"].isin(quality.runs["run_id"])
+    diverged = frame["diverged"].astype("boolean").fillna(False).astype(bool)
+    state = frame["status"].astype(str).where(counted | (frame["status"] != "finished"), "finished, not counted")
+    state = state.where(~diverged, state + ", diverged")
+    ids = [str(run_id) for run_id in frame["run_id"]]
+    columns = {
+        "id": ids,
+        "seed": frame["seed"].tolist(),
+        "accuracy": numbers(frame["best_valid_accuracy"].to_numpy(dtype=float, na_value=np.nan)),
+        "seconds": numbers(frame["train_seconds"].to_numpy(dtype=float, na_value=np.nan), 1),
+        "dataset": coded(frame["dataset"]),
+        "strategy": coded(frame["strategy"]),
+        "config": coded(frame["config"]),
+        "status": coded(state),
+        "links": _links(ids, links),
+    }
+    return columns, frame
+
+
+def _links(ids: Sequence[str], links: Mapping[str, str]) -> Any:
+    """The addresses of runs: what stands before every id where that is the same for all, else a list; None without."""
+    found = [url if url.startswith(WEB) else "" for url in (links.get(run_id, "") for run_id in ids)]
+    if not any(found):
+        return None
+    prefix = found[0].removesuffix(ids[0])
+    if prefix and all(url == prefix + run_id for url, run_id in zip(found, ids, strict=True)):
+        return prefix
+    return found
+
+
+def all_pairs(quality: StudyQuality, frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Per strategy the rows of its pairs' runs on the proxy and on the target, and a line per data set.
+
+    Args:
+        frame: the runs as `all_runs` orders them.
+    """
+    counted = frame[frame["run_id"].isin(quality.runs["run_id"])]
+    row_of = dict(zip(zip(*(counted[column] for column in KEY), strict=True), counted.index.tolist(), strict=True))
+    result = []
+    for name in drawable(quality):
+        pairs = quality.pairs[name].frame
+        keys = list(zip(pairs["dataset"], pairs["config"], pairs["seed"], strict=True))
+        sides: dict[str, list[int]] = {
+            side: [row_of.get((dataset, strategy, config, seed), -1) for dataset, config, seed in keys]
+            for side, strategy in (("proxy", name), ("target", "full"))
+        }
+        lines = []
+        for dataset, rows in pairs.groupby("dataset", sort=False):
+            x, y = (rows[f"accuracy_{side}"].to_numpy(dtype=float) for side in ("proxy", "target"))
+            line = regression(x, y)
+            if line is not None:
+                lines.append({"dataset": str(dataset), "x": numbers(line[0]), "y": numbers(line[1])})
+        result.append({"strategy": name, **sides, "lines": lines})
+    return result
+
+
+def dataset_marks(quality: StudyQuality) -> list[dict[str, str]]:
+    """How each data set's points look, for the scripts."""
+    return [
+        {"dataset": name, "color": f"var(--{look.name})", "symbol": look.symbol}
+        for name, look in dataset_looks(quality).items()
+    ]

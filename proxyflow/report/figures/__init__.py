@@ -1,0 +1,20 @@
+"""The report's static figures, as PNG and SVG: the published figures 1 to 4, and transfer per hyperparameter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from proxyflow.quality.summary import StudyQuality
+from proxyflow.report.figures import epochs, hyperparameters, proxy_against_target, quality_by_cost, transfer
+from proxyflow.report.figures.sheet import SUFFIXES
+
+FIGURES = {module.NAME: module for module in (quality_by_cost, proxy_against_target, transfer, epochs, hyperparameters)}
+
+
+def draw_figures(quality: StudyQuality, folder: Path) -> None:
+    """Draws every figure that the study has data for, and removes what an earlier report drew and this one does not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, module in FIGURES.items():
+        if not module.draw(quality, folder):
+            for suffix in SUFFIXES:
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)

@@ -1,0 +1,50 @@
+"""Published figure 4: how much an early epoch tells about the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from proxyflow.quality.summary import StudyQuality
+from proxyflow.report.figures.sheet import save, say, sheet
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NAME = "epochs"
+PANELS = (
+    ("correlation", "correlation with the final best accuracy", "#0072b2"),
+    ("chance", "chance that the run ahead ends ahead", "#008f68"),
+)
+
+
+def draw(quality: StudyQuality, folder: Path) -> bool:
+    """Draws correlation and chance by epoch; False where the study has no curve."""
+    table = quality.curves
+    if not table[["correlation", "chance"]].notna().any(axis=None):
+        return False
+    with sheet(2, 1, (4.6, 3.2), (0.75, 0), (0.6, 0.2, 0.6, 0.4)) as (figure, axes):
+        for axis, (column, title, colour) in zip(axes[0], PANELS, strict=True):
+            axis.set_title(title)
+            _draw_curve(axis, quality, column, colour)
+        save(figure, folder, NAME)
+    return True
+
+
+def _draw_curve(axis: Axes, quality: StudyQuality, column: str, colour: str) -> None:
+    known = quality.curves[quality.curves[column].notna()]
+    if known.empty:
+        say(axis, "undefined at every epoch")
+        return
+    epoch, value = known["epoch"].to_numpy(dtype=float), known[column].to_numpy(dtype=float)
+    low, high = (known[f"{column}_{end}"].to_numpy(dtype=float) for end in ("low", "high"))
+    axis.fill_between(epoch, low, high, color=colour, alpha=0.16, linewidth=0)
+    axis.plot(epoch, value, color=colour, marker="o", markersize=4, linewidth=1.6)
+    if column == "chance":
+        axis.axhline(0.5, color="#8a93a0", linewidth=1, linestyle=":")
+        axis.annotate("a coin", (epoch.max(), 0.5), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8)
+    axis.set(xlabel="after epoch", ylabel=column)
+    axis.set_ylim(min(0.45 if column == "chance" else 0.0, float(np.nanmin([*value, *low])) - 0.03), 1.03)
+    axis.locator_params(axis="x", integer=True)

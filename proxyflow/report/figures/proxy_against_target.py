@@ -1,0 +1,75 @@
+"""Published figure 1: accuracy on the proxy against accuracy on the target, a panel per strategy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from proxyflow.drawing import as_text
+from proxyflow.quality.summary import StudyQuality
+from proxyflow.report.figures.sheet import SOFT, legend, legend_height, save, sheet, short
+from proxyflow.report.looks import look
+from proxyflow.report.series import dataset_looks, drawable, regression
+from proxyflow.report.tables import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from proxyflow.report.looks import Look
+
+NAME = "proxy_against_target"
+MAX_PANELS = 24
+COLUMNS = 6
+# A panel is small: with more points than these they are drawn as an image also in the SVG, which stays small so.
+MANY_POINTS = 150
+
+
+def draw(quality: StudyQuality, folder: Path) -> bool:
+    """Draws a panel per strategy, at most `MAX_PANELS`; False where no strategy has a pair."""
+    names = drawable(quality)[:MAX_PANELS]
+    if not names:
+        return False
+    looks = dataset_looks(quality)
+    columns = min(COLUMNS, len(names))
+    rows = -(-len(names) // columns)
+    shown = looks if len(looks) > 1 else {}
+    bottom = 0.62 + legend_height(len(shown), columns)
+    with sheet(columns, rows, (1.9, 1.75), (0.16, 0.68), (0.62, 0.15, bottom, 0.45), sharey=True) as (
+        figure,
+        axes,
+    ):
+        table = quality.strategies.set_index("strategy")
+        for axis, name in zip(axes.flat, names, strict=False):
+            _draw_panel(axis, quality.pairs[name].frame, looks)
+            r2 = number(float(table["r2"][name])) or "undefined"
+            cost = number(float(table["relative_cost"][name])) or "unknown"
+            axis.set_title(as_text(short(name, 22)) + "\n", fontsize=9, fontweight="bold", pad=3)
+            axis.text(0, 1.03, f"r² {r2} · cost {cost}", transform=axis.transAxes, fontsize=8, color=SOFT)
+        for axis in list(axes.flat)[len(names) :]:
+            axis.set_axis_off()
+        axes[0, 0].locator_params(axis="y", nbins=5)
+        height = figure.get_figheight()
+        figure.supxlabel("proxy accuracy", fontsize=10, y=(bottom - 0.55) / height, va="bottom")
+        figure.supylabel("target accuracy", fontsize=10, x=0.1 / figure.get_figwidth())
+        if shown:
+            legend(figure, shown, columns)
+        save(figure, folder, NAME)
+    return True
+
+
+def _draw_panel(axis: Axes, pairs: pd.DataFrame, looks: dict[str, Look]) -> None:
+    axis.tick_params(labelsize=8, length=2)
+    axis.locator_params(axis="x", nbins=4)
+    for dataset, rows in pairs.groupby("dataset", sort=False):
+        x, y = (rows[f"accuracy_{side}"].to_numpy(dtype=np.float64) for side in ("proxy", "target"))
+        seen = looks.get(str(dataset), look(0))
+        axis.plot(
+            x, y, linestyle="", marker=seen.marker, color=seen.light, markersize=3.6, alpha=0.75,
+            markeredgewidth=0, rasterized=len(x) > MANY_POINTS,
+        )  # fmt: skip
+        line = regression(x, y)
+        if line is not None:
+            axis.plot(*line, color=seen.light, linewidth=1.2)

@@ -1,0 +1,161 @@
+"""What the figures show, as numbers: static and interactive figures draw the same, and neither computes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from proxyflow.quality.runs import TARGET
+from proxyflow.quality.summary import StudyQuality
+from proxyflow.report.looks import Look, look
+from proxyflow.report.tables import with_interval
+
+# More pairs of data sets would need a page of panels; the rest is in transfer.csv.
+DATASET_COLUMNS = 3
+HYPERPARAMETERS = {
+    "arch": "architecture",
+    "lr": "learning rate",
+    "stem": "stem channels",
+    "flip": "flip probability",
+    "opt": "optimizer",
+    "smooth": "label smoothing",
+}
+# The better source first: its name in a legend, and what a point above the line means.
+CEILINGS = {
+    "seeds": ("noise ceiling: the target under another seed", "no proxy can be expected above it"),
+    "validation": (
+        "noise ceiling: the target under other validation images",
+        "a proxy above it agrees with the target partly by the chance of these very images",
+    ),
+}
+TITLES = {
+    "r2": "r²: share of the target's variance explained",
+    "spearman": "Spearman: ranking of the good configurations",
+    "cost_adjusted_r2": "cost-adjusted r²",
+}
+
+
+class Ceiling(NamedTuple):
+    """What a measure reaches where only noise differs: the target with itself."""
+
+    value: float
+    low: float
+    high: float
+    label: str
+    meaning: str
+
+
+def ceiling_of(quality: StudyQuality, measure: str) -> Ceiling | None:
+    """The noise ceiling of a measure: from seeds where the study has them, else from the validation images."""
+    table = quality.ceiling
+    for source, (label, meaning) in CEILINGS.items():
+        rows = table[(table["source"] == source) & (table["measure"] == measure) & table["value"].notna()]
+        if len(rows):
+            row = rows.iloc[0]
+            return Ceiling(float(row["value"]), float(row["low"]), float(row["high"]), label, meaning)
+    return None
+
+
+def dataset_looks(quality: StudyQuality) -> dict[str, Look]:
+    """Data set to colour and shape; the first look is the target's, so theirs begin with the second."""
+    names = dict.fromkeys(quality.runs["dataset"])
+    return {str(name): look(1 + index) for index, name in enumerate(names)}
+
+
+def measured(quality: StudyQuality, measure: str) -> pd.DataFrame:
+    """The strategies that have both this measure and a cost."""
+    table = quality.strategies
+    return table[table[measure].notna() & table["relative_cost"].notna()]
+
+
+def drawable(quality: StudyQuality) -> list[str]:
+    """Strategies to draw against the target, in the table's order: those with a pair, the target itself left out."""
+    table = quality.strategies
+    return [str(name) for name in table.loc[(table["strategy"] != TARGET) & (table["n_pairs"] > 0), "strategy"]]
+
+
+def regression(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[list[float], list[float]] | None:
+    """Ends of the least-squares line over the span of x; None where there is no line."""
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known], y[known]
+    if len(x) < 2 or np.ptp(x) == 0:
+        return None
+    slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+    ends = [float(x.min()), float(x.max())]
+    return ends, [float(y.mean() + slope * (end - x.mean())) for end in ends]
+
+
+@dataclass(frozen=True, eq=False)
+class TransferPanel:
+    """One measure on one part against the same measure on another part, a point per strategy.
+
+    Attributes:
+        points: `strategy`, `family`, `left`, `right`.
+    """
+
+    split: str
+    left: str
+    right: str
+    measure: str
+    correlation: float
+    low: float
+    high: float
+    points: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        """The correlation with its interval."""
+        if not math.isfinite(self.correlation):
+            return "correlation undefined"
+        return f"correlation {with_interval(self.correlation, self.low, self.high)}"
+
+
+def transfer_panels(quality: StudyQuality) -> list[list[TransferPanel]]:
+    """The panels of published figure 3: a list per measure of a panel per pair of parts; empty without any point."""
+    columns: dict[tuple[str, str, str], None] = {}
+    for row in quality.transfer.itertuples():
+        columns.setdefault((str(row.split), str(row.left), str(row.right)), None)
+    pairs = [key for key in columns if key[0] == "dataset"][:DATASET_COLUMNS]
+    pairs += [key for key in columns if key[0] != "dataset"]
+    grid = [[_panel(quality, *pair, measure) for pair in pairs] for measure in TITLES]
+    filled = [any(len(panels[column].points) for panels in grid) for column in range(len(pairs))]
+    grid = [[panel for panel, kept in zip(panels, filled, strict=True) if kept] for panels in grid]
+    return [panels for panels in grid if any(len(panel.points) for panel in panels)]
+
+
+def _panel(quality: StudyQuality, split: str, left: str, right: str, measure: str) -> TransferPanel:
+    parts, transfer = quality.parts, quality.transfer
+    sides = [
+        parts.loc[(parts["split"] == split) & (parts["part"] == part), ["strategy", "family", measure]]
+        for part in (left, right)
+    ]
+    points = sides[0].merge(sides[1].drop(columns="family"), on="strategy", suffixes=("_left", "_right"))
+    points = points.rename(columns={f"{measure}_left": "left", f"{measure}_right": "right"})
+    points = points[points["left"].notna() & points["right"].notna() & (points["strategy"] != TARGET)]
+    rows = transfer[(transfer["split"] == split) & (transfer["left"] == left) & (transfer["right"] == right)]
+    rows = rows[rows["measure"] == measure]
+    value, low, high = (float(rows[name].iloc[0]) if len(rows) else math.nan for name in ("correlation", "low", "high"))
+    return TransferPanel(split, left, right, measure, value, low, high, points)
+
+
+def frontier(costs: Sequence[float], values: Sequence[float]) -> list[bool]:
+    """Which points no cheaper or equally cheap one is as good as: those worth a label where there is little room."""
+    order = sorted(range(len(costs)), key=lambda index: (costs[index], -values[index]))
+    best, kept = -math.inf, [False] * len(costs)
+    for index in order:
+        if values[index] > best:
+            best, kept[index] = values[index], True
+    return kept
+
+
+def hyperparameter_names(quality: StudyQuality) -> list[str]:
+    """The hyperparameters of which anything is known, in the order of a configuration's name."""
+    table = quality.hyperparameters
+    known = set(table.loc[table["r2"].notna() | table["sign_agreement"].notna(), "hyperparameter"])
+    return [name for name in HYPERPARAMETERS if name in known] + sorted(known - set(HYPERPARAMETERS))

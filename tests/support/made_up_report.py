@@ -1,0 +1,49 @@
+"""Makes figures and page of a made-up study, as the entry point does, but for the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from made_up_studies import target_curves
+
+from proxyflow.quality.options import QualityOptions
+from proxyflow.quality.summary import StudyQuality, measure_study
+from proxyflow.report.figures import draw_figures
+from proxyflow.report.page import Origin, write_page
+from proxyflow.report.vocabulary import VOCABULARY
+
+SERVER = "http://mlflow.example:5000/#/experiments/1/runs/"
+
+
+def quality_of(trainings: pd.DataFrame, bootstrap: int = 20) -> StudyQuality:
+    """The quality of a made-up study, curves included."""
+    return measure_study(trainings, QualityOptions(bootstrap=bootstrap), VOCABULARY, target_curves(trainings))
+
+
+def origin_of(trainings: pd.DataFrame, study: str = "paper-2019", planned: int | None = None) -> Origin:
+    """An origin whose links lead to a server that is not there."""
+    return Origin(
+        study=study,
+        command=f"mlflow run . -e report -P study={study}",
+        versions={"proxyflow": "0.1.0", "python": "3.11.7"},
+        links={run_id: SERVER + run_id for run_id in trainings["run_id"]},
+        planned=planned,
+    )
+
+
+def make_report(
+    folder: Path,
+    trainings: pd.DataFrame,
+    study: str = "paper-2019",
+    planned: int | None = None,
+    compared: Mapping[str, pd.DataFrame] | None = None,
+    bootstrap: int = 20,
+) -> Path:
+    """Draws the figures, writes the page, and gives its path."""
+    quality = quality_of(trainings, bootstrap)
+    draw_figures(quality, folder / "figures")
+    origin, options = origin_of(trainings, study, planned), QualityOptions(bootstrap=bootstrap)
+    write_page(quality, trainings, options, origin, folder / "figures", folder / "index.html", compared)
+    return folder / "index.html"

@@ -1,0 +1,153 @@
+"""Figures stand beside the page and are cited, so they are whole, the same for the same study, and never a stale one."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_report import quality_of
+from made_up_studies import (
+    constant_study,
+    empty_study,
+    hostile_study,
+    published_study,
+    tiny_study,
+    untargeted_study,
+)
+
+from proxyflow.quality.summary import StudyQuality
+from proxyflow.report.figures import FIGURES, draw_figures
+from proxyflow.report.figures.labels import label_points
+from proxyflow.report.figures.sheet import sheet, short
+from proxyflow.report.series import frontier, regression, transfer_panels
+
+ALL = {"quality_by_cost", "proxy_against_target", "transfer", "epochs", "hyperparameters"}
+SOME = ("full", "random:0.1", "easiest:0.1", "easiest:0.5", "epochs:5", "distilled:1")
+
+
+@pytest.fixture(scope="module")
+def quality() -> StudyQuality:
+    return quality_of(published_study(strategies=SOME))
+
+
+@pytest.fixture(scope="module")
+def drawn(quality: StudyQuality, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("figures")
+    draw_figures(quality, folder)
+    return folder
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def texts(path: Path) -> str:
+    return " ".join("".join(each.itertext()) for each in ET.parse(path).iter("{http://www.w3.org/2000/svg}text"))
+
+
+def test_every_figure_is_there_as_png_and_svg_and_nothing_else(drawn: Path) -> None:
+    assert set(FIGURES) == ALL
+    assert names(drawn) == {f"{name}.{suffix}" for name in ALL for suffix in ("png", "svg")}
+    for name in ALL:
+        assert (drawn / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_study_gives_the_same_files(quality: StudyQuality, drawn: Path, tmp_path: Path) -> None:
+    draw_figures(quality, tmp_path)
+    for name in names(drawn):
+        assert (tmp_path / name).read_bytes() == (drawn / name).read_bytes(), name
+
+
+def test_figures_name_what_they_show(drawn: Path) -> None:
+    by_cost = texts(drawn / "quality_by_cost.svg")
+    assert all(strategy in by_cost for strategy in SOME)
+    assert "noise ceiling" in by_cost
+    assert "published curve" in by_cost
+    against = texts(drawn / "proxy_against_target.svg")
+    assert "imagenette" in against
+    assert "imagewoof" in against
+    assert texts(drawn / "transfer.svg").count("correlation") == 6
+    assert "flip" in texts(drawn / "hyperparameters.svg")
+    assert "after epoch" in texts(drawn / "epochs.svg")
+
+
+@pytest.mark.parametrize(
+    ("study", "expected"),
+    [(constant_study, set()), (untargeted_study, set()), (empty_study, set()), (tiny_study, {"proxy_against_target"})],
+)
+def test_what_cannot_be_drawn_is_not_and_an_earlier_one_is_gone(
+    study: Callable[[], pd.DataFrame], expected: set[str], tmp_path: Path
+) -> None:
+    for name in ALL:
+        (tmp_path / f"{name}.svg").write_text("an earlier report's")
+        (tmp_path / f"{name}.png").write_text("an earlier report's")
+    draw_figures(quality_of(study()), tmp_path)
+    found = {path.stem for path in tmp_path.iterdir()}
+    # One training of the target more or less decides whether its epochs can be compared.
+    assert found - {"epochs"} == expected
+    assert all(path.read_bytes() != b"an earlier report's" for path in tmp_path.iterdir())
+
+
+def test_names_of_any_kind_are_drawn_as_they_are(tmp_path: Path) -> None:
+    draw_figures(quality_of(hostile_study()), tmp_path)
+    against = texts(tmp_path / "proxy_against_target.svg")
+    assert "newer:</script><img" in against
+    assert "données/花" in against
+
+
+def test_dollars_in_a_name_begin_no_formula(tmp_path: Path) -> None:
+    study = published_study(("a $x^2$ b", "plain"), strategies=("full", "random:0.5"))
+    draw_figures(quality_of(study), tmp_path)
+    assert "a $x^2$ b" in texts(tmp_path / "proxy_against_target.svg")
+    assert "a $x^2$ b" in texts(tmp_path / "transfer.svg")
+
+
+def test_a_long_name_is_cut_and_what_cannot_be_printed_has_a_sign() -> None:
+    assert short("abcdef", 6) == "abcdef"
+    assert short("abcdefg", 6) == "abcde…"
+    assert short("a\nb\x00c", 6) == "a\ufffdb\ufffdc"
+
+
+def test_labels_cover_neither_each_other_nor_the_points() -> None:
+    rng = np.random.default_rng(0)
+    xs, ys = rng.uniform(0, 1, 20).tolist(), rng.uniform(0, 1, 20).tolist()
+    with sheet(1, 1, (5, 4), (0, 0), (0.5, 0.2, 0.5, 0.2)) as (figure, axes):
+        axis = axes[0, 0]
+        axis.set(xlim=(0, 1), ylim=(0, 1))
+        label_points(axis, xs, ys, [f"strategy:{number}" for number in range(20)])
+        figure.canvas.draw()
+        boxes = [text.get_window_extent() for text in axis.texts]
+        points = axis.transData.transform(np.column_stack([xs, ys]))
+    assert len(boxes) >= 18
+    for index, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[index + 1 :])
+        assert not any(box.contains(*point) for point in points)
+
+
+def test_the_line_is_that_of_least_squares_over_the_span_of_the_points() -> None:
+    x, y = np.array([0.1, 0.2, 0.4, 0.3]), np.array([0.5, 0.6, 0.9, 0.65])
+    line = regression(x, y)
+    assert line is not None
+    slope, start = np.polyfit(x, y, 1)
+    assert line[0] == [0.1, 0.4]
+    assert line[1] == pytest.approx([start + slope * 0.1, start + slope * 0.4])
+
+
+@pytest.mark.parametrize("x", [[], [0.5], [0.5, 0.5], [0.5, np.nan]])
+def test_there_is_no_line_through_a_point(x: list[float]) -> None:
+    assert regression(np.array(x, dtype=float), np.ones(len(x))) is None
+
+
+def test_the_frontier_is_what_nothing_cheaper_is_as_good_as() -> None:
+    assert frontier([0.1, 0.2, 0.2, 0.5, 1.0], [0.3, 0.6, 0.5, 0.6, 1.0]) == [True, True, False, False, True]
+
+
+def test_transfer_leaves_the_target_out_and_shows_each_pair_of_parts(quality: StudyQuality) -> None:
+    grid = transfer_panels(quality)
+    assert [panels[0].measure for panels in grid] == ["r2", "spearman", "cost_adjusted_r2"]
+    assert [(panel.left, panel.right) for panel in grid[0]] == [("imagenette", "imagewoof"), ("learning-rate", "other")]
+    assert all("full" not in set(panel.points["strategy"]) for panels in grid for panel in panels)
