@@ -1,11 +1,11 @@
 """How long does a sweep of the published size take to find that nothing is left to do?
 
-1,728 trainings (2 data sets x 24 strategies x 36 configurations), finished, on a real MLflow server over HTTP with
-SQLite. Scores and subsets are made by the real code; the trainings' runs are written with real keys, tags, params and
-metrics, without training. What is timed is the `sweep` command in a process that has imported what it needs: planning,
-finding scores, subsets and finished trainings, and the run of the study itself.
+1,728 trainings (2 data sets x 24 strategies x 36 configurations), finished, on a real MLflow server (4 workers, as
+MLflow starts it) over HTTP with SQLite. Scores and subsets are made by the real code; the trainings' runs are written
+with real keys, tags, params and metrics, without training. What is timed is the `sweep` command in a process that has
+imported what it needs: planning, finding scores, subsets and finished trainings, and the run of the study itself.
 
-Memory is that of the whole process; what it had after the imports (torch and mlflow) is quoted beside.
+Memory is that of the whole process; what it had after the imports is quoted beside.
 
     python -m benchmarks.planning [--quick] [--json PATH]
 """
@@ -32,6 +32,7 @@ DATASETS = ("digits@400", "digits@600")
 STRATEGIES = "paper,random:0.05"
 QUICK_STRATEGIES = "full,random:0.5"
 ROUNDS = 5
+WORKERS = 4  # as MLflow starts it
 
 
 def words(quick: bool) -> list[str]:
@@ -155,7 +156,7 @@ def main() -> None:
     if options.child == "plan":
         print(*plan(options.quick))
         return
-    with tempfile.TemporaryDirectory() as name, Server(Path(name)) as server:
+    with tempfile.TemporaryDirectory() as name, Server(Path(name), workers=WORKERS) as server:
         runs = int(child("fill", options.quick, server, Path(name))[0])
         print(f"{runs} trainings are written", file=sys.stderr)
         measured = [child("plan", options.quick, server, Path(name)) for _ in range(3 if options.quick else ROUNDS)]
