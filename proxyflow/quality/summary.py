@@ -45,6 +45,8 @@ STRATEGY_COLUMNS = [
 UNDEFINED_SHARE = 0.05
 # Proxies below which a cubic mostly follows its own points.
 FEW_PROXIES = 8
+CURVE_OF = ("relative_cost", "r2")
+NO_TARGET = f"no training of the target (strategy {TARGET}) is finished, so there is nothing to compare with yet."
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,26 +108,15 @@ def measure_study(
     counted = count_runs(trainings)
     runs = numbered(counted.frame)
     target = runs[runs["strategy"] == TARGET]
-    notes = [("", note) for note in counted.notes]
-    if target.empty:
-        notes.append(
-            ("", f"no training of the target (strategy {TARGET}) is finished, so there is nothing to compare with yet.")
-        )
     draws = draw(runs, options.bootstrap) if options.bootstrap and len(target) else None
     measured = {name: measure(make_pairs(runs, name), draws, options) for name in sorted(runs["strategy"].unique())}
     best = [best_rows(each.pairs, name) for name, each in measured.items()]
-    table = pd.DataFrame(
-        [_row(name, each, chosen, vocabulary) for (name, each), chosen in zip(measured.items(), best, strict=True)],
-        columns=STRATEGY_COLUMNS,
-    ).astype(dict.fromkeys(STRATEGY_COLUMNS[2:-2], np.float64))
-    for name, each in measured.items():
-        notes += [(name, reason) for reason in _reasons(each, options)]
+    table = _strategy_table(measured, best, vocabulary)
     synthetic = table["strategy"].map(vocabulary.is_synthetic).to_numpy(dtype=bool)
-    curve, reason = _choose_curve(table[~synthetic], options)
-    if reason and len(table):
-        notes.append(("", reason))
+    curve, rough = _choose_curve(table[~synthetic], options)
     if curve is not None:
         table["cost_adjusted_r2"] = table["r2"] - curve(table["relative_cost"].to_numpy(dtype=np.float64))
+    adjusted = _adjusted(measured, table, synthetic, options)
     order = table.assign(proxy=table["strategy"] != TARGET).sort_values(
         ["proxy", "relative_cost", "strategy"], kind="stable", ascending=[True, False, True]
     )
@@ -134,16 +125,10 @@ def measure_study(
     selection = selection_table(pairs, options.cost_basis)
     ceiling = noise_ceiling(target, options.good, draws)
     parts, transfer = measure_parts(pairs, draws, options, vocabulary)
-    adjusted = _adjusted(measured, table, synthetic, options)
+    notes = [*counted.notes, *([NO_TARGET] if target.empty else []), *([rough] if rough and len(table) else [])]
     return StudyQuality(
         strategies=table.loc[order.index].reset_index(drop=True),
-        measures=_concat(
-            [
-                measure_rows(name, {**each.estimates, **adjusted[name]}, len(each.pairs.frame))
-                for name, each in ordered.items()
-            ],
-            MEASURE_COLUMNS,
-        ),
+        measures=_measure_table(ordered, adjusted),
         best=_concat(best, BEST_COLUMNS),
         best_configurations=best_configurations(target, vocabulary),
         selection=selection,
@@ -157,12 +142,27 @@ def measure_study(
         pairs=pairs,
         runs=runs,
         curve=curve,
-        lasso=lasso_powers(
-            *(table.loc[~synthetic, name].to_numpy(dtype=np.float64) for name in ("relative_cost", "r2"))
-        ),
+        lasso=lasso_powers(*(table.loc[~synthetic, name].to_numpy(dtype=np.float64) for name in CURVE_OF)),
         epochs=counted.epochs,
-        notes=tuple(notes),
+        notes=tuple(
+            [("", note) for note in notes]
+            + [(name, reason) for name, each in measured.items() for reason in _reasons(each, options)]
+        ),
     )
+
+
+def _strategy_table(measured: Mapping[str, Measured], best: list[pd.DataFrame], vocabulary: Vocabulary) -> pd.DataFrame:
+    """The table of strategies, but for the cost adjustment, which needs all of them."""
+    rows = [_row(name, each, chosen, vocabulary) for (name, each), chosen in zip(measured.items(), best, strict=True)]
+    return pd.DataFrame(rows, columns=STRATEGY_COLUMNS).astype(dict.fromkeys(STRATEGY_COLUMNS[2:-2], np.float64))
+
+
+def _measure_table(measured: Mapping[str, Measured], adjusted: Mapping[str, dict[str, Estimate]]) -> pd.DataFrame:
+    rows = [
+        measure_rows(name, {**each.estimates, **adjusted[name]}, len(each.pairs.frame))
+        for name, each in measured.items()
+    ]
+    return _concat(rows, MEASURE_COLUMNS)
 
 
 def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
@@ -170,7 +170,7 @@ def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
 
 
 def _row(name: str, measured: Measured, best: pd.DataFrame, vocabulary: Vocabulary) -> dict[str, object]:
-    """A strategy's row of the table, but for the cost adjustment, which needs all strategies."""
+    """A strategy's row of the table."""
     estimates, frame = measured.estimates, measured.pairs.frame
     examples = relative_cost(measured.pairs, np.ones((1, len(frame))), "examples_seen")
     row: dict[str, object] = {"strategy": name, "family": vocabulary.family_of(name)}
@@ -190,7 +190,7 @@ def _row(name: str, measured: Measured, best: pd.DataFrame, vocabulary: Vocabula
 
 def _choose_curve(table: pd.DataFrame, options: QualityOptions) -> tuple[CostCurve | None, str]:
     """The cost curve over strategies that are not synthetic, and what has to be said of it."""
-    cost, r2 = (table[name].to_numpy(dtype=np.float64) for name in ("relative_cost", "r2"))
+    cost, r2 = (table[name].to_numpy(dtype=np.float64) for name in CURVE_OF)
     curve = curve_for(cost, r2, options.cost_curve)
     advice = "cost_curve=published uses the published one."
     if curve is None:
@@ -213,7 +213,7 @@ def _adjusted(
     sampled = next((len(each.samples["r2"]) for each in measured.values() if "r2" in each.samples), 0)
     spread = np.full((sampled, len(measured)), np.nan)
     if sampled:
-        cost, r2 = (_stacked(measured, name, sampled) for name in ("relative_cost", "r2"))
+        cost, r2 = (_stacked(measured, name, sampled) for name in CURVE_OF)
         spread = distances(cost, r2, synthetic, options.cost_curve)
     found = {}
     for column, name in enumerate(measured):
