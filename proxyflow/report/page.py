@@ -28,7 +28,7 @@ from proxyflow.report.looks import LOOKS
 from proxyflow.report.series import ceiling_of, dataset_looks, drawable, transfer_panels
 from proxyflow.report.tables import number, with_interval
 
-SCRIPTS = ("tables.js", "runs.js", "plots.js")
+SCRIPTS = ("tables.js", "links.js", "runs.js", "plots.js")
 # The page carries each figure for paper and for readers without scripts: as lines, unless these would be long.
 LARGEST_SVG = 400_000
 MIME = {"svg": "image/svg+xml", "png": "image/png"}
