@@ -129,6 +129,12 @@ def transfer_panels(quality: StudyQuality) -> list[list[TransferPanel]]:
     return [panels for panels in grid if any(len(panel.points) for panel in panels)]
 
 
+def pairs_without_panel(quality: StudyQuality) -> int:
+    """How many pairs of data sets have no panel for want of room."""
+    of_datasets = quality.transfer.loc[quality.transfer["split"] == "dataset", ["left", "right"]]
+    return max(0, len(of_datasets.drop_duplicates()) - DATASET_COLUMNS)
+
+
 def _panel(quality: StudyQuality, split: str, left: str, right: str, measure: str) -> TransferPanel:
     parts, transfer = quality.parts, quality.transfer
     sides = [

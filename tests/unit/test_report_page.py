@@ -141,6 +141,14 @@ def test_the_caption_names_the_curve_that_is_drawn(read: Read, tmp_path: Path) -
     assert "The dotted curve is what is usual at a cost (published: r2 = 0.21326 " in published
 
 
+def test_pairs_of_data_sets_that_have_no_panel_are_told(read: Read, tmp_path: Path) -> None:
+    assert "Further pairs" not in read.text
+    twice = STUDY.assign(dataset=STUDY["dataset"] + "2", run_id=STUDY["run_id"] + "2", run_key=STUDY["run_key"] + "2")
+    four = pd.concat([STUDY, twice], ignore_index=True)
+    page = Read(make_report(tmp_path, four, bootstrap=0).read_text(encoding="utf-8"))
+    assert "Further pairs of data sets, 3 of them, are in transfer.csv." in page.text
+
+
 def test_a_study_that_grew_beyond_its_newest_sweep_is_not_measured_by_its_plan(tmp_path: Path) -> None:
     page = Read(make_report(tmp_path, STUDY, planned=72).read_text(encoding="utf-8"))
     assert "planned" not in page.text
