@@ -34,6 +34,7 @@ CEILINGS = {
         "a proxy above it agrees with the target partly by the chance of these very images",
     ),
 }
+EPOCH_LOOKS = {"correlation": look(1), "chance": look(3)}
 TITLES = {
     "r2": "r²: share of the target's variance explained",
     "spearman": "Spearman: ranking of the good configurations",
