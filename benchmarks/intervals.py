@@ -131,7 +131,7 @@ def sure_of_too_much(configurations: int, studies: int, samples: int) -> float:
 def cases(quick: bool) -> Iterator[Case]:
     for design in DESIGNS:
         for shape in SHAPES[:: 2 if quick else 1]:
-            for correlation in CORRELATIONS[1 :: 3 if quick else 1] if quick else CORRELATIONS:
+            for correlation in CORRELATIONS[1::3] if quick else CORRELATIONS:
                 yield Case(design, shape, correlation)
 
 

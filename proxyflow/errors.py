@@ -7,7 +7,11 @@ the value, the rule and what would be accepted. `TrainingFailed` (exit 1) means 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# `user:password@` of an address: MLflow and others name the whole address that does not answer.
+CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
 
 
 class ProxyflowError(Exception):
@@ -73,6 +77,6 @@ class Terminated(BaseException):
 
 
 def one_line(error: BaseException) -> str:
-    """The error's message on one line, or its type's name where it has none."""
-    text = " ".join(str(error).split())
+    """The error's message on one line without the credentials of an address, or its type's name where it has none."""
+    text = CREDENTIALS.sub("", " ".join(str(error).split()))
     return text or type(error).__name__

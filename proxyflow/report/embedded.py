@@ -42,7 +42,7 @@ def all_runs(quality: StudyQuality, trainings: pd.DataFrame, links: Mapping[str,
 
     Returns:
         `id`, `seed`, `accuracy`, `seconds` as lists, `dataset`, `strategy`, `config`, `status` coded, `links` (see
-        `_links`); and the trainings with a `state`, numbered from 0 as the lists are.
+        `_links`); and the trainings, numbered from 0 as the lists are.
     """
     frame, _ = one_name_each(trainings)
     frame = frame.sort_values(KEY, kind="stable").reset_index(drop=True)

@@ -15,7 +15,7 @@ from proxyflow.quality.costs import PUBLISHED_CURVE
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.embedded import numbers
 from proxyflow.report.families import look_of
-from proxyflow.report.series import TransferPanel, ceiling_of, frontier, measured, transfer_panels
+from proxyflow.report.series import EPOCH_LOOKS, TransferPanel, ceiling_of, frontier, measured, transfer_panels
 from proxyflow.report.tables import number, with_interval
 
 Figure = dict[str, Any]
@@ -161,7 +161,7 @@ def _by_epoch(quality: StudyQuality, column: str) -> Figure:
         f"{with_interval(row[column], row[f'{column}_low'], row[f'{column}_high'])}<br>{row[count]} {what}"
         for row in table.to_dict("records")
     ]
-    color = {"correlation": "mark-1", "chance": "mark-3"}[column]
+    color = EPOCH_LOOKS[column].name
     curve = _line(epoch, table[column], color, "solid", "", 2) | {"mode": "lines+markers", "hovertext": texts}
     data.append(curve | {"marker": {"color": f"var(--{color})", "size": 7}})
     if column == "chance":

@@ -25,10 +25,10 @@ from proxyflow.report.figures import FIGURES
 from proxyflow.report.interactive import SHOWN
 from proxyflow.report.interactive import figures as interactive_figures
 from proxyflow.report.looks import LOOKS
-from proxyflow.report.series import ceiling_of, dataset_looks, drawable, transfer_panels
+from proxyflow.report.series import ceiling_of, dataset_looks, drawable, pairs_without_panel, transfer_panels
 from proxyflow.report.tables import number, with_interval
 
-SCRIPTS = ("tables.js", "runs.js", "plots.js")
+SCRIPTS = ("tables.js", "links.js", "runs.js", "plots.js")
 # The page carries each figure for paper and for readers without scripts: as lines, unless these would be long.
 LARGEST_SVG = 400_000
 MIME = {"svg": "image/svg+xml", "png": "image/png"}
@@ -135,6 +135,7 @@ def _context(quality: StudyQuality, trainings: pd.DataFrame, options: QualityOpt
         "proxies": drawable(quality),
         "chosen": views.first_shown(quality),
         "panels": panels,
+        "pairs_without_panel": pairs_without_panel(quality),
         "shown": SHOWN,
         "best_datasets": list(quality.best_configurations.accuracies["dataset"]),
         "best_settings": views.best_settings(quality),

@@ -52,7 +52,8 @@ class ReportOptions:
     def params(self) -> dict[str, str]:
         """The options as they are typed, those of one computer left out."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "out"}
-        return values | {"compare": ",".join(self.compare) or "none", "min_accuracy": values["min_accuracy"] or "none"}
+        values["compare"] = ",".join(self.compare) or None
+        return {name: "none" if value is None else str(value) for name, value in values.items()}
 
     def command(self, study: str) -> str:
         """The command that makes this report."""
@@ -110,12 +111,12 @@ def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> Ma
     # Before the work of seconds or more, so that a mistake is said at once.
     others = {name: study_experiment(client, name, create=False) for name in options.compare}
     found = _trainings(client, experiment, writer.study)
+    folder = check_out(options.out, writer.study)
     quality = _measure(client, found, options, writer.study)
     compared = {
         name: _measure(client, _trainings(client, other, name), options, name).strategies
         for name, other in others.items()
     }
-    folder = check_out(options.out, writer.study)
     origin = Origin(
         study=writer.study,
         command=options.command(writer.study),

@@ -34,6 +34,7 @@ CEILINGS = {
         "a proxy above it agrees with the target partly by the chance of these very images",
     ),
 }
+EPOCH_LOOKS = {"correlation": look(1), "chance": look(3)}
 TITLES = {
     "r2": "r²: share of the target's variance explained",
     "spearman": "Spearman: ranking of the good configurations",
@@ -127,6 +128,12 @@ def transfer_panels(quality: StudyQuality) -> list[list[TransferPanel]]:
     filled = [any(len(panels[column].points) for panels in grid) for column in range(len(pairs))]
     grid = [[panel for panel, kept in zip(panels, filled, strict=True) if kept] for panels in grid]
     return [panels for panels in grid if any(len(panel.points) for panel in panels)]
+
+
+def pairs_without_panel(quality: StudyQuality) -> int:
+    """How many pairs of data sets have no panel for want of room."""
+    of_datasets = quality.transfer.loc[quality.transfer["split"] == "dataset", ["left", "right"]]
+    return max(0, len(of_datasets.drop_duplicates()) - DATASET_COLUMNS)
 
 
 def _panel(quality: StudyQuality, split: str, left: str, right: str, measure: str) -> TransferPanel:

@@ -99,7 +99,7 @@ class Completeness:
     Attributes:
         counts: status to number of trainings, finished ones first.
         counted: trainings that enter the measures.
-        planned: those that the study planned, None where unknown.
+        planned: those that the study planned, None where unknown, or where more count than its newest sweep planned.
     """
 
     counts: Mapping[str, int]
@@ -122,7 +122,8 @@ def completeness(quality: StudyQuality, trainings: pd.DataFrame, planned: int | 
     return Completeness(
         {status: counts[status] for status in order},
         len(quality.runs),
-        planned,
+        # A sweep that adds to a study plans its own trainings alone, so its number says nothing of the whole.
+        None if planned is not None and planned < len(quality.runs) else planned,
         int(quality.runs["diverged"].astype("boolean").fillna(False).astype(bool).sum()),
         int(quality.strategies["n_missing"].sum()),
         tuple(quality.notes[:OPEN_NOTES]),

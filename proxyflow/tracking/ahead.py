@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import islice
 from typing import TypeVar
 
@@ -30,25 +31,35 @@ def ask_ahead(client: MlflowClient, fetch: Callable[[MlflowClient, T], R], items
         items: may be endless; who stops early leaves nothing running but requests that are under way.
     """
     once, left = impatient(client), iter(items)
-    pool = ThreadPoolExecutor(AHEAD)
     waiting: deque[tuple[T, Future[R]]] = deque()
     begun = 1
-    try:
-        while True:
-            for item in islice(left, AHEAD - len(waiting)):
-                waiting.append((item, pool.submit(fetch, once, item)))
-                if begun < AHEAD:
-                    begun += 1
-                    time.sleep(APART_SECONDS)
-            if not waiting:
-                return
-            item, future = waiting.popleft()
-            try:
-                result = future.result()
-            except OUTAGES:
-                # Waited for here and not in the thread, since a Ctrl-C comes here, and ends the wait.
-                result = insist(client, fetch, once, item)
-            del future
-            yield result
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    while True:
+        for item in islice(left, AHEAD - len(waiting)):
+            waiting.append((item, _begun(fetch, once, item)))
+            if begun < AHEAD:
+                begun += 1
+                time.sleep(APART_SECONDS)
+        if not waiting:
+            return
+        item, future = waiting.popleft()
+        try:
+            result = future.result()
+        except OUTAGES:
+            # Waited for here and not in the thread, since a Ctrl-C comes here, and ends the wait.
+            result = insist(client, fetch, once, item)
+        del future
+        yield result
+
+
+def _begun(fetch: Callable[[MlflowClient, T], R], client: MlflowClient, item: T) -> Future[R]:
+    """What `fetch` will give, in a thread that a process which ends does not wait for, as it would for a pool's."""
+    future: Future[R] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(fetch(client, item))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="proxyflow-ahead", daemon=True).start()
+    return future

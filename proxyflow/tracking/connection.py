@@ -37,6 +37,11 @@ from proxyflow.tracking.outages import patient
 REACH_SECONDS = 5
 PATIENCE_SECONDS = 60.0  # with a server that goes away after it was reached, where nobody asked for more
 Client = MlflowClient
+# What helps where the server knows, or likes, the user not, by MLflow's code of the error.
+ADVICE = {
+    "UNAUTHENTICATED": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    "PERMISSION_DENIED": "ask those who run it for access, or sign in as another user",
+}
 
 
 def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
@@ -66,7 +71,10 @@ def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except MlflowException as error:
-        raise TrackingUnavailable(f"the tracking server {hide_password(uri)} refused: {one_line(error)}") from None
+        advice = ADVICE.get(error.error_code, "")
+        raise TrackingUnavailable(
+            f"the tracking server {hide_password(uri)} refused: {one_line(error)}{advice and '; '}{advice}"
+        ) from None
     return patient(client, patience)
 
 
@@ -186,7 +194,7 @@ def study_experiment(client: MlflowClient, study: str, create: bool) -> str:
 
     Raises:
         NotFound: there is none, and `create` is false.
-        UserError: it was deleted, or MLflow refuses the name.
+        UserError: it was deleted, MLflow refuses the name, or the server refuses the user.
     """
     try:
         found = client.get_experiment_by_name(study)
@@ -199,6 +207,8 @@ def study_experiment(client: MlflowClient, study: str, create: bool) -> str:
                 if found is None:
                     raise
     except MlflowException as error:
+        if error.error_code in ADVICE:
+            raise UserError(f"study={study}: the tracking server refuses it: {ADVICE[error.error_code]}") from None
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
         raise UserError(f"study={study}: MLflow refuses this experiment name: {one_line(error)}") from None

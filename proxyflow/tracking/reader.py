@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from proxyflow.errors import NotFound, StoreFailed, UserError, one_line
 from proxyflow.tracking import names
+from proxyflow.tracking.connection import server_address
 from proxyflow.tracking.found import FoundRun, from_client
 from proxyflow.tracking.pages import pages
 
@@ -22,7 +22,7 @@ TRAINING_METRICS = (*names.RUN_METRICS, *names.SELECTION_METRICS)
 def search(
     client: MlflowClient, experiments: Sequence[str] | None = None, running: bool = False, **tags: str
 ) -> Iterator[FoundRun]:
-    """Runs with the given tags, newest first.
+    """Runs with the given tags, newest first, each once.
 
     Args:
         experiments: experiment ids; None searches all, an empty list none.
@@ -36,8 +36,12 @@ def search(
     parts = [f"tags.`{getattr(names, key)}` = '{_quoted(value)}'" for key, value in tags.items()]
     if running:
         parts.append("attributes.status = 'RUNNING'")
+    seen: set[str] = set()
     for page in pages(client, experiments, " and ".join(parts)):
-        yield from page
+        # A run that begins meanwhile moves the others by one place, and a page then begins with the end of the last.
+        new = [run for run in page if run.id not in seen]
+        seen.update(run.id for run in new)
+        yield from new
 
 
 def _all_experiments(client: MlflowClient) -> list[str]:
@@ -173,7 +177,6 @@ def _whole(text: str | None) -> int | None:
 
 def run_url(experiment_id: str, run_id: str) -> str:
     """Where the MLflow UI shows a run, empty where the store has no server."""
-    uri = mlflow.get_tracking_uri()
-    if not uri.startswith("http"):
-        return ""
-    return f"{uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    # A page with the address goes to many people, and a password in it would go along.
+    address = server_address()
+    return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}" if address.startswith("http") else ""

@@ -286,3 +286,27 @@ def test_headings_are_in_order_and_every_figure_and_field_has_a_name(open_page: 
           !(each.alt || each.ariaLabel || each.getAttribute("aria-labelledby") || each.labels?.length || each.caption)).length"""
     )
     assert unnamed == 0
+
+
+def test_the_page_works_where_mlflow_shows_artifacts(browser: Browser, pages: dict[str, Path]) -> None:
+    # As its UI does: a blob in a frame that may run scripts and nothing else.
+    frame = '<iframe sandbox="allow-scripts" style="width: 90vw; height: 90vh"></iframe>'
+    page, wrong = browser.new_page(), []
+    page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+    page.on("console", lambda said: wrong.append(f"{said.type}: {said.text}"))
+    page.route("http://mlflow.test/", lambda route: route.fulfill(content_type="text/html", body=frame))
+    page.goto("http://mlflow.test/")
+    page.evaluate(
+        "html => document.querySelector('iframe').src = URL.createObjectURL(new Blob([html], {type: 'text/html'}))",
+        pages["full"].read_text(encoding="utf-8"),
+    )
+    shown = page.frame_locator("iframe")
+    head = shown.locator("#strategy-table thead th").nth(1)
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    shown.locator("nav").get_by_role("link", name="Proxy and target").click()
+    shown.locator("#against-plot svg.main-svg").first.wait_for(state="attached")
+    shown.locator("#filter").fill("imagewoof easiest:0.1 smooth=0")
+    assert shown.locator("#runs-table tbody tr").count() == 1
+    assert not wrong
+    page.close()

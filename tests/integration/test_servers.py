@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import mlflow
 import pytest
@@ -61,31 +66,81 @@ def test_a_server_that_is_not_there_is_said_soon(
         mlflow.set_tracking_uri(store)
 
 
-def test_a_server_that_answers_with_an_error_is_said_soon(
-    store: str, entry: Entry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import threading
-    from http.server import BaseHTTPRequestHandler, HTTPServer
+class Answers(BaseHTTPRequestHandler):
+    """A server that answers every request alike, but for those whose path holds a key of `others`."""
 
-    class Broken(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_error(503)
+    status = 503
+    others: ClassVar[dict[str, tuple[int, str]]] = {}
 
-        def log_message(self, *args: object) -> None:
-            pass
+    def do_GET(self) -> None:
+        told = (answer for part, answer in self.others.items() if part in self.path)
+        status, body = next(told, (self.status, ""))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
 
-    broken = HTTPServer(("127.0.0.1", 0), Broken)
-    threading.Thread(target=broken.serve_forever, daemon=True).start()
-    uri = f"http://127.0.0.1:{broken.server_port}"
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def standing_in(handler: type[Answers], store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Such a server in the place of the store."""
+    standing = HTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=standing.serve_forever, daemon=True).start()
+    uri = f"http://me:s3cret@127.0.0.1:{standing.server_port}/mlflow"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     mlflow.set_tracking_uri(uri)
     try:
+        yield
+    finally:
+        standing.shutdown()
+        standing.server_close()
+        mlflow.set_tracking_uri(store)
+
+
+def test_a_server_that_answers_with_an_error_is_said_soon(
+    store: str, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with standing_in(Answers, store, monkeypatch):
         begun = time.monotonic()
         ended = entry("report")
         assert ended.status == 2
         assert "answers with status 503" in ended.err
         assert time.monotonic() - begun < 15
-    finally:
-        broken.shutdown()
-        broken.server_close()
-        mlflow.set_tracking_uri(store)
+
+
+def test_a_server_that_does_not_know_the_user_says_how_to_sign_in(
+    store: str, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed(Answers):
+        status = 401
+
+    with standing_in(Closed, store, monkeypatch):
+        ended = entry("report", "--study", "theirs")
+    assert ended.status == 2
+    assert ended.err.count("\n") == 1
+    assert "MLFLOW_TRACKING_USERNAME" in ended.err
+    assert "s3cret" not in ended.err
+
+
+def test_a_study_that_the_user_may_not_read_is_named(store: str, entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Guarded(Answers):
+        status = 200
+        others: ClassVar[dict[str, tuple[int, str]]] = {
+            "experiments/search": (200, "{}"),
+            "get-by-name": (403, "Permission denied"),
+        }
+
+    with standing_in(Guarded, store, monkeypatch):
+        ended = entry("report", "--study", "theirs")
+    assert ended.status == 2
+    assert ended.err == (
+        "error: study=theirs: the tracking server refuses it: ask those who run it for access, or sign in as another "
+        "user\n"
+    )

@@ -17,9 +17,10 @@ from proxyflow.report.vocabulary import VOCABULARY
 SERVER = "http://mlflow.example:5000/#/experiments/1/runs/"
 
 
-def quality_of(trainings: pd.DataFrame, bootstrap: int = 20) -> StudyQuality:
+def quality_of(trainings: pd.DataFrame, bootstrap: int = 20, cost_curve: str = "fitted") -> StudyQuality:
     """The quality of a made-up study, curves included."""
-    return measure_study(trainings, QualityOptions(bootstrap=bootstrap), VOCABULARY, target_curves(trainings))
+    options = QualityOptions(bootstrap=bootstrap, cost_curve=cost_curve)
+    return measure_study(trainings, options, VOCABULARY, target_curves(trainings))
 
 
 def origin_of(trainings: pd.DataFrame, study: str = "paper-2019", planned: int | None = None) -> Origin:
@@ -40,10 +41,12 @@ def make_report(
     planned: int | None = None,
     compared: Mapping[str, pd.DataFrame] | None = None,
     bootstrap: int = 20,
+    cost_curve: str = "fitted",
 ) -> Path:
     """Draws the figures, writes the page, and gives its path."""
-    quality = quality_of(trainings, bootstrap)
+    quality = quality_of(trainings, bootstrap, cost_curve)
     draw_figures(quality, folder / "figures")
-    origin, options = origin_of(trainings, study, planned), QualityOptions(bootstrap=bootstrap)
+    origin = origin_of(trainings, study, planned)
+    options = QualityOptions(bootstrap=bootstrap, cost_curve=cost_curve)
     write_page(quality, trainings, options, origin, folder / "figures", folder / "index.html", compared)
     return folder / "index.html"

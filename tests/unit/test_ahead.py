@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from itertools import count
 from typing import cast
@@ -65,3 +67,14 @@ def test_an_error_that_stays_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         list(ask_ahead(patient(CLIENT, 10.0), fetch, range(3)))
+
+
+def test_a_process_that_is_interrupted_does_not_wait_for_what_was_asked_for() -> None:
+    code = """
+import time
+from proxyflow.tracking.ahead import ask_ahead
+for _ in ask_ahead(object(), lambda client, item: time.sleep(60 * item), range(3)):
+    raise KeyboardInterrupt
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
+    assert ended.stderr.strip().endswith("KeyboardInterrupt")

@@ -106,7 +106,20 @@ def test_a_server_is_asked_for_many_runs_at_once(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(rest, "ask", client.answer)
     found = ask(client, *((run_id, 1) for run_id in client.curves))
     pd.testing.assert_frame_equal(found, client.expected(*client.curves))
-    assert sorted(client.asked) == ["100 runs", "100 runs", "50 runs"]
+    assert sorted(client.asked) == ["70 runs", "90 runs", "90 runs"]
+
+
+def test_a_request_for_many_runs_fits_into_the_line_that_gunicorn_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, lines = Served(**{f"{n:032x}": 1 for n in range(120)}), []
+
+    def answer(asked: Any, method: str, path: str, params: dict[str, Any]) -> requests.Response:
+        prepared = requests.Request(method, f"https://host/a/path/of/{100 * 'a'}{path}", params=params).prepare()
+        lines.append(f"{method} {prepared.path_url} HTTP/1.1\r\n")
+        return client.answer(asked, method, path, params)
+
+    monkeypatch.setattr(rest, "ask", answer)
+    ask(client, *((run_id, 1) for run_id in client.curves))
+    assert 3000 < max(map(len, lines)) <= 4094
 
 
 def test_no_epoch_is_lost_where_an_answer_would_be_cut(monkeypatch: pytest.MonkeyPatch) -> None:

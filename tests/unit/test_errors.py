@@ -72,3 +72,15 @@ def test_termination_passes_handlers_of_ordinary_exceptions() -> None:
 )
 def test_a_message_is_brought_to_one_line(error: BaseException, line: str) -> None:
     assert one_line(error) == line
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("API request to https://me:s3cret@host/mlflow/api failed", "API request to https://host/mlflow/api failed"),
+        ("postgresql://me:p@ss@host:5432/runs is gone", "postgresql://host:5432/runs is gone"),
+        ("https://host/users/@me?mail=a@b stays", "https://host/users/@me?mail=a@b stays"),
+    ],
+)
+def test_a_message_never_tells_a_password(told: str, shown: str) -> None:
+    assert one_line(ValueError(told)) == shown

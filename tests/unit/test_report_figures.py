@@ -20,7 +20,7 @@ from made_up_studies import (
 )
 
 from proxyflow.quality.summary import StudyQuality
-from proxyflow.report.figures import FIGURES, draw_figures
+from proxyflow.report.figures import FIGURES, draw_figures, proxy_against_target
 from proxyflow.report.figures.labels import label_points
 from proxyflow.report.figures.sheet import sheet, short
 from proxyflow.report.series import frontier, regression, transfer_panels
@@ -151,3 +151,12 @@ def test_transfer_leaves_the_target_out_and_shows_each_pair_of_parts(quality: St
     assert [panels[0].measure for panels in grid] == ["r2", "spearman", "cost_adjusted_r2"]
     assert [(panel.left, panel.right) for panel in grid[0]] == [("imagenette", "imagewoof"), ("learning-rate", "other")]
     assert all("full" not in set(panel.points["strategy"]) for panels in grid for panel in panels)
+
+
+def test_panels_that_are_left_out_are_told(
+    quality: StudyQuality, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "(the first" not in texts(drawn / "proxy_against_target.svg")
+    monkeypatch.setattr(proxy_against_target, "MAX_PANELS", 2)
+    assert proxy_against_target.draw(quality, tmp_path)
+    assert "(the first 2 of 5 strategies)" in texts(tmp_path / "proxy_against_target.svg")

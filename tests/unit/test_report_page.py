@@ -130,6 +130,29 @@ def test_without_bootstrap_there_are_numbers_and_no_intervals(tmp_path: Path) ->
     table = page.text[page.text.index("Every measure of every strategy") : page.text.index("What the columns mean")]
     assert "[" not in table
     assert "easiest:0.1" in table
+    assert "bootstrap samples of" not in page.text
+    assert "Left out (bootstrap=0)" in page.text
+
+
+def test_the_caption_names_the_curve_that_is_drawn(read: Read, tmp_path: Path) -> None:
+    assert "The dashed curve is what is usual at a cost (fitted: " in read.text
+    published = Read(make_report(tmp_path, STUDY, cost_curve="published").read_text(encoding="utf-8")).text
+    assert "dashed curve" not in published
+    assert "The dotted curve is what is usual at a cost (published: r2 = 0.21326 " in published
+
+
+def test_pairs_of_data_sets_that_have_no_panel_are_told(read: Read, tmp_path: Path) -> None:
+    assert "Further pairs" not in read.text
+    twice = STUDY.assign(dataset=STUDY["dataset"] + "2", run_id=STUDY["run_id"] + "2", run_key=STUDY["run_key"] + "2")
+    four = pd.concat([STUDY, twice], ignore_index=True)
+    page = Read(make_report(tmp_path, four, bootstrap=0).read_text(encoding="utf-8"))
+    assert "Further pairs of data sets, 3 of them, are in transfer.csv." in page.text
+
+
+def test_a_study_that_grew_beyond_its_newest_sweep_is_not_measured_by_its_plan(tmp_path: Path) -> None:
+    page = Read(make_report(tmp_path, STUDY, planned=72).read_text(encoding="utf-8"))
+    assert "planned" not in page.text
+    assert "360 trainings count" in page.text
 
 
 def test_a_name_cannot_leave_the_place_it_stands_in(tmp_path: Path) -> None:

@@ -9,14 +9,15 @@ import numpy as np
 
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.figures.sheet import save, say, sheet
+from proxyflow.report.series import EPOCH_LOOKS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAME = "epochs"
 PANELS = (
-    ("correlation", "correlation with the final best accuracy", "#0072b2"),
-    ("chance", "chance that the run ahead ends ahead", "#008f68"),
+    ("correlation", "correlation with the final best accuracy"),
+    ("chance", "chance that the run ahead ends ahead"),
 )
 
 
@@ -26,20 +27,21 @@ def draw(quality: StudyQuality, folder: Path) -> bool:
     if not table[["correlation", "chance"]].notna().any(axis=None):
         return False
     with sheet(2, 1, (4.6, 3.2), (0.75, 0), (0.6, 0.2, 0.6, 0.4)) as (figure, axes):
-        for axis, (column, title, colour) in zip(axes[0], PANELS, strict=True):
+        for axis, (column, title) in zip(axes[0], PANELS, strict=True):
             axis.set_title(title)
-            _draw_curve(axis, quality, column, colour)
+            _draw_curve(axis, quality, column)
         save(figure, folder, NAME)
     return True
 
 
-def _draw_curve(axis: Axes, quality: StudyQuality, column: str, colour: str) -> None:
+def _draw_curve(axis: Axes, quality: StudyQuality, column: str) -> None:
     known = quality.curves[quality.curves[column].notna()]
     if known.empty:
         say(axis, "undefined at every epoch")
         return
     epoch, value = known["epoch"].to_numpy(dtype=float), known[column].to_numpy(dtype=float)
     low, high = (known[f"{column}_{end}"].to_numpy(dtype=float) for end in ("low", "high"))
+    colour = EPOCH_LOOKS[column].light
     axis.fill_between(epoch, low, high, color=colour, alpha=0.16, linewidth=0)
     axis.plot(epoch, value, color=colour, marker="o", markersize=4, linewidth=1.6)
     if column == "chance":

@@ -29,7 +29,8 @@ MANY_POINTS = 150
 
 def draw(quality: StudyQuality, folder: Path) -> bool:
     """Draws a panel per strategy, at most `MAX_PANELS`; False where no strategy has a pair."""
-    names = drawable(quality)[:MAX_PANELS]
+    known = drawable(quality)
+    names = known[:MAX_PANELS]
     if not names:
         return False
     looks = dataset_looks(quality)
@@ -52,7 +53,8 @@ def draw(quality: StudyQuality, folder: Path) -> bool:
             axis.set_axis_off()
         axes[0, 0].locator_params(axis="y", nbins=5)
         height = figure.get_figheight()
-        figure.supxlabel("proxy accuracy", fontsize=10, y=(bottom - 0.55) / height, va="bottom")
+        left_out = f" (the first {len(names)} of {len(known)} strategies)" if len(known) > len(names) else ""
+        figure.supxlabel(f"proxy accuracy{left_out}", fontsize=10, y=(bottom - 0.55) / height, va="bottom")
         figure.supylabel("target accuracy", fontsize=10, x=0.1 / figure.get_figwidth())
         if shown:
             legend(figure, shown, columns)

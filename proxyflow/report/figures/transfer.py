@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from proxyflow.drawing import as_text
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.families import look_of, looks_of
-from proxyflow.report.figures.sheet import legend, legend_height, save, say, sheet, short
+from proxyflow.report.figures.sheet import SOFT, legend, legend_height, save, say, sheet, short
 from proxyflow.report.series import TITLES, TransferPanel, transfer_panels
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def draw(quality: StudyQuality, folder: Path) -> bool:
 def _draw_panel(axis: Axes, panel: TransferPanel) -> None:
     measure = TITLES[panel.measure].partition(":")[0]
     axis.set_title(f"{measure}\n", fontsize=10, fontweight="bold", pad=3)
-    axis.text(0, 1.03, panel.title, transform=axis.transAxes, fontsize=8.5, color="#59616b")
+    axis.text(0, 1.03, panel.title, transform=axis.transAxes, fontsize=8.5, color=SOFT)
     axis.set_xlabel(as_text(short(panel.left, 36)), fontsize=9)
     axis.set_ylabel(as_text(short(panel.right, 30)), fontsize=9)
     if panel.points.empty:
