@@ -94,7 +94,7 @@ def test_runs_of_another_kind_are_refused(entry: Entry) -> None:
     assert f"subset={subset} is interrupted, not finished" in ended.err
     report = entry("report", "--study", "Default")
     assert report.status == 2
-    assert "no finished training of the target" in report.err
+    assert "study=Default has no training yet: run sweep with study=Default first" in report.err
 
 
 def test_an_altered_subset_is_refused(entry: Entry) -> None:

@@ -76,12 +76,6 @@ def test_the_final_line_says_how_long_it_took_though_fractions_of_work_do_not_ad
     assert "took 00:10" in capsys.readouterr().err
 
 
-def test_no_work_at_all_is_done_at_once(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress("study", items=0, unit="runs"):
-        pass
-    assert "0/0 runs (100%)" in capsys.readouterr().err
-
-
 def test_work_that_fails_prints_no_line_of_success(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> None:
         with Progress("study", items=2, unit="runs") as progress:
