@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NAME = "quality_by_cost"
 MEASURES = ("r2", "spearman")
 LEGEND_COLUMNS = 6
+# The legend of lines: its height in inches, and where it begins as a share of the axis below it.
+LINES_HEIGHT, LINES_AT = 0.35, -0.12
 
 
 def draw(quality: StudyQuality, folder: Path) -> bool:
@@ -28,7 +30,7 @@ def draw(quality: StudyQuality, folder: Path) -> bool:
     if not any(len(table) for table in known.values()):
         return False
     looks = looks_of(name for table in known.values() for name in table["family"])
-    bottom = 0.6 + legend_height(len(looks), LEGEND_COLUMNS)
+    bottom = 0.6 + LINES_HEIGHT + legend_height(len(looks), LEGEND_COLUMNS)
     with sheet(2, 1, (5.4, 4.6), (0.55, 0), (0.6, 0.25, bottom, 0.35)) as (figure, axes):
         for axis, measure in zip(axes[0], MEASURES, strict=True):
             _draw_measure(axis, quality, measure)
@@ -60,7 +62,8 @@ def _draw_measure(axis: Axes, quality: StudyQuality, measure: str) -> None:
             markeredgecolor="white", markeredgewidth=0.5, zorder=4,
         )  # fmt: skip
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(loc="lower right", fontsize=8)
+        # Below the axis: within it no corner is free of points and their names in every study.
+        axis.legend(loc="upper left", bbox_to_anchor=(0, LINES_AT), fontsize=8, ncols=2, borderaxespad=0, borderpad=0)
     label_points(axis, cost.tolist(), value.tolist(), [str(name) for name in known["strategy"]])
 
 
