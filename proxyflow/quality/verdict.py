@@ -19,8 +19,9 @@ from proxyflow.quality.runs import TARGET
 Z = 1.959963984540054  # the ends of a 95 % interval, in standard errors
 MANY = 2000  # more configurations than this nobody will run
 PROMISING = 3  # undecided proxies of which it is said what would decide
-# Below so many configurations on a data set intervals of r2 are too narrow to decide: where the true r2 is .81, the whole
-# interval lies above .9 in 49 % of simulated studies of 3 configurations, 17 % of 4, 2 % of 8 (benchmarks/intervals.py).
+# Below so many configurations on a data set intervals of r2 are too narrow to decide: where the true r2 is .81, the
+# whole interval lies above .9 in 49 % of simulated studies of 3 configurations, 17 % of 4, 2 % of 8
+# (benchmarks/intervals.py).
 ENOUGH = 8
 # An interval from fewer of the bootstrap samples than all but this share is of those that happened to be drawn.
 UNDEFINED_SHARE = 0.05
