@@ -10,7 +10,7 @@ from types import TracebackType
 from proxyflow.progress import Progress
 from proxyflow.studies.lab import Lab
 from proxyflow.studies.tasks import Done, Task
-from proxyflow.tracking.runs import Run
+from proxyflow.tracking.run import Run
 
 
 class Board:

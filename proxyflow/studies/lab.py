@@ -18,7 +18,8 @@ from proxyflow.scoring.table import ExampleScores
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import Client
-from proxyflow.tracking.runs import RunWriter, Taken
+from proxyflow.tracking.run import Taken
+from proxyflow.tracking.runs import RunWriter
 from proxyflow.training.precision import may_have_gpu, precision_name
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from proxyflow.studies.tasks import SubsetRef, Task
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import known_experiments
 from proxyflow.tracking.reader import finished_keys, search
-from proxyflow.tracking.runs import Run
+from proxyflow.tracking.run import Run
 
 RETRIES = 2
 LOOK_AGAIN_SECONDS = (1.0, 3.0)  # at what other processes are doing

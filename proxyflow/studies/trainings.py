@@ -17,7 +17,7 @@ from proxyflow.subsets import Subset
 from proxyflow.tracking import names
 from proxyflow.tracking.models import log_model
 from proxyflow.tracking.reader import download, search
-from proxyflow.tracking.runs import Run
+from proxyflow.tracking.run import Run
 from proxyflow.training.checkpoints import Checkpoint, readable
 from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, TrainingState, get_engine
 from proxyflow.training.memory import explained

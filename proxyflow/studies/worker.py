@@ -10,7 +10,7 @@ from proxyflow.studies.lab import Lab
 from proxyflow.studies.tasks import Done, OnShare, Task
 from proxyflow.subsets import Subset
 from proxyflow.tracking.outages import is_outage
-from proxyflow.tracking.runs import NotDelivered, Taken, describe
+from proxyflow.tracking.run import NotDelivered, Taken, describe
 from proxyflow.training.devices import device_name, select
 
 

@@ -6,7 +6,7 @@ import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from proxyflow.tracking.runs import Run
+from proxyflow.tracking.run import Run
 
 if TYPE_CHECKING:
     import torch

@@ -112,17 +112,17 @@ def test_a_run_that_died_while_it_was_ended_does_not_stay_running(store: str) ->
 
 
 def refuse_ends(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    from proxyflow.tracking import runs
+    from proxyflow.tracking import run
     from proxyflow.tracking.journal import Record
 
-    real = runs.write
+    real = run.write
 
     def refuse(client: MlflowClient, run_id: str, record: Record) -> None:
         if record.end is not None:
             raise error
         real(client, run_id, record)
 
-    monkeypatch.setattr(runs, "write", refuse)
+    monkeypatch.setattr(run, "write", refuse)
 
 
 def test_a_success_that_is_not_there_for_the_server_is_delivered_later(
@@ -132,7 +132,8 @@ def test_a_success_that_is_not_there_for_the_server_is_delivered_later(
 
     from proxyflow.tracking import owner
     from proxyflow.tracking.connection import connect
-    from proxyflow.tracking.runs import NotDelivered, RunWriter
+    from proxyflow.tracking.run import NotDelivered
+    from proxyflow.tracking.runs import RunWriter
 
     writer = RunWriter(connect(patience=0.5), "late")
     with monkeypatch.context() as patch:
@@ -163,7 +164,8 @@ def test_a_training_is_claimed_by_one(store: str) -> None:
     from proxyflow.tracking import names
     from proxyflow.tracking.connection import connect
     from proxyflow.tracking.owner import this_process
-    from proxyflow.tracking.runs import RunWriter, Taken
+    from proxyflow.tracking.run import Taken
+    from proxyflow.tracking.runs import RunWriter
 
     client = connect()
     writer = RunWriter(client, "claimed")
@@ -230,7 +232,7 @@ def test_a_success_that_the_server_refuses_is_none(store: str, monkeypatch: pyte
 
 @pytest.mark.parametrize(("deliver", "expected"), [(True, 1), (False, 0)])
 def test_signals_wait_until_an_end_is_written(deliver: bool, expected: int) -> None:
-    from proxyflow.tracking.runs import held_signals
+    from proxyflow.tracking.run import held_signals
 
     came: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))

@@ -122,7 +122,7 @@ def test_a_limit_stops_before_the_next_scoring_and_subset_too(entry: Entry, monk
 def test_a_store_that_refuses_ends_the_sweep_in_a_line_and_the_same_command_resumes(
     entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from proxyflow.tracking import runs as written
+    from proxyflow.tracking import run as written
 
     asked: list[Any] = []
 

@@ -14,7 +14,7 @@ from proxyflow.studies.board import Board
 from proxyflow.studies.lab import Lab
 from proxyflow.studies.plan import PlannedTraining
 from proxyflow.studies.tasks import Done, SubsetRef, Task
-from proxyflow.tracking.runs import Run
+from proxyflow.tracking.run import Run
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
 

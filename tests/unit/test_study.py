@@ -20,7 +20,7 @@ from proxyflow.studies.plan import PlannedTraining
 from proxyflow.studies.study import How, Limits, Outcome, _Rounds
 from proxyflow.studies.tasks import Done, OnShare, SubsetRef, Task
 from proxyflow.tracking import names
-from proxyflow.tracking.runs import Run
+from proxyflow.tracking.run import Run
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
 PLANNED = PlannedTraining("digits", parse_strategy("full"), Hyperparameters(), TrainingSettings(), 0, "fast")

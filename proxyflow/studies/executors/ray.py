@@ -195,7 +195,7 @@ class Actors:
     def run(self, tasks: Iterable[Task], on_share: OnShare) -> Iterator[Done]:
         import ray
 
-        from proxyflow.tracking.runs import held_signals
+        from proxyflow.tracking.run import held_signals
 
         coming = iter(tasks)
         busy: dict[Any, tuple[Any, Task]] = {}

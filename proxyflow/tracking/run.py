@@ -1,0 +1,210 @@
+"""Writing one MLflow run so that, however the work ends, the run says the truth about it.
+
+`mlflow run` makes a run before our code starts, logs the declared parameters itself and rewrites the run's
+status from the exit code afterwards. So parameters that are there already are not logged again, and what really
+happened is kept in a tag.
+
+What is said of a run goes through its outbox: in order, behind the caller's back, and past outages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import RunTag
+from mlflow.tracking import MlflowClient
+
+from proxyflow.errors import ProxyflowError, StoreFailed, Terminated, one_line
+from proxyflow.tracking import names
+from proxyflow.tracking.connection import server_address
+from proxyflow.tracking.journal import Journal, Record, folder_of
+from proxyflow.tracking.outages import impatient, patience_of, teller
+from proxyflow.tracking.outbox import Outbox, write
+from proxyflow.tracking.owner import this_process
+
+MAX_VALUE = 5000  # MLflow takes 6,000 characters in a param and 8,000 in a tag
+LAST_WORDS_SECONDS = 5.0  # for what a run that did not finish still has to say
+ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}  # MLflow's words; every other end is FAILED
+UPLOADS = 3  # tries; each store of artifacts has errors of its own, so that none can be told for a passing one
+UPLOAD_AGAIN_SECONDS = 2.0
+
+
+class Taken(Exception):
+    """Another process has done what a run was opened for, or is at it.
+
+    Attributes:
+        finished: whether it is done.
+    """
+
+    def __init__(self, run_id: str, finished: bool) -> None:
+        super().__init__(f"run {run_id} has {'done' if finished else 'begun'} this")
+        self.finished = finished
+
+
+class NotDelivered(ProxyflowError):
+    """Work is done, and the tracking server has been away for too long to be told."""
+
+
+class Run:
+    """One MLflow run that is being written."""
+
+    def __init__(self, client: MlflowClient, run_id: str, study: str) -> None:
+        self.client = client
+        self.id = run_id
+        self.study = study
+        once = impatient(client)
+        path = folder_of(server_address()) / f"{run_id}.jsonl"
+        journal = Journal(path, this_process())
+        self._outbox = Outbox(lambda record: write(once, run_id, record), journal, say=teller(client))
+
+    def log_metrics(
+        self, metrics: Mapping[str, float | None], step: int = 0, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Logs metrics, and tags with them; metrics without a finite value are left out.
+
+        As all that is logged, they are sent behind the caller's back, and the run does not end before they are there.
+
+        Raises:
+            Exception: something logged earlier was refused.
+        """
+        now = int(time.time() * 1000)
+        entries = tuple(
+            (key, float(value), now, step)
+            for key, value in metrics.items()
+            if value is not None and math.isfinite(value)
+        )
+        self._outbox.put(Record(metrics=entries, tags=dict(tags or {})))
+
+    @cached_property
+    def _present(self) -> Mapping[str, str]:
+        """Params that the run had when it was taken over."""
+        return dict(self.client.get_run(self.id).data.params)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Logs the params that `mlflow run` has not already logged as they were typed."""
+        present = self._present
+        missing = {key: value for key, value in params.items() if key not in present}
+        self._outbox.put(Record(params=texts(missing)))
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Sets tags now, in one call."""
+        self.client.log_batch(self.id, tags=[RunTag(*each) for each in texts(tags).items()])
+
+    def log_folder(self, folder: Path, artifact_path: str) -> None:
+        """Uploads all files of a folder; a store that refuses is tried again.
+
+        Raises:
+            StoreFailed: it refuses each time.
+        """
+        for left in reversed(range(UPLOADS)):
+            try:
+                self.client.log_artifacts(self.id, str(folder), artifact_path)
+            except Exception as error:
+                if not left:
+                    raise StoreFailed(
+                        f"{artifact_path} of run {self.id} cannot be uploaded, tried {UPLOADS} times: "
+                        f"{describe(error)}; once its store takes it, the same command goes on"
+                    ) from error
+                time.sleep(UPLOAD_AGAIN_SECONDS * (UPLOADS - left))
+            else:
+                return
+
+    def log_data(self, name: str, fingerprint: str, context: str, source: str, rows: int) -> None:
+        """Names a data set or subset as an input of the run, so that the MLflow UI shows and finds it."""
+        dataset = {
+            "name": name,
+            "digest": fingerprint[:32],
+            "source_type": "code",
+            "source": json.dumps({"tags": {"proxyflow": source}}),
+            "profile": json.dumps({"num_rows": rows}),
+            "context": context,
+        }
+        self._outbox.put(Record(inputs=(dataset,)))
+
+    def finish(self, status: names.Status, error: BaseException | None = None) -> None:
+        """Writes the end, and waits until the server has it.
+
+        A success that the server refuses is no success, so that error is raised. Where the work has failed anyway,
+        its own error matters more, and what keeps it from being written is only said on stderr.
+
+        Raises:
+            NotDelivered: the server was away for longer than the client's patience.
+        """
+        try:
+            # Once this is in the journal the end is certain, whatever comes.
+            with held_signals():
+                self._outbox.put(end_record(status, error))
+            if status == "finished":
+                self._deliver()
+            # The process is on its way out after an interruption; a second signal adds nothing.
+            with held_signals(deliver=status != "interrupted"):
+                if status != "finished" and not self._outbox.flush(LAST_WORDS_SECONDS):
+                    print(f"run {self.id} will be marked {status} by the next command", file=sys.stderr)
+        except Exception as problem:
+            if status == "finished":
+                raise
+            print(f"run {self.id} could not be marked {status}: {one_line(problem)}", file=sys.stderr)
+        finally:
+            self._outbox.close()
+
+    def _deliver(self) -> None:
+        try:
+            delivered = self._outbox.flush(patience_of(self.client))
+        except (KeyboardInterrupt, Terminated):
+            self._outbox.flush(LAST_WORDS_SECONDS)
+            raise
+        if not delivered:
+            raise NotDelivered(
+                f"the tracking server has been away for {patience_of(self.client):.0f} s. The work of run {self.id} is "
+                "done and kept on this machine; the next command of this study delivers it once the server is back"
+            )
+
+
+def texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """Values as MLflow takes them, those that are None left out."""
+    return {key: str(value)[:MAX_VALUE] for key, value in values.items() if value is not None}
+
+
+def end_record(status: names.Status, error: BaseException | None) -> Record:
+    """The record that ends a run now."""
+    reason = None if error is None else describe(error)
+    end = (ENDS.get(status, "FAILED"), int(time.time() * 1000))
+    return Record(tags=texts({names.STATUS: status, names.ERROR: reason}), end=end)
+
+
+def describe(error: BaseException) -> str:
+    """What went wrong, for the tag `proxyflow.error`."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted by Ctrl-C; the same command again resumes"
+    if isinstance(error, Terminated):
+        return "stopped by SIGTERM; the same command again resumes"
+    return f"{type(error).__name__}: {one_line(error)}"[:MAX_VALUE]
+
+
+@contextlib.contextmanager
+def held_signals(deliver: bool = True) -> Iterator[None]:
+    """Holds Ctrl-C and SIGTERM for the few calls that write a run's end; afterwards they are delivered or dropped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in handlers:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if came and deliver:
+        signal.raise_signal(came[0])
