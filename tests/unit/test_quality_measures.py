@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, pearsonr, spearmanr
+from sklearn.linear_model import LinearRegression
 
 from proxyflow.quality.measures import (
     Accuracies,
@@ -93,6 +94,15 @@ def test_r2_is_the_variance_that_a_regression_without_intercept_explains(
     explained = 1 - ((zy - beta * zx) ** 2).sum() / (zy**2).sum()
     assert value(slope, x, y, strata) == pytest.approx(beta, abs=1e-12)
     assert r2_of(x, y, strata) == pytest.approx(explained, abs=1e-12)
+
+
+def test_r2_is_the_score_of_scikit_learns_regression_without_intercept(
+    sample: tuple[Floats, Floats, list[np.ndarray]],
+) -> None:
+    x, y, strata = sample
+    zx, zy = pooled_z(x, strata)[:, None], pooled_z(y, strata)
+    score = LinearRegression(fit_intercept=False).fit(zx, zy).score(zx, zy)
+    assert r2_of(x, y, strata) == pytest.approx(score, abs=1e-12)
 
 
 @pytest.mark.parametrize("fraction", [0.25, 0.5, 0.7, 1.0])
