@@ -82,12 +82,7 @@ def judge(
             *_undecided(cheaper, least, "cheaper"),
         ]
     else:
-        which = f"None of the {len(proxies)} proxies is" if len(proxies) > 1 else "The one proxy is not"
-        sentences = [
-            f"{which} good enough for sure: add configurations.",
-            asked,
-            *_undecided(proxies, least, "of them"),
-        ]
+        sentences = [_refusal(proxies, least), asked, *_undecided(proxies, least, "of them")]
     return Verdict(cheapest, options.tolerance, least, tuple(sentences))
 
 
@@ -154,6 +149,14 @@ def _recommendation(name: str, measured: Measured, selection: pd.DataFrame) -> s
         text += f". Taking its first choice loses {regret.value:.1f} points of accuracy"
         text += f" [{regret.low:.1f}, {regret.high:.1f}]" if np.isfinite(regret.low) else ""
     return text + "."
+
+
+def _refusal(proxies: Mapping[str, Measured], least: float) -> str:
+    which = f"None of the {len(proxies)} proxies is" if len(proxies) > 1 else "The one proxy is not"
+    if any(each.estimates["r2"].high >= least for each in proxies.values()):
+        return f"{which} good enough for sure: add configurations."
+    # More configurations would only make that surer.
+    return f"{which} good enough: add dearer ones, or choose a larger tolerance."
 
 
 def _undecided(proxies: Mapping[str, Measured], least: float, which: str) -> list[str]:

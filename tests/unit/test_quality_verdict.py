@@ -119,6 +119,7 @@ def test_where_none_passes_it_says_so_and_what_would_decide() -> None:
     assert verdict.sentences[0] == "None of the 3 proxies is good enough for sure: add configurations."
     assert "2 of them are undecided, with 0.90 within the interval: a, b." in verdict.sentences[2]
     bad = verdict_of({"a": made(BAD), "b": made(BAD)})
+    assert bad.sentences[0] == "None of the 2 proxies is good enough: add dearer ones, or choose a larger tolerance."
     assert bad.sentences[-1] == "The intervals of all 2 of them lie below that."
 
 
@@ -237,7 +238,10 @@ def test_no_intervals_and_no_proxies_give_no_verdict_yet() -> None:
 
 
 def test_one_proxy_alone_is_spoken_of_in_the_singular() -> None:
-    assert verdict_of({"a": made(BAD)}).sentences[0] == "The one proxy is not good enough for sure: add configurations."
+    assert (
+        verdict_of({"a": made(UNDECIDED)}).sentences[0]
+        == "The one proxy is not good enough for sure: add configurations."
+    )
 
 
 @pytest.mark.parametrize("value", [0.3, 0.7, 0.86, 0.94, 0.99])
