@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from proxyflow.quality.runs import one_name_each
+from proxyflow.quality.runs import KEY, TARGET, one_name_each
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.series import dataset_looks, drawable, regression
 
-KEY = ["dataset", "strategy", "config", "seed"]
 WEB = ("http://", "https://")
 DIGITS = 5
 
@@ -90,7 +89,7 @@ def all_pairs(quality: StudyQuality, frame: pd.DataFrame) -> list[dict[str, Any]
         keys = list(zip(pairs["dataset"], pairs["config"], pairs["seed"], strict=True))
         sides: dict[str, list[int]] = {
             side: [row_of.get((dataset, strategy, config, seed), -1) for dataset, config, seed in keys]
-            for side, strategy in (("proxy", name), ("target", "full"))
+            for side, strategy in (("proxy", name), ("target", TARGET))
         }
         lines = []
         for dataset, rows in pairs.groupby("dataset", sort=False):

@@ -15,17 +15,10 @@ from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.looks import Look, look
 from proxyflow.report.tables import with_interval
+from proxyflow.report.vocabulary import HYPERPARAMETERS
 
 # More pairs of data sets would need a page of panels; the rest is in transfer.csv.
 DATASET_COLUMNS = 3
-HYPERPARAMETERS = {
-    "arch": "architecture",
-    "lr": "learning rate",
-    "stem": "stem channels",
-    "flip": "flip probability",
-    "opt": "optimizer",
-    "smooth": "label smoothing",
-}
 # The better source first: its name in a legend, and what a point above the line means.
 CEILINGS = {
     "seeds": ("noise ceiling: the target under another seed", "no proxy can be expected above it"),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from proxyflow.errors import UserError
 from proxyflow.files import replacing
-from proxyflow.quality.runs import one_name_each
+from proxyflow.quality.runs import KEY, one_name_each
 from proxyflow.quality.summary import StudyQuality
 
 COMPARED = "compare"
@@ -71,7 +71,7 @@ def write_tables(
         "epochs": quality.curves,
         "hyperparameters": quality.hyperparameters,
         "comparisons": quality.comparisons,
-        "runs": trainings.sort_values(["dataset", "strategy", "config", "seed"])[RUN_COLUMNS],
+        "runs": trainings.sort_values(KEY)[RUN_COLUMNS],
         "notes": pd.DataFrame(quality.notes, columns=["strategy", "note"]),
     }
     (folder / f"{COMPARED}.csv").unlink(missing_ok=True)

@@ -13,20 +13,12 @@ from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.families import look_of
 from proxyflow.report.looks import Look
-from proxyflow.report.series import HYPERPARAMETERS, drawable, hyperparameter_names
+from proxyflow.report.series import drawable, hyperparameter_names
 from proxyflow.report.tables import number
+from proxyflow.report.vocabulary import HYPERPARAMETERS, setting_label
 
 # Notes that are read before the rest is asked for.
 OPEN_NOTES = 6
-SETTING_LABELS = {
-    "arch": "architecture",
-    "learning_rate": "learning rate",
-    "stem_channels_1": "stem channels 1",
-    "stem_channels_2": "stem channels 2",
-    "flip_probability": "flip probability",
-    "optimizer": "optimizer",
-    "label_smoothing": "label smoothing",
-}
 
 
 @dataclass(frozen=True)
@@ -137,7 +129,7 @@ def best_settings(quality: StudyQuality) -> list[tuple[str, list[tuple[str, bool
     datasets = list(quality.best_configurations.accuracies["dataset"])
     cells = {(row.dataset, row.setting): (str(row.value), bool(row.differs)) for row in table.itertuples()}
     return [
-        (SETTING_LABELS.get(str(name), str(name)), [cells.get((dataset, name), ("", False)) for dataset in datasets])
+        (setting_label(str(name)), [cells.get((dataset, name), ("", False)) for dataset in datasets])
         for name in dict.fromkeys(table["setting"])
     ]
 

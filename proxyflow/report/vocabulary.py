@@ -21,4 +21,19 @@ def settings_by_name(config: str) -> tuple[Setting, ...]:
     )
 
 
+def setting_label(name: str) -> str:
+    """A hyperparameter's name as people read it: `learning rate`."""
+    return "architecture" if name == "arch" else name.replace("_", " ")
+
+
+def _labels() -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for field in settings_of(Hyperparameters):
+        # The two stem widths are one hyperparameter in a configuration's name.
+        labels.setdefault(field.metadata["label"], setting_label(field.name).removesuffix(" 1"))
+    return labels
+
+
+# What stands for a hyperparameter in a configuration's name (`lr`), in that order, to what people call it.
+HYPERPARAMETERS = _labels()
 VOCABULARY = Vocabulary(family_of, is_synthetic, settings_by_name)

@@ -170,18 +170,7 @@ def make_scores(
     begun = time.perf_counter()
     title = f"{dataset.name} · scores · {training.hyperparameters.name}"
     with lab.writer.open("score", title, note, tags, parent_id, main, claim) as run:
-        run.log_params(
-            {
-                **dataset_params(dataset),
-                **dataclasses.asdict(training.hyperparameters),
-                **dataclasses.asdict(training.settings),
-                "seed": training.seed,
-                "engine": training.engine,
-                "repeats": spec.repeats,
-                "holdout_folds": spec.holdout_folds,
-                "early_epochs": ",".join(map(str, spec.early)),
-            }
-        )
+        run.log_params(_params(dataset, spec))
         run.log_data(dataset.name, dataset.fingerprint, "training", dataset.name, len(dataset.train))
         epochs = spec.trainings * training.settings.epochs
         with Progress(f"scoring {dataset.name}", epochs, "epochs") as progress:
@@ -213,6 +202,20 @@ def make_scores(
         told = "undefined, as a repeat has all scores equal" if value is None else f"{value:.3f}"
         lab.say(f"  rank agreement of {name} between {spec.repeats} repeats: {told}")
     return scores
+
+
+def _params(dataset: Dataset, spec: ScoringSpec) -> dict[str, object]:
+    training = spec.training
+    return {
+        **dataset_params(dataset),
+        **dataclasses.asdict(training.hyperparameters),
+        **dataclasses.asdict(training.settings),
+        "seed": training.seed,
+        "engine": training.engine,
+        "repeats": spec.repeats,
+        "holdout_folds": spec.holdout_folds,
+        "early_epochs": ",".join(map(str, spec.early)),
+    }
 
 
 def _about(dataset: Dataset, spec: ScoringSpec, scoring: Scoring) -> dict[str, object]:
