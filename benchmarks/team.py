@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -257,7 +258,5 @@ if __name__ == "__main__":
         for variable, value in team.environment_of("ada").items():
             print(f"export {variable}={value}")
         print(f"# admin's password: {team.account('admin').password}; Ctrl-C ends the servers", flush=True)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
-        except KeyboardInterrupt:
-            pass
