@@ -9,17 +9,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxyflow.data.catalog import DataOptions, Dataset, load_dataset
+from proxyflow.errors import one_line
 from proxyflow.scoring.table import ExampleScores
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
+from proxyflow.tracking.artifact_cache import ArtifactCache
 from proxyflow.tracking.connection import Client
 from proxyflow.tracking.run import Taken
 from proxyflow.tracking.runs import RunWriter
+from proxyflow.tracking.transfer import fetch
 from proxyflow.training.precision import may_have_gpu, precision_name
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ class Lab:
     datasets: dict[str, Dataset] = field(default_factory=dict)
     subsets: dict[str, Subset] = field(default_factory=dict)
     scores: dict[str, ExampleScores] = field(default_factory=dict)
+    _cache_works: bool = field(default=True, init=False)
 
     def dataset(self, name: str) -> Dataset:
         """The data set of that name, loaded once."""
@@ -83,6 +87,22 @@ class Lab:
         from proxyflow.training.devices import resolve_precision
 
         return resolve_precision(requested, self.device, image_size).name
+
+    def fetch(self, run_id: str, path: str, target: Path, sha256: str = "") -> Path:
+        """Downloads a file of a run's artifacts; once per machine where its checksum is known."""
+        if not sha256:
+            return fetch(self.client, run_id, path, target)
+        download = partial(self._download, run_id, path, sha256)
+        try:
+            return ArtifactCache(self.data.folder / "artifacts").place(sha256, target, download)
+        except OSError as error:
+            if self._cache_works:
+                self.say(f"note: downloads are not kept in {self.data.folder / 'artifacts'}: {one_line(error)}")
+                self._cache_works = False
+            return fetch(self.client, run_id, path, target, sha256)
+
+    def _download(self, run_id: str, path: str, sha256: str, target: Path) -> Path:
+        return fetch(self.client, run_id, path, target, sha256)
 
     def cost_usd(self, seconds: float) -> float | None:
         """What that time costs on this machine, None where the price is unknown."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Set
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxyflow.data.catalog import Dataset
@@ -19,6 +18,7 @@ from proxyflow.scoring.table import (
     SUMMARY_FILE,
     TABLE_FILE,
     ExampleScores,
+    checksums_of,
 )
 from proxyflow.strategies import Strategy
 from proxyflow.studies.keys import key_of_scores
@@ -26,7 +26,8 @@ from proxyflow.studies.lab import Lab, dataset_params, once, scratch
 from proxyflow.studies.plan import check_epochs, epochs_for, folds_for
 from proxyflow.tracking import names
 from proxyflow.tracking.found import FoundRun
-from proxyflow.tracking.reader import download, get_run, search
+from proxyflow.tracking.reader import get_run, search
+from proxyflow.tracking.transfer import fetch, names_in
 from proxyflow.training.engine import EpochRecord, TrainingSpec
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
@@ -126,13 +127,15 @@ def load_scores(lab: Lab, run: FoundRun, needs: Set[str]) -> ExampleScores:
     wants_embeddings = EMBEDDINGS in needs and EMBEDDINGS in held_by(run)
     if kept is None or (wants_embeddings and kept.embeddings is None):
         with scratch() as folder:
-            files = [TABLE_FILE, SUMMARY_FILE, CONFUSION_FILE]
             # Embeddings may be hundreds of megabytes, and most strategies do without.
-            files += [EMBEDDINGS_FILE] if wants_embeddings else []
-            kept_there = {Path(each.path).name for each in lab.client.list_artifacts(run.id, names.SCORES)}
-            for name in files:
-                if name in kept_there or name == TABLE_FILE:
-                    download(lab.client, run.id, f"{names.SCORES}/{name}", folder).replace(folder / name)
+            wanted = (TABLE_FILE, CONFUSION_FILE, *([EMBEDDINGS_FILE] if wants_embeddings else []))
+            there = names_in(lab.client, run.id, names.SCORES)
+            if SUMMARY_FILE in there:
+                fetch(lab.client, run.id, f"{names.SCORES}/{SUMMARY_FILE}", folder / SUMMARY_FILE)
+            checksums = checksums_of(folder)
+            for name in wanted:
+                if name in there or name in checksums or name == TABLE_FILE:
+                    lab.fetch(run.id, f"{names.SCORES}/{name}", folder / name, checksums.get(name, ""))
             lab.scores[run.id] = ExampleScores.load(folder, run.id)
     return lab.scores[run.id]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from proxyflow.studies.subsets import selection_metrics
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
 from proxyflow.tracking.models import log_model
-from proxyflow.tracking.reader import download, search
+from proxyflow.tracking.artifact_store import Absent
+from proxyflow.tracking.reader import search
 from proxyflow.tracking.run import Run
-from proxyflow.training.checkpoints import Checkpoint, readable
+from proxyflow.tracking.transfer import fetch, names_in
+from proxyflow.training.checkpoints import FILES, SLOTS, Checkpoint, readable
 from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, TrainingState, get_engine
 from proxyflow.training.memory import explained
 
@@ -157,12 +160,21 @@ def _newest_checkpoint(lab: Lab, run_key: str) -> _Resumed | None:
             continue
         with scratch() as folder:
             # A run may have ended before its second epoch, or its first.
-            kept = lab.client.list_artifacts(run.id, names.CHECKPOINT)
-            downloaded = [download(lab.client, run.id, slot.path, folder) for slot in kept if slot.is_dir]
+            kept = [slot for slot in names_in(lab.client, run.id, names.CHECKPOINT) if slot in SLOTS]
+            downloaded = [_download_slot(lab, run.id, folder / slot) for slot in kept]
             whole = [checkpoint for checkpoint in readable(downloaded) if checkpoint.run_key == run_key]
         if whole:
             return _Resumed(run.id, max(whole, key=lambda checkpoint: checkpoint.epoch))
     return None
+
+
+def _download_slot(lab: Lab, run_id: str, folder: Path) -> Path:
+    for name in FILES:
+        path = f"{names.CHECKPOINT}/{folder.name}/{name}"
+        # One that was cut off while it was written lacks a file, and is not whole.
+        with suppress(Absent):
+            fetch(lab.client, run_id, path, folder / name)
+    return folder
 
 
 def _log_checkpoint(run: Run, checkpoint: Checkpoint) -> None:

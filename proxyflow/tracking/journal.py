@@ -52,6 +52,11 @@ def folder_of(server: str) -> Path:
     return root.expanduser() / "journal" / digest(server)[:16]
 
 
+def files_of(journal: Path) -> Path:
+    """Where a run's artifacts are kept, beside its journal, until their store takes them."""
+    return journal.with_suffix(".files")
+
+
 class Journal:
     """The journal of one run; made with its first record.
 

@@ -30,8 +30,22 @@ _GONE = (requests.ConnectionError, requests.Timeout, ConnectionError, TimeoutErr
 _LATER = ("429", "502", "503", "504")
 
 
+class KnownTrouble(Exception):
+    """An error whose kind has been told.
+
+    Attributes:
+        worth_waiting: for how many seconds it makes sense to try again, 0 for one that will stay.
+    """
+
+    def __init__(self, told: str, worth_waiting: float) -> None:
+        super().__init__(told)
+        self.worth_waiting = worth_waiting
+
+
 def how_long_to_wait(error: BaseException) -> float:
     """For how many seconds it makes sense to try again after this error: 0 for one that will stay."""
+    if isinstance(error, KnownTrouble):
+        return error.worth_waiting
     cause = error.__cause__ or error.__context__
     if isinstance(error, requests.exceptions.RetryError) or isinstance(cause, requests.exceptions.RetryError):
         told = str(error)
@@ -60,10 +74,14 @@ class Waiting:
     Args:
         patience: seconds after which an outage is given up.
         say: tells the user, None where somebody else does.
+        who: what does not answer.
     """
 
-    def __init__(self, patience: float, say: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, patience: float, say: Callable[[str], None] | None = None, who: str = "the tracking server"
+    ) -> None:
         self.patience = patience
+        self._who = who
         self._say = say
         self._begun = 0.0
         self._pause = 0.0
@@ -80,7 +98,7 @@ class Waiting:
         # The second try tells an outage from a hiccup.
         if self._say is not None and self._pause >= 4 * FIRST_WAIT_SECONDS:
             self._say(
-                f"the tracking server does not answer ({_short(error)}); waiting for it: nothing is lost, and after "
+                f"{self._who} does not answer ({_short(error)}); waiting for it: nothing is lost, and after "
                 "Ctrl-C the same command resumes"
             )
             self._say = None

@@ -45,6 +45,7 @@ class Outbox:
         self._changed = threading.Condition()
         self._hurry = threading.Event()
         self._error: BaseException | None = None
+        self._kept = False
         self._thread: threading.Thread | None = None
 
     def put(self, record: Record) -> None:
@@ -63,6 +64,12 @@ class Outbox:
                 # A daemon: a process that has to end does not wait for a server that has gone away.
                 self._thread = threading.Thread(target=self._work, name="proxyflow-outbox", daemon=True)
                 self._thread.start()
+
+    def keep(self, record: Record | None) -> None:
+        """Leaves the journal for whoever delivers the run later, with a record that must not be sent before."""
+        if record is not None:
+            self._journal.append(record, durable=True)
+        self._kept = True
 
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until everything is sent.
@@ -93,9 +100,10 @@ class Outbox:
             thread, self._thread = self._thread, None
             delivered = not self._waiting and not self._sending
             self._changed.notify_all()
-        if delivered or self._error is not None:
-            if thread is not None:
-                thread.join()
+        ended = delivered or self._error is not None
+        if ended and thread is not None:
+            thread.join()
+        if ended and not self._kept:
             self._journal.discard()
         else:
             self._journal.close()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import NotFound, StoreFailed, UserError, one_line
+from proxyflow.errors import NotFound, UserError
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import server_address
 from proxyflow.tracking.found import FoundRun, from_client
@@ -94,26 +93,6 @@ def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> F
     if not found.finished:
         raise NotFound(f"{what}={run_id} is {found.status}, not finished: give the id of a finished {kind} run")
     return found
-
-
-def download(client: MlflowClient, run_id: str, artifact_path: str, folder: Path) -> Path:
-    """Downloads an artifact file or folder of a run into `folder` and returns its local path.
-
-    Raises:
-        UserError: it is not there, or not for us.
-        StoreFailed: its store failed in its own way, as S3 does.
-    """
-    try:
-        return Path(client.download_artifacts(run_id, artifact_path, str(folder)))
-    except (MlflowException, OSError) as error:
-        raise UserError(
-            f"the artifact {artifact_path} of run {run_id} cannot be downloaded: {one_line(error)}"
-        ) from None
-    except Exception as error:
-        raise StoreFailed(
-            f"the artifact {artifact_path} of run {run_id} cannot be downloaded: {type(error).__name__}: "
-            f"{one_line(error)}"
-        ) from error
 
 
 TRAINING_TAGS = {

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shutil
 import signal
 import sys
 import threading
@@ -24,19 +25,18 @@ from typing import Any
 from mlflow.entities import RunTag
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import ProxyflowError, StoreFailed, Terminated, one_line
+from proxyflow.errors import ProxyflowError, StoreFailed, Terminated, UserError, one_line
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import server_address
-from proxyflow.tracking.journal import Journal, Record, folder_of
+from proxyflow.tracking.journal import Journal, Record, files_of, folder_of
 from proxyflow.tracking.outages import impatient, patience_of, teller
 from proxyflow.tracking.outbox import Outbox, write
 from proxyflow.tracking.owner import this_process
+from proxyflow.tracking.transfer import upload
 
 MAX_VALUE = 5000  # MLflow takes 6,000 characters in a param and 8,000 in a tag
 LAST_WORDS_SECONDS = 5.0  # for what a run that did not finish still has to say
 ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}  # MLflow's words; every other end is FAILED
-UPLOADS = 3  # tries; each store of artifacts has errors of its own, so that none can be told for a passing one
-UPLOAD_AGAIN_SECONDS = 2.0
 
 
 class Taken(Exception):
@@ -63,9 +63,10 @@ class Run:
         self.id = run_id
         self.study = study
         once = impatient(client)
-        path = folder_of(server_address()) / f"{run_id}.jsonl"
-        journal = Journal(path, this_process())
+        self._journal = folder_of(server_address()) / f"{run_id}.jsonl"
+        journal = Journal(self._journal, this_process())
         self._outbox = Outbox(lambda record: write(once, run_id, record), journal, say=teller(client))
+        self._refused: StoreFailed | None = None  # why files of this run are still on this machine
 
     def log_metrics(
         self, metrics: Mapping[str, float | None], step: int = 0, tags: Mapping[str, str] | None = None
@@ -101,23 +102,26 @@ class Run:
         self.client.log_batch(self.id, tags=[RunTag(*each) for each in texts(tags).items()])
 
     def log_folder(self, folder: Path, artifact_path: str) -> None:
-        """Uploads all files of a folder; a store that refuses is tried again.
+        """Uploads all files of a folder.
+
+        Where the store of artifacts refuses they are kept on this machine, and the work goes on: it may have taken
+        hours. The run then ends as `NotDelivered`, and the next command of its study delivers it.
 
         Raises:
-            StoreFailed: it refuses each time.
+            StoreFailed: it refuses, and nothing can be kept here.
         """
-        for left in reversed(range(UPLOADS)):
+        try:
+            upload(self.client, self.id, folder, artifact_path)
+        except StoreFailed as error:
             try:
-                self.client.log_artifacts(self.id, str(folder), artifact_path)
-            except Exception as error:
-                if not left:
-                    raise StoreFailed(
-                        f"{artifact_path} of run {self.id} cannot be uploaded, tried {UPLOADS} times: "
-                        f"{describe(error)}; once its store takes it, the same command goes on"
-                    ) from error
-                time.sleep(UPLOAD_AGAIN_SECONDS * (UPLOADS - left))
-            else:
-                return
+                shutil.copytree(folder, files_of(self._journal) / artifact_path, dirs_exist_ok=True)
+            except OSError as problem:
+                raise StoreFailed(
+                    f"{one_line(error)}; nor can it be kept on this machine: {one_line(problem)}"
+                ) from error
+            if self._refused is None:
+                print(f"{one_line(error)}; it is kept on this machine", file=sys.stderr, flush=True)
+            self._refused = error
 
     def log_data(self, name: str, fingerprint: str, context: str, source: str, rows: int) -> None:
         """Names a data set or subset as an input of the run, so that the MLflow UI shows and finds it."""
@@ -138,9 +142,19 @@ class Run:
         its own error matters more, and what keeps it from being written is only said on stderr.
 
         Raises:
-            NotDelivered: the server was away for longer than the client's patience.
+            NotDelivered: the server was away, or its store of artifacts refused, for longer than the client's patience.
         """
         try:
+            if self._refused is not None and status != "finished":
+                self._outbox.keep(None)
+            elif self._refused is not None and not self._deliver_files():
+                # It is not finished before all of it is there; the journal keeps the end for then.
+                self._outbox.keep(end_record(status, error))
+                self._outbox.flush(LAST_WORDS_SECONDS)
+                raise NotDelivered(
+                    f"the work of run {self.id} is done, and kept on this machine: {one_line(self._refused)}. The next "
+                    "command of this study delivers it once the store of artifacts takes it"
+                )
             # Once this is in the journal the end is certain, whatever comes.
             with held_signals():
                 self._outbox.put(end_record(status, error))
@@ -157,6 +171,14 @@ class Run:
         finally:
             self._outbox.close()
 
+    def _deliver_files(self) -> bool:
+        try:
+            deliver_files(self.client, self.id, self._journal)
+        except (StoreFailed, UserError) as error:
+            self._refused = StoreFailed(one_line(error))
+            return False
+        return True
+
     def _deliver(self) -> None:
         try:
             delivered = self._outbox.flush(patience_of(self.client))
@@ -168,6 +190,17 @@ class Run:
                 f"the tracking server has been away for {patience_of(self.client):.0f} s. The work of run {self.id} is "
                 "done and kept on this machine; the next command of this study delivers it once the server is back"
             )
+
+
+def deliver_files(client: MlflowClient, run_id: str, journal: Path) -> None:
+    """Uploads the files that were kept beside a run's journal, and removes them.
+
+    Raises:
+        StoreFailed: the store still refuses.
+    """
+    kept = files_of(journal)
+    upload(client, run_id, kept)
+    shutil.rmtree(kept, ignore_errors=True)
 
 
 def texts(values: Mapping[str, Any]) -> dict[str, str]:

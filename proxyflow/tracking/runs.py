@@ -6,6 +6,7 @@ The first run of a process takes over the one that `mlflow run` made.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import threading
 import time
@@ -14,20 +15,20 @@ from functools import cached_property
 from typing import Any
 
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 
 from proxyflow.errors import Terminated, one_line
 from proxyflow.tracking import names
+from proxyflow.tracking.artifact_store import store_of
 from proxyflow.tracking.connection import adopted_run_id, server_address, study_experiment
 from proxyflow.tracking.found import FoundRun
-from proxyflow.tracking.journal import Record, folder_of, left_behind
+from proxyflow.tracking.journal import Left, files_of, folder_of, left_behind
 from proxyflow.tracking.outages import impatient, is_outage
 from proxyflow.tracking.outbox import write
 from proxyflow.tracking.owner import BEAT_SECONDS, Watch, code_is_dirty, is_dead, this_process
 from proxyflow.tracking.reader import search
-from proxyflow.tracking.run import ENDS, MAX_VALUE, Run, Taken, describe, end_record, held_signals
+from proxyflow.tracking.run import ENDS, MAX_VALUE, Run, Taken, deliver_files, describe, end_record, held_signals
 
 
 class RunWriter:
@@ -223,7 +224,7 @@ class RunWriter:
         """Deletes a folder of a run's artifacts where its store can and may; what stays costs only space."""
         # Each kind of store has errors of its own for what it may not do.
         with contextlib.suppress(Exception):
-            get_artifact_repository(self.client.get_run(run_id).info.artifact_uri).delete_artifacts(artifact_path)
+            store_of(self.client, run_id).delete_artifacts(artifact_path)
 
     def reap(self, own: bool = False) -> int:
         """Ends the runs of this study that nobody works on any more, and returns how many there were.
@@ -268,19 +269,22 @@ class RunWriter:
     def deliver(self) -> None:
         """Writes what processes of this machine had to say when the server was away and they ended."""
         for left in left_behind(folder_of(server_address())):
-            if left.owner and not is_dead(left.owner):
+            done_here = left.owner == this_process() and left.run_id not in self._open
+            if left.owner and not is_dead(left.owner) and not done_here:
                 continue
             try:
-                self._deliver(left.run_id, left.records)
+                self._deliver(left)
             except MlflowException as error:
                 if is_outage(error):
                     raise
                 # The run is gone, or is not ours to write to; nothing will ever take this.
                 print(f"what was kept of run {left.run_id} was refused: {one_line(error)}", file=sys.stderr)
             left.path.unlink(missing_ok=True)
+            shutil.rmtree(files_of(left.path), ignore_errors=True)
 
-    def _deliver(self, run_id: str, records: tuple[Record, ...]) -> None:
+    def _deliver(self, left: Left) -> None:
         """As the next process found this run dead, its work may have been done once more; then it stays as it is."""
+        run_id = left.run_id
         run = self.client.get_run(run_id)
         tags = run.data.tags
         if run.info.lifecycle_stage != "active":
@@ -290,7 +294,8 @@ class RunWriter:
             others = search(self.client, shared_by, KIND=tags[names.KIND], RUN_KEY=tags[names.RUN_KEY])
             if any(other.finished or other.status == "running" for other in others if other.id != run_id):
                 return
-        for record in records:
+        deliver_files(self.client, run_id, left.path)
+        for record in left.records:
             write(self.client, run_id, record)
 
 

@@ -15,7 +15,7 @@ from proxyflow.files import replacing, sha256_of, write_json
 from proxyflow.training.engine import EpochRecord, TrainingState
 
 VERSION = 1
-TENSORS, DESCRIPTION = "state.safetensors", "state.json"
+FILES = TENSORS, DESCRIPTION = "state.safetensors", "state.json"
 
 # Written in turn, so that one is whole whenever the other is being replaced.
 SLOTS = ("a", "b")

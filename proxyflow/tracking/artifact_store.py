@@ -1,0 +1,274 @@
+"""The store of a run's artifacts: which one may be talked to, how bytes come from it, and what its troubles mean.
+
+MLflow's own download hides why it failed, and begins from the start each time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
+from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+from mlflow.tracking import MlflowClient
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+
+from proxyflow.errors import UserError, one_line
+from proxyflow.tracking.outages import FOREVER, PATIENCE_WITH_ERRORS, KnownTrouble, how_long_to_wait, impatient
+
+HOSTS_VARIABLE = "PROXYFLOW_ARTIFACT_HOSTS"
+CHUNK = 1 << 20
+# What helps, by S3's code of the error.
+ADVICE = {
+    "NoSuchBucket": "the bucket does not exist: ask those who run the server",
+    "ExpiredToken": "the credentials have expired: renew them",
+    "RequestTimeTooSkewed": "this machine's clock is wrong: set it",
+    **dict.fromkeys(
+        ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403"),
+        "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile, or ask those who run the store for access",
+    ),
+}
+ABSENT = ("NoSuchKey", "404")
+# Of a store that is well and asks for patience; some stores give these with a status of 400.
+LATER = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable")
+_CUT = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    urllib3.exceptions.HTTPError,
+    ConnectionError,
+    TimeoutError,
+)
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """An artifact's content, or the rest of it.
+
+    Attributes:
+        start: how many bytes were left out; 0 where the store gives everything whatever it was asked for.
+        size: of the whole artifact, None where the store does not say.
+        chunks: the content from `start` on.
+    """
+
+    start: int
+    size: int | None
+    chunks: Iterator[bytes]
+
+
+class Absent(UserError):
+    """The store has no such artifact."""
+
+
+def store_of(client: MlflowClient, run_id: str) -> ArtifactRepository:
+    """The store of a run's artifacts.
+
+    Raises:
+        UserError: it is a foreign web server. Who makes an experiment chooses where its artifacts are, and MLflow
+            sends the user's password to any web server that is named there.
+    """
+    uri = client.get_run(run_id).info.artifact_uri
+    tracking = str(impatient(client).tracking_uri)
+    store = get_artifact_repository(uri, tracking_uri=tracking)
+    if isinstance(store, HttpArtifactRepository):
+        host = urlsplit(store.artifact_uri).netloc.rpartition("@")[2]
+        trusted = {urlsplit(tracking).netloc.rpartition("@")[2], *os.environ.get(HOSTS_VARIABLE, "").split(",")}
+        if host not in trusted:
+            raise UserError(
+                f"the artifacts of run {run_id} are on {host}, which is not the tracking server: it would be sent your "
+                f"password. If you trust it, set {HOSTS_VARIABLE}={host}"
+            )
+    return store
+
+
+@contextmanager
+def opened(store: ArtifactRepository, path: str, start: int) -> Iterator[Bytes]:
+    """Opens an artifact from its byte `start` on.
+
+    Args:
+        path: below the store's root; from the name of an artifact of ours, or checked by the caller.
+
+    Raises:
+        Absent, KnownTrouble: see `trouble_of`.
+    """
+    try:
+        if isinstance(store, HttpArtifactRepository):
+            yield _from_server(store, path, start)
+        elif isinstance(store, S3ArtifactRepository):
+            yield _from_s3(store, path, start)
+        else:
+            raise NotImplementedError(f"{type(store).__name__} gives artifacts only as a whole")
+    except Exception as error:
+        raise trouble_of(error, store, path) from error
+
+
+def can_resume(store: ArtifactRepository) -> bool:
+    """Whether `opened` knows this kind of store."""
+    return isinstance(store, (HttpArtifactRepository, S3ArtifactRepository))
+
+
+def _range(start: int) -> dict[str, str]:
+    return {"Range": f"bytes={start}-"} if start else {}
+
+
+def _from_server(store: HttpArtifactRepository, path: str, start: int) -> Bytes:
+    credentials = get_default_host_creds(store.artifact_uri)
+    answer = http_request(
+        credentials,
+        f"/{path}",
+        "GET",
+        stream=True,
+        extra_headers=_range(start) or None,
+        max_retries=0,
+        raise_on_status=False,
+    )
+    if answer.status_code == 416:  # the file was whole, or is shorter than what is here
+        answer.close()
+        return _from_server(store, path, 0)
+    if not answer.ok:
+        raise requests.HTTPError(answer.text[:500], response=answer)
+    start = start if answer.status_code == 206 else 0
+    length = answer.headers.get("Content-Length")
+    # What is compressed on its way has another length.
+    known = length is not None and not answer.headers.get("Content-Encoding")
+    return Bytes(start, start + int(length) if known else None, answer.iter_content(CHUNK))
+
+
+def _from_s3(store: S3ArtifactRepository, path: str, start: int) -> Bytes:
+    from botocore.exceptions import ClientError
+
+    bucket, root = store.parse_s3_compliant_uri(store.artifact_uri)
+    # MLflow's client, because it heeds all of MLflow's and boto3's variables.
+    client = store._get_s3_client()
+    wanted = {"Bucket": bucket, "Key": str(PurePosixPath(root, path)), **store._bucket_owner_params}
+    try:
+        answer = client.get_object(**wanted, **_range(start))
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") not in ("InvalidRange", "416"):
+            raise
+        start, answer = 0, client.get_object(**wanted)
+    status = answer["ResponseMetadata"]["HTTPStatusCode"]
+    start = start if status == 206 else 0
+    return Bytes(start, start + int(answer["ContentLength"]), answer["Body"].iter_chunks(CHUNK))
+
+
+def trouble_of(error: BaseException, store: ArtifactRepository, path: str) -> BaseException:
+    """What an error of a store comes to.
+
+    Returns:
+        `KnownTrouble`, which says for how long it makes sense to try again, `Absent`, or the error itself where it is
+        of this machine (a full disk) or no store's.
+    """
+    if isinstance(error, (KnownTrouble, UserError)):
+        return error
+    chain = list(_chain(error))
+    for each in chain:
+        answer = getattr(each, "response", None)
+        if isinstance(answer, Mapping):
+            return _of_s3(answer, path)
+    for each in chain:
+        if isinstance(each, requests.HTTPError) and each.response is not None:
+            return _of_server(each.response.status_code, _message(each.response), path)
+    if any(_is_cut(each) for each in chain):
+        # A server that refuses a large upload closes the connection on it; a short question has an answer.
+        if isinstance(store, HttpArtifactRepository):
+            return _asked(store, path) or KnownTrouble(one_line(error), FOREVER)
+        return KnownTrouble(one_line(error), FOREVER)
+    if isinstance(store, HttpArtifactRepository) and "too many 5" in str(error):
+        return _asked(store, path) or KnownTrouble(one_line(error), PATIENCE_WITH_ERRORS)
+    if isinstance(error, OSError):
+        return error
+    wait = how_long_to_wait(error)
+    if not wait and type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"):
+        return KnownTrouble(f"{one_line(error)}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE", 0.0)
+    return KnownTrouble(one_line(error), wait)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_cut(error: BaseException) -> bool:
+    if isinstance(error, _CUT):
+        return True
+    if type(error).__module__ != "botocore.exceptions":  # whose import not every command needs
+        return False
+    from botocore import exceptions
+
+    return isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError))
+
+
+def _of_s3(response: Mapping[str, Any], path: str) -> BaseException:
+    told = response.get("Error", {})
+    code, status = str(told.get("Code", "")), int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    text = f"the S3 server answers {status} {code} ({told.get('Message', '') or 'no reason given'})"
+    if code in ABSENT:
+        return Absent(f"the store has no {path}")
+    if status >= 500 or status == 429 or code in LATER:
+        return KnownTrouble(text, FOREVER)
+    advice = ADVICE.get(code)
+    return KnownTrouble(f"{text}{f'; {advice}' if advice else ''}", 0.0)
+
+
+def _of_server(status: int, message: str, path: str) -> BaseException:
+    text = f"the tracking server answers {status} ({message})"
+    if status == 404 and "bucket" not in message.lower():
+        return Absent(f"the store has no {path}")
+    if status in (429, 502, 503, 504):
+        return KnownTrouble(text, FOREVER)
+    if status >= 500:
+        return KnownTrouble(f"{text}: its store of artifacts fails; its log says why", PATIENCE_WITH_ERRORS)
+    return KnownTrouble(f"{text}; ask those who run it whether you, and it, may use its store of artifacts", 0.0)
+
+
+def _message(answer: requests.Response) -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer.reason or "no reason given"
+
+
+def _asked(store: HttpArtifactRepository, path: str) -> BaseException | None:
+    """What a tracking server says of its store when it is asked for a listing; None where nothing is wrong."""
+    root, _, below = store.artifact_uri.partition("/mlflow-artifacts/artifacts")
+    try:
+        answer = http_request(
+            get_default_host_creds(f"{root}/mlflow-artifacts/artifacts"),
+            "",
+            "GET",
+            params={"path": below.strip("/")},
+            max_retries=0,
+            raise_on_status=False,
+        )
+    except (MlflowException, requests.RequestException):
+        return None
+    if answer.ok:
+        return None
+    message = _message(answer)
+    # A bucket that is not there is a 404, too, but nothing is absent that anybody has deleted.
+    if answer.status_code == 404:
+        return KnownTrouble(f"the tracking server answers 404 ({message}): does its bucket exist?", 0.0)
+    return _of_server(answer.status_code, message, path)
+
+
+def local_copy(store: ArtifactRepository, path: str, folder: Path) -> Path:
+    """Has a store that gives artifacts only as a whole put one into a folder; returns where it is."""
+    try:
+        return Path(store.download_artifacts(path, str(folder)))
+    except Exception as error:
+        if isinstance(error, (FileNotFoundError, MlflowException)) and not how_long_to_wait(error):
+            raise Absent(f"the store has no {path}") from error
+        raise trouble_of(error, store, path) from error

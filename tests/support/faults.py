@@ -1,0 +1,149 @@
+"""A proxy before an HTTP server that passes everything on, but for the faults that a test asks for."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+HOP = {"connection", "keep-alive", "transfer-encoding"}
+CHUNK = 16_384
+
+
+@dataclass
+class Fault:
+    """What happens to some requests in the place of an answer, or to their answer.
+
+    Attributes:
+        where: regular expression that the request's `METHOD path` is searched for.
+        times: how many requests meet it; the others pass.
+        status, code: an answer with this status, and S3's code of the error.
+        cut_after: bytes of the answer's body after which the connection is cut; -1 for never, None before any answer.
+        pause: seconds of rest after each 16 KiB of the answer's body.
+        met: how many requests have met it.
+    """
+
+    where: str
+    times: int = 1_000_000
+    status: int = 0
+    code: str = ""
+    cut_after: int | None = -1
+    pause: float = 0.0
+    met: int = field(default=0, init=False)
+
+
+class FaultyProxy:
+    """The proxy; `faults` may change at any time.
+
+    Args:
+        target: port of the server on this machine; it may be given later.
+    """
+
+    def __init__(self, target: int = 0) -> None:
+        self.target = target
+        self.faults: list[Fault] = []
+        self.seen: list[str] = []
+        self._lock = threading.Lock()
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                proxy._handle(self)
+
+            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_PATCH = handle_any
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        class Quiet(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass  # somebody hung up
+
+        self._server = Quiet(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @contextmanager
+    def with_faults(self, *faults: Fault) -> Iterator[None]:
+        """Has these faults for the block, and none after it."""
+        self.faults = list(faults)
+        self.seen.clear()
+        try:
+            yield
+        finally:
+            self.faults = []
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _fault_for(self, request: str) -> Fault | None:
+        with self._lock:
+            self.seen.append(request)
+            for fault in self.faults:
+                if fault.met < fault.times and re.search(fault.where, request):
+                    fault.met += 1
+                    return fault
+        return None
+
+    def _handle(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        fault = self._fault_for(f"{handler.command} {handler.path}")
+        if fault is not None and fault.cut_after is None:
+            _cut(handler)
+        elif fault is not None and fault.status:
+            text = f"<?xml version='1.0'?><Error><Code>{fault.code}</Code><Message>made up by a test</Message></Error>"
+            content = b"" if handler.command == "HEAD" else text.encode()
+            handler.send_response(fault.status)
+            handler.send_header("Content-Type", "application/xml")
+            handler.send_header("Content-Length", str(len(content)))
+            handler.end_headers()
+            handler.wfile.write(content)
+        else:
+            self._pass_on(handler, body, fault)
+
+    def _pass_on(self, handler: BaseHTTPRequestHandler, body: bytes, fault: Fault | None) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.target, timeout=60)
+        try:
+            # Signatures hold the name that the client knows, so it stays.
+            connection.putrequest(handler.command, handler.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in handler.headers.items():
+                if name.lower() not in HOP | {"expect"}:
+                    connection.putheader(name, value)
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        handler.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in HOP | {"content-length", "date", "server"}:
+                handler.send_header(name, value)
+        length = answer.getheader("Content-Length") if handler.command == "HEAD" else str(len(content))
+        handler.send_header("Content-Length", length or "0")
+        handler.end_headers()
+        end = len(content) if fault is None or fault.cut_after in (-1, None) else fault.cut_after
+        for begin in range(0, end, CHUNK):
+            handler.wfile.write(content[begin : min(begin + CHUNK, end)])
+            if fault is not None and fault.pause:
+                handler.wfile.flush()
+                time.sleep(fault.pause)
+        if end < len(content):
+            _cut(handler)
+
+
+def _cut(handler: BaseHTTPRequestHandler) -> None:
+    handler.close_connection = True
+    handler.wfile.flush()
+    handler.connection.shutdown(socket.SHUT_RDWR)
