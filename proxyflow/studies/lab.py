@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxyflow.data.catalog import DataOptions, Dataset, load_dataset
+from proxyflow.errors import printable
 from proxyflow.scoring.table import ExampleScores
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
@@ -31,8 +32,8 @@ MAX_PARAM = 500  # what MLflow's older servers take
 
 
 def say_on_stderr(text: str) -> None:
-    """Tells the user something beside the result, which goes to stdout."""
-    print(text, file=sys.stderr, flush=True)
+    """Tells the user something beside the result, which goes to stdout; names in it may be anybody's."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 @dataclass(eq=False)

@@ -18,7 +18,7 @@ from proxyflow.tracking import names
 from proxyflow.tracking.models import log_model
 from proxyflow.tracking.reader import download, search
 from proxyflow.tracking.run import Run
-from proxyflow.training.checkpoints import Checkpoint, readable
+from proxyflow.training.checkpoints import SLOTS, Checkpoint, readable
 from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, TrainingState, get_engine
 from proxyflow.training.memory import explained
 
@@ -78,7 +78,7 @@ def train(
     if main:
         # A run whose process was killed is still marked as running, and would be left alone.
         lab.writer.reap()
-    resumed = _newest_checkpoint(lab, run_key) if keep.checkpoints else None
+    resumed = _newest_checkpoint(lab, run_key, settings.epochs) if keep.checkpoints else None
     if resumed is not None:
         tags[names.RESUMED_FROM] = resumed.run_id
         begun -= resumed.checkpoint.wall_seconds
@@ -146,8 +146,12 @@ class _Resumed:
     checkpoint: Checkpoint
 
 
-def _newest_checkpoint(lab: Lab, run_key: str) -> _Resumed | None:
-    """Where the last run of this training stood that did not finish, None where there is none to go on from."""
+def _newest_checkpoint(lab: Lab, run_key: str, epochs: int) -> _Resumed | None:
+    """Where the last run of this training stood that did not finish, None where there is none to go on from.
+
+    Args:
+        epochs: of the training; a state after all of them is none to go on from.
+    """
     for run in search(lab.client, KIND="training", RUN_KEY=run_key):
         if run.finished:
             return None
@@ -157,9 +161,11 @@ def _newest_checkpoint(lab: Lab, run_key: str) -> _Resumed | None:
             continue
         with scratch() as folder:
             # A run may have ended before its second epoch, or its first.
-            kept = lab.client.list_artifacts(run.id, names.CHECKPOINT)
-            downloaded = [download(lab.client, run.id, slot.path, folder) for slot in kept if slot.is_dir]
-            whole = [checkpoint for checkpoint in readable(downloaded) if checkpoint.run_key == run_key]
+            kept = {each.path for each in lab.client.list_artifacts(run.id, names.CHECKPOINT) if each.is_dir}
+            # Others may have put anything there.
+            slots = [path for path in (f"{names.CHECKPOINT}/{slot}" for slot in SLOTS) if path in kept]
+            downloaded = [download(lab.client, run.id, path, folder) for path in slots]
+            whole = [each for each in readable(downloaded) if each.run_key == run_key and each.epoch < epochs]
         if whole:
             return _Resumed(run.id, max(whole, key=lambda checkpoint: checkpoint.epoch))
     return None

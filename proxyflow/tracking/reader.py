@@ -10,7 +10,8 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import NotFound, StoreFailed, UserError, one_line
+from proxyflow.errors import InvalidValue, NotFound, StoreFailed, UserError, one_line, printable
+from proxyflow.settings import Number
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import server_address
 from proxyflow.tracking.found import FoundRun, from_client
@@ -116,6 +117,7 @@ def download(client: MlflowClient, run_id: str, artifact_path: str, folder: Path
         ) from error
 
 
+COUNT = Number(low=0, high=2**31, whole=True)
 TRAINING_TAGS = {
     "dataset": names.DATASET,
     "dataset_fingerprint": names.DATASET_FINGERPRINT,
@@ -136,6 +138,9 @@ TRAINING_COLUMNS = (
 def trainings(client: MlflowClient, experiments: Sequence[str]) -> pd.DataFrame:
     """All trainings of a study, one row each, newest first.
 
+    Whoever may write to the server may have written them: text comes without what a terminal would obey, and numbers
+    that no training has are missing.
+
     Returns:
         Columns `run_id`, `name`, `status`, those of `TRAINING_TAGS` (str, missing is empty), `seed` int,
         `epochs` and `n_valid` (Int64, missing where unknown), `diverged` bool, `device` str, `precision` str,
@@ -148,7 +153,9 @@ def trainings(client: MlflowClient, experiments: Sequence[str]) -> pd.DataFrame:
         row = _row(run)
         for name, values in columns.items():
             value = row[name]
-            values.append(words.setdefault(value, value) if isinstance(value, str) else value)
+            if isinstance(value, str):
+                value = words[value] if value in words else words.setdefault(value, printable(value))
+            values.append(value)
     frame = pd.DataFrame(columns)
     return frame.astype({"epochs": "Int64", "n_valid": "Int64", "seed": "int64", "diverged": bool, "end_time": "Int64"})
 
@@ -170,8 +177,8 @@ def _row(run: FoundRun) -> dict[str, Any]:
 
 def _whole(text: str | None) -> int | None:
     try:
-        return int(text) if text else None
-    except ValueError:
+        return int(COUNT.parse("", text)) if text else None
+    except InvalidValue:
         return None
 
 
