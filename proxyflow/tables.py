@@ -11,20 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from proxyflow.errors import one_line
+from proxyflow.errors import one_line, shortened
+from proxyflow.footers import Footer, Group, read_footer
 
 # Snappy's densest element stands for 64 bytes and takes 3; what is stored plain takes itself.
 EXPANSION = {"UNCOMPRESSED": 1, "SNAPPY": 22}
-LARGEST_FOOTER = 32 * 2**20
 LARGEST_STRING, LARGEST_CONTAINER = 16 * 2**20, 200_000  # in the footer
 TOGETHER = 2**30  # bytes that one batch may take at the very worst, unless it has one row
 MOST_ROWS, MOST_CELLS = 50_000_000, 2**28
-FIXED_WIDTH = ("INT64", "DOUBLE")
 
 
 @dataclass(frozen=True)
@@ -32,12 +30,16 @@ class CheckedTable:
     """An open file whose footer was found to be sound.
 
     Attributes:
-        rows: how many it has.
-        schema: its columns.
+        footer: what it says of itself.
     """
 
     file: pq.ParquetFile
-    rows: int
+    footer: Footer
+
+    @property
+    def rows(self) -> int:
+        """How many it has."""
+        return self.footer.rows
 
     @property
     def schema(self) -> pa.Schema:
@@ -56,9 +58,9 @@ class CheckedTable:
         """
         found = 0
         with _as_value_error():
-            for group in range(self.file.metadata.num_row_groups):
-                rows = min(together, _rows_together(self.file.metadata.row_group(group), columns))
-                for batch in self.file.iter_batches(rows, row_groups=[group], columns=list(columns)):
+            for number, group in enumerate(self.footer.groups):
+                rows = min(together, _rows_together(group, columns))
+                for batch in self.file.iter_batches(rows, row_groups=[number], columns=list(columns)):
                     found += len(batch)
                     yield batch
         if found != self.rows:
@@ -78,7 +80,8 @@ def open_table(path: Path, check: Callable[[pa.Schema], None], most_rows: int = 
         ValueError: it is no Parquet file, damaged, or claims what it cannot hold.
     """
     size = path.stat().st_size
-    _check_footer(path, size)
+    footer = read_footer(path, size)
+    _check_claims(footer, size, most_rows)
     with _as_value_error():
         file = pq.ParquetFile(
             path, thrift_string_size_limit=LARGEST_STRING, thrift_container_size_limit=LARGEST_CONTAINER
@@ -86,49 +89,38 @@ def open_table(path: Path, check: Callable[[pa.Schema], None], most_rows: int = 
     with file:
         with _as_value_error():
             check(file.schema_arrow.remove_metadata())
-            _check_claims(file.metadata, size, most_rows)
-        yield CheckedTable(file, file.metadata.num_rows)
+        yield CheckedTable(file, footer)
 
 
-def _check_footer(path: Path, size: int) -> None:
-    """Refuses a footer that is not there whole, or larger than any of ours."""
-    if size < 12:
-        raise ValueError(f"it is no Parquet file: it has {size} bytes")
-    with path.open("rb") as file:
-        file.seek(size - 8)
-        length, magic = int.from_bytes(file.read(4), "little"), file.read(4)
-    if magic != b"PAR1":
-        raise ValueError("it is no whole Parquet file: it does not end as one")
-    if length > min(size - 12, LARGEST_FOOTER):
-        raise ValueError(f"its footer would have {length:,} bytes; at most {min(size - 12, LARGEST_FOOTER):,} can be")
-
-
-def _check_claims(metadata: Any, size: int, most_rows: int) -> None:
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    rows = metadata.num_rows
-    if not 0 <= rows <= most_rows or rows * metadata.num_columns > MOST_CELLS:
-        raise ValueError(f"it says that it has {rows:,} rows of {metadata.num_columns:,} columns, which is too many")
-    if min((group.num_rows for group in groups), default=0) < 0 or sum(group.num_rows for group in groups) != rows:
+def _check_claims(footer: Footer, size: int, most_rows: int) -> None:
+    rows, columns = footer.rows, max((len(group.chunks) for group in footer.groups), default=0)
+    if not 0 <= rows <= most_rows or rows * columns > MOST_CELLS:
+        raise ValueError(f"it says that it has {rows:,} rows of {columns:,} columns, which is too many")
+    if (
+        min((group.rows for group in footer.groups), default=0) < 0
+        or sum(group.rows for group in footer.groups) != rows
+    ):
         raise ValueError(f"it says that it has {rows:,} rows, and its parts have not")
-    for group in groups:
-        for chunk in map(group.column, range(group.num_columns)):
-            place = chunk.path_in_schema
-            if chunk.compression not in EXPANSION:
-                raise ValueError(f"column {place} is compressed by {chunk.compression}, not {' or '.join(EXPANSION)}")
-            if not 0 <= chunk.total_compressed_size <= size or chunk.num_values != group.num_rows:
+    for group in footer.groups:
+        for chunk in group.chunks:
+            place = shortened(chunk.column)
+            if chunk.codec not in EXPANSION:
+                raise ValueError(f"column {place} is compressed by {chunk.codec}, not {' or '.join(EXPANSION)}")
+            if not 0 <= chunk.compressed <= size or chunk.values != group.rows:
                 raise ValueError(
-                    f"column {place} says that it has {chunk.num_values:,} values in {chunk.total_compressed_size:,} "
-                    f"bytes, in a file of {size:,} bytes whose part has {group.num_rows:,} rows"
+                    f"column {place} says that it has {chunk.values:,} values in {chunk.compressed:,} bytes, in a file "
+                    f"of {size:,} bytes whose part has {group.rows:,} rows"
                 )
 
 
-def _rows_together(group: Any, columns: Sequence[str]) -> int:
+def _rows_together(group: Group, columns: Sequence[str]) -> int:
     """How many rows fit, were each value all that its column holds."""
-    widest = 1
-    for chunk in map(group.column, range(group.num_columns)):
-        if chunk.path_in_schema in columns and chunk.physical_type not in FIXED_WIDTH:
-            widest = max(widest, chunk.total_compressed_size * EXPANSION[chunk.compression])
-    return max(1, TOGETHER // widest)
+    widths = [
+        chunk.compressed * EXPANSION[chunk.codec]
+        for chunk in group.chunks
+        if chunk.column in columns and not chunk.fixed_width
+    ]
+    return max(1, TOGETHER // max([1, *widths]))
 
 
 @contextmanager

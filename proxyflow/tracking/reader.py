@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,7 @@ def download(client: MlflowClient, run_id: str, artifact_path: str, folder: Path
 
 
 COUNT = Number(low=0, high=2**31, whole=True)
+LARGEST_AMOUNT = 1e30  # whose square and sums are still numbers; more operations than any machine has done
 TRAINING_TAGS = {
     "dataset": names.DATASET,
     "dataset_fingerprint": names.DATASET_FINGERPRINT,
@@ -171,8 +173,13 @@ def _row(run: FoundRun) -> dict[str, Any]:
     row["device"] = run.params.get("device", "")
     row["precision"] = run.params.get("precision_used") or run.params.get("precision", "")
     row |= {"start_time": run.start_time, "end_time": run.end_time}
-    row |= {metric: run.metrics.get(metric, float("nan")) for metric in TRAINING_METRICS}
+    row |= {metric: _measured(metric, run.metrics.get(metric, math.nan)) for metric in TRAINING_METRICS}
     return row
+
+
+def _measured(metric: str, value: float) -> float:
+    """The value where a training can have it, else nan; all of these metrics are amounts, or shares."""
+    return value if 0 <= value <= (1 if metric in names.SHARES else LARGEST_AMOUNT) else math.nan
 
 
 def _whole(text: str | None) -> int | None:

@@ -422,7 +422,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     return next(readable([folder]), None)
 
 
-def whole(found: Checkpoint | None | str) -> None:
+def whole(found: Checkpoint | str | None) -> None:
     """A checkpoint is given back only where a training could go on from it."""
     assert not isinstance(found, str)
     if found is not None:
