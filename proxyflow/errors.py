@@ -12,6 +12,10 @@ from collections.abc import Iterable
 
 # `user:password@` of an address: MLflow and others name the whole address that does not answer.
 CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
+# What text from others may do to a terminal or a table: move its cursor, end its line, turn its direction around; and
+# halves of surrogate pairs, which no file can hold.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+LONGEST_VALUE = 200  # of a value that is quoted in a message
 
 
 class ProxyflowError(Exception):
@@ -36,7 +40,7 @@ class InvalidValue(UserError):
     """
 
     def __init__(self, name: str, value: object, rule: str) -> None:
-        super().__init__(f"{name}={value!s} is not accepted: {rule}")
+        super().__init__(f"{name}={shortened(printable(str(value)))} is not accepted: {rule}")
         self.name = name
         self.value = value
         self.rule = rule
@@ -76,7 +80,17 @@ class Terminated(BaseException):
     """SIGTERM arrived; like KeyboardInterrupt it must pass every `except Exception`."""
 
 
+def printable(text: str) -> str:
+    """The text with what a terminal would obey written out: an escape character becomes the four letters `\\x1b`."""
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def shortened(text: str, longest: int = LONGEST_VALUE) -> str:
+    """The text, or its beginning and three dots where it is longer."""
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
 def one_line(error: BaseException) -> str:
     """The error's message on one line without the credentials of an address, or its type's name where it has none."""
-    text = CREDENTIALS.sub("", " ".join(str(error).split()))
+    text = printable(CREDENTIALS.sub("", " ".join(str(error).split())))
     return text or type(error).__name__

@@ -19,7 +19,7 @@ from proxyflow.data.cache import locked, open_or_build
 from proxyflow.data.images import ImageSet
 from proxyflow.data.sources import Found, Source, datasets
 from proxyflow.data.splits import fixed_part
-from proxyflow.errors import InvalidValue, UserError
+from proxyflow.errors import UNPRINTABLE, InvalidValue, UserError
 
 DATA_VARIABLE, CACHE_VARIABLE = "PROXYFLOW_DATA_DIR", "PROXYFLOW_CACHE_DIR"
 
@@ -151,8 +151,9 @@ def parse_request(name: str) -> Request:
     source = datasets[kind] if kind in datasets else datasets[name]
     if source.takes_path and not path:
         raise InvalidValue("dataset", name, f"it needs a path: {spelling(kind, source)}")
-    if path != path.encode("utf-8", "replace").decode("utf-8"):
-        raise InvalidValue("dataset", ascii(name), "its path must be UTF-8, as it names runs; rename the folder")
+    if UNPRINTABLE.search(path):
+        rule = "its path must be UTF-8 without control characters, as it names runs; rename the folder"
+        raise InvalidValue("dataset", ascii(name), rule)
     folder = str(absolute("dataset", path)) if path else ""
     if source.takes_path and not Path(folder).is_dir():
         hint = "; separate data sets by commas" if " " in path else ""

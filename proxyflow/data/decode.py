@@ -26,6 +26,8 @@ UPRIGHT = {
 }
 LYING = 5
 GREY_MODES = ("1", "L", "LA", "La")
+# Pillow knows many more, and hands some to other programs: for EPS it runs Ghostscript on what the file says.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class BadImage(Exception):
@@ -63,19 +65,25 @@ def read_header(source: Path | bytes) -> Header:
         return Header(other if lying else upright, upright, grey)
 
 
-def decode_image(source: Path | bytes, channels: int) -> NDArray[np.uint8]:
+def decode_image(source: Path | bytes, channels: int, most_pixels: int | None = None) -> NDArray[np.uint8]:
     """An encoded image as `(height, width, channels) uint8`.
 
     Palette and CMYK images are converted, 16-bit grey is brought to 8 bits, an alpha channel is left out (as
     fastai's and torchvision's loaders do), and the rotation that a camera noted in EXIF is applied. Of an animation
     it is the first frame.
 
+    Args:
+        most_pixels: that it may have, besides Pillow's own bound of 179 million.
+
     Raises:
-        BadImage: the file is empty, no image, truncated, or its pixels are no 8- or 16-bit colours.
+        BadImage: the file is empty, no image, truncated, too large, or its pixels are no 8- or 16-bit colours.
     """
     from PIL import Image
 
     with _Opened(source) as opened:
+        width, height = opened.size
+        if most_pixels is not None and width * height > most_pixels:
+            raise BadImage(f"its {width} x {height} pixels are more than there is memory for")
         # Pillow's own exif_transpose also rewrites the metadata, and fails where a camera wrote odd ones.
         turn = UPRIGHT.get(_orientation(opened)) if opened.format != "TIFF" else None
         image = opened.transpose(Image.Transpose[turn]) if turn else opened
@@ -125,9 +133,10 @@ class _Opened:
             empty = len(self.source) == 0 if isinstance(self.source, bytes) else self.source.stat().st_size == 0
             if empty:
                 raise BadImage("it is empty (0 bytes)")
-            self.image = Image.open(io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source)
+            file = io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source
+            self.image = Image.open(file, formats=FORMATS)
         except UnidentifiedImageError:
-            raise BadImage("it is no image that Pillow knows") from None
+            raise BadImage(f"it is no image of a kind that is read ({', '.join(FORMATS)})") from None
         except Exception as error:
             raise self._bad(error) from None
         return self.image

@@ -156,4 +156,4 @@ def _measure(client: Client, found: pd.DataFrame, options: ReportOptions, study:
 def _planned(client: Client, experiment: str) -> int | None:
     """How many trainings the newest sweep of a study planned, None where none has told."""
     told = (run.metrics.get("runs_planned") for run in search(client, [experiment], KIND="study"))
-    return next((int(planned) for planned in told if planned is not None), None)
+    return next((int(planned) for planned in told if planned is not None and 0 <= planned < 2**31), None)

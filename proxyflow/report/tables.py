@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from proxyflow.errors import UserError
+from proxyflow.errors import UserError, shortened
 from proxyflow.files import replacing
 from proxyflow.quality.runs import KEY, one_name_each
 from proxyflow.quality.summary import StudyQuality
 
 COMPARED = "compare"
+LONGEST_NAME = 60  # in the table for terminals
 # What MLflow takes in no part of a metric's name.
 NO_NAME = re.compile(r"[^\w.\- :]")
 RUN_COLUMNS = [
@@ -132,7 +133,7 @@ def text_table(quality: StudyQuality) -> str:
     heads = ["strategy", "r2 [95 %]", "Spearman [95 %]", "rel. cost", "adj. r2", "regret", "pairs", "missing"]
     rows = [
         [
-            str(row["strategy"]),
+            shortened(str(row["strategy"]), LONGEST_NAME),
             with_interval(row["r2"], row["r2_low"], row["r2_high"]),
             with_interval(row["spearman"], row["spearman_low"], row["spearman_high"]),
             number(row["relative_cost"], 3),

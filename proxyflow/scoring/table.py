@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +10,30 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from proxyflow.errors import UserError
-from proxyflow.files import replacing, write_json
+from proxyflow.checked import CHECKSUM, SHA256, Entries, Fields, Nullable, Numeric, read_json
+from proxyflow.errors import InvalidValue, UserError, one_line
+from proxyflow.files import replacing, sha256_of, write_json
 from proxyflow.scoring.measures import AT_EPOCH, NEEDS, measure_of, measures
+from proxyflow.settings import Choice
+from proxyflow.tables import CheckedTable, open_table
 
 KEYS = ("example_id", "content_hash", "label")
+CORRECT = "correct"
 
 # What strategies may need of a score run besides columns of its table.
 EMBEDDINGS, CONFUSION = "embeddings", "confusion"
 
 TABLE_FILE, SUMMARY_FILE = "scores.parquet", "summary.json"
 EMBEDDINGS_FILE, CONFUSION_FILE = "embeddings.safetensors", "confusion.csv"
+
+# A reader takes text in few rows at a time (see tables), which a large group of rows would make fewer still.
+ROWS_TOGETHER = 20_000
+LARGEST_CONFUSION = 2**26  # bytes, some 1,500 classes
+MOST_DIMENSIONS = 2**16  # of an embedding
+TEXT = (pa.string(), pa.large_string())
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,7 @@ class ExampleScores:
         """Writes the table, what goes with it, and `about` with the cost as its summary."""
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / TABLE_FILE) as beside:
-            self.frame.to_parquet(beside, index=False)
+            self.frame.to_parquet(beside, index=False, row_group_size=ROWS_TOGETHER)
         if self.embeddings is not None:
             from safetensors.numpy import save_file
 
@@ -146,38 +156,140 @@ class ExampleScores:
         models, folds = self.cost or (None, None)
         costs = {"models": models, "folds": folds}
         kept = {name: dataclasses.asdict(cost) for name, cost in costs.items() if cost is not None}
-        write_json(folder / SUMMARY_FILE, about | {"cost": kept})
+        written = (name for name in (TABLE_FILE, EMBEDDINGS_FILE, CONFUSION_FILE) if (folder / name).exists())
+        checksums = {name: sha256_of(folder / name) for name in written}
+        write_json(folder / SUMMARY_FILE, about | {"cost": kept, "sha256": checksums})
 
     @staticmethod
     def load(folder: Path, run_id: str = "") -> ExampleScores:
-        """Reads what `save` wrote, or the part of it that is there."""
+        """Reads what `save` wrote, or the part of it that is there.
+
+        The files may come from anybody who may write to a tracking server: see docs/safety.md. Columns of the table
+        that are none of this version's measures are left out.
+
+        Raises:
+            UserError: a file is missing or not of the stated form; the message names it.
+        """
         path = folder / TABLE_FILE
         try:
-            frame = pd.read_parquet(path)
+            with open_table(path, _check_columns) as table:
+                frame = _frame_of(table)
             path = folder / SUMMARY_FILE
-            kept = json.loads(path.read_text(encoding="utf-8")).get("cost") if path.exists() else None
+            kept = SUMMARY.parse("", read_json(path)).get("cost") if path.exists() else None
             cost = (SelectionCost(**kept["models"]), SelectionCost(**kept["folds"])) if kept else None
             path = folder / CONFUSION_FILE
-            confusion = pd.read_csv(path, index_col="label").to_numpy(np.float64) if path.exists() else None
+            confusion = _load_confusion(path, int(frame["label"].max()) + 1) if path.exists() else None
             path = folder / EMBEDDINGS_FILE
             embeddings = _load_embeddings(path, len(frame)) if path.exists() else None
-        # Arrow's own errors are ValueErrors; a file that is none of safetensors' raises an error of its own.
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path.name} of score run {run_id} cannot be read ({error}); score again") from None
+        except (OSError, ValueError, InvalidValue) as error:
+            raise UserError(
+                f"{path.name} of score run {run_id} cannot be read ({one_line(error)}); score again"
+            ) from None
         return ExampleScores(frame, run_id, embeddings, confusion, cost)
 
 
+COST = Fields({field.name: Numeric(low=0) for field in dataclasses.fields(SelectionCost)})
+
+
+@dataclass(frozen=True)
+class _Costs(Fields):
+    """The costs of a summary; older ones have none."""
+
+    def parse(self, name: str, value: object) -> dict[str, Any]:
+        return super().parse(name, value) if value != {} else {}
+
+
+SUMMARY = Fields(
+    {
+        "cost": Nullable(_Costs({"models": COST, "folds": COST})),
+        "sha256": Entries(Choice((TABLE_FILE, EMBEDDINGS_FILE, CONFUSION_FILE)), CHECKSUM),
+    },
+    optional=frozenset({"cost", "sha256"}),  # older runs have neither
+)
+
+
+def checksums_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of a score run's other files by their names, as the summary in `folder` has them.
+
+    Raises:
+        UserError: the summary is not of the stated form.
+    """
+    path = folder / SUMMARY_FILE
+    try:
+        return dict(SUMMARY.parse("", read_json(path)).get("sha256", {})) if path.exists() else {}
+    except (OSError, ValueError, InvalidValue) as error:
+        raise UserError(f"{SUMMARY_FILE} of a score run cannot be read ({one_line(error)}); score again") from None
+
+
+def _held(schema: pa.Schema) -> list[str]:
+    """The columns of numbers that are read besides the keys."""
+    return [name for name in schema.names if name == CORRECT or measure_of(name) is not None]
+
+
+def _check_columns(schema: pa.Schema) -> None:
+    wanted = {"example_id": (pa.int64(),), "content_hash": TEXT, "label": (pa.int64(),)}
+    wanted |= {name: (pa.float64(),) for name in _held(schema)}
+    for name, types in wanted.items():
+        number = schema.names.count(name)
+        if number != 1:
+            raise ValueError(f"column {name} is there {number} times; it must be once")
+        if schema.field(name).type not in types:
+            raise ValueError(f"column {name} is of type {schema.field(name).type}; it must be {types[0]}")
+
+
+def _frame_of(table: CheckedTable) -> pd.DataFrame:
+    if not table.rows:
+        raise ValueError("it has no rows")
+    numbers = ["example_id", "label", *_held(table.schema)]
+    read = pa.Table.from_batches(table.batches(numbers))
+    lacking = [name for name in ("example_id", "label") if read[name].null_count]
+    if lacking:
+        raise ValueError(f"column {lacking[0]} lacks {read[lacking[0]].null_count:,} of its values")
+    columns = {name: read[name].to_numpy() for name in numbers}
+    hashes: list[str] = []
+    for batch in table.batches(["content_hash"]):
+        for value in batch["content_hash"]:
+            # Sized before it becomes text of Python's, as it may be of any length.
+            if not value.is_valid or value.as_buffer().size != 64 or not SHA256.fullmatch(value.as_py()):
+                raise ValueError(f"content_hash of row {len(hashes):,} is no SHA-256 in 64 hexadecimal digits")
+            hashes.append(value.as_py())
+    for name in ("example_id", "label"):
+        if columns[name].min() < 0:
+            raise ValueError(f"{name} {columns[name].min()} is below 0")
+    if len(np.unique(columns["example_id"])) < table.rows:
+        raise ValueError("an example_id is there twice")
+    everything = {**columns, "content_hash": hashes}
+    return pd.DataFrame({name: everything[name] for name in table.schema.names if name in everything})
+
+
+def _load_confusion(path: Path, fewest: int) -> NDArray[np.float64]:
+    """The confusion of so many classes at least."""
+    size = path.stat().st_size
+    if size > LARGEST_CONFUSION:
+        raise ValueError(f"it has {size:,} bytes; at most {LARGEST_CONFUSION:,} are read")
+    lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    if len(lines) < fewest:
+        raise ValueError(f"it has {len(lines):,} rows; it must have one for each class, {fewest:,} at least")
+    rows = np.loadtxt(lines, dtype=np.float64, delimiter=",", comments=None, ndmin=2)
+    if rows.shape != (len(lines), len(lines) + 1) or not np.array_equal(rows[:, 0], np.arange(len(lines))):
+        raise ValueError(f"its shape is {rows.shape}; it must have a row and a column for each class, and the labels")
+    return rows[:, 1:].copy()
+
+
 def _load_embeddings(path: Path, n: int) -> NDArray[np.float16]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        embeddings = load_file(path)[EMBEDDINGS]
+        with safe_open(path, framework="numpy") as file:
+            kept = file.get_slice(EMBEDDINGS)
+            shape, kind = tuple(kept.get_shape()), kept.get_dtype()
+            if kind != "F16" or len(shape) != 2 or shape[0] != n or not 0 < shape[1] <= MOST_DIMENSIONS:
+                raise ValueError(
+                    f"its shape is {shape} of type {kind}, for {n} examples; it must be (n, d) of type F16"
+                )
+            return np.asarray(file.get_tensor(EMBEDDINGS))
     except SafetensorError as error:
-        raise ValueError(error) from None
-    if embeddings.ndim != 2 or len(embeddings) != n:
-        raise ValueError(f"its shape is {embeddings.shape}, for {n} examples")
-    return np.asarray(embeddings, dtype=np.float16)
+        raise ValueError(one_line(error)) from None
 
 
 def need_folds(needs: Iterable[str]) -> bool:

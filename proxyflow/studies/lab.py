@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxyflow.data.catalog import DataOptions, Dataset, load_dataset
-from proxyflow.errors import one_line
+from proxyflow.errors import one_line, printable
 from proxyflow.scoring.table import ExampleScores
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
@@ -34,8 +34,8 @@ MAX_PARAM = 500  # what MLflow's older servers take
 
 
 def say_on_stderr(text: str) -> None:
-    """Tells the user something beside the result, which goes to stdout."""
-    print(text, file=sys.stderr, flush=True)
+    """Tells the user something beside the result, which goes to stdout; names in it may be anybody's."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 @dataclass(eq=False)

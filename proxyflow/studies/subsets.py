@@ -13,10 +13,11 @@ from proxyflow.studies.plan import PlannedTraining, subset_key
 from proxyflow.studies.scores import load_scores
 from proxyflow.studies.tasks import SubsetRef
 from proxyflow.subsets import Subset, choose_subset
-from proxyflow.subsets.artifact import read_subset, write_subset
+from proxyflow.subsets.artifact import MANIFEST_FILE, checksums_of, read_subset, write_subset
 from proxyflow.tracking import names
 from proxyflow.tracking.found import FoundRun
-from proxyflow.tracking.reader import download, get_run, search
+from proxyflow.tracking.reader import get_run, search
+from proxyflow.tracking.transfer import fetch
 
 
 def find_subset(
@@ -87,7 +88,7 @@ def load_chosen(lab: Lab, planned: PlannedTraining, reference: SubsetRef) -> Sub
 
 
 def load_subset(lab: Lab, run_id: str) -> Subset:
-    """Downloads a subset run's artifact, once per process.
+    """Downloads a subset run's artifact, once per process, and its large files once per machine.
 
     Raises:
         UserError: the run's artifact is missing or altered, or its tag states another fingerprint.
@@ -95,7 +96,10 @@ def load_subset(lab: Lab, run_id: str) -> Subset:
     if run_id not in lab.subsets:
         stated = get_run(lab.client, run_id, "subset", "subset").tags.get(names.SUBSET_FINGERPRINT)
         with scratch() as folder:
-            subset = read_subset(download(lab.client, run_id, names.SUBSET, folder))
+            fetch(lab.client, run_id, f"{names.SUBSET}/{MANIFEST_FILE}", folder / MANIFEST_FILE)
+            for name, checksum in checksums_of(folder).items():
+                lab.fetch(run_id, f"{names.SUBSET}/{name}", folder / name, checksum)
+            subset = read_subset(folder)
         if stated and subset.fingerprint != stated:
             raise UserError(
                 f"subset={run_id}: its files are not those that the run was tagged with ({stated}); materialize it "

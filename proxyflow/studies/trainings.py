@@ -16,8 +16,8 @@ from proxyflow.studies.plan import PlannedTraining
 from proxyflow.studies.subsets import selection_metrics
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
-from proxyflow.tracking.models import log_model
 from proxyflow.tracking.artifact_store import Absent
+from proxyflow.tracking.models import log_model
 from proxyflow.tracking.reader import search
 from proxyflow.tracking.run import Run
 from proxyflow.tracking.transfer import fetch, names_in
@@ -81,7 +81,7 @@ def train(
     if main:
         # A run whose process was killed is still marked as running, and would be left alone.
         lab.writer.reap()
-    resumed = _newest_checkpoint(lab, run_key) if keep.checkpoints else None
+    resumed = _newest_checkpoint(lab, run_key, settings.epochs) if keep.checkpoints else None
     if resumed is not None:
         tags[names.RESUMED_FROM] = resumed.run_id
         begun -= resumed.checkpoint.wall_seconds
@@ -149,8 +149,12 @@ class _Resumed:
     checkpoint: Checkpoint
 
 
-def _newest_checkpoint(lab: Lab, run_key: str) -> _Resumed | None:
-    """Where the last run of this training stood that did not finish, None where there is none to go on from."""
+def _newest_checkpoint(lab: Lab, run_key: str, epochs: int) -> _Resumed | None:
+    """Where the last run of this training stood that did not finish, None where there is none to go on from.
+
+    Args:
+        epochs: of the training; a state after all of them is none to go on from.
+    """
     for run in search(lab.client, KIND="training", RUN_KEY=run_key):
         if run.finished:
             return None
@@ -160,9 +164,10 @@ def _newest_checkpoint(lab: Lab, run_key: str) -> _Resumed | None:
             continue
         with scratch() as folder:
             # A run may have ended before its second epoch, or its first.
-            kept = [slot for slot in names_in(lab.client, run.id, names.CHECKPOINT) if slot in SLOTS]
-            downloaded = [_download_slot(lab, run.id, folder / slot) for slot in kept]
-            whole = [checkpoint for checkpoint in readable(downloaded) if checkpoint.run_key == run_key]
+            there = names_in(lab.client, run.id, names.CHECKPOINT)
+            # Others may have put anything there.
+            slots = [_download_slot(lab, run.id, folder / slot) for slot in SLOTS if slot in there]
+            whole = [each for each in readable(slots) if each.run_key == run_key and each.epoch < epochs]
         if whole:
             return _Resumed(run.id, max(whole, key=lambda checkpoint: checkpoint.epoch))
     return None

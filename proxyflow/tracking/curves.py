@@ -22,6 +22,7 @@ BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
 # In one request. A server answers for 100, whose ids make a line longer than the 4,094 bytes that gunicorn reads, which
 # older servers run on; a proxy's path has to fit in, too.
 RUNS = 90
+MOST_EPOCHS = 1_000_000
 VALUES = 25_000  # that it gives in one answer; what is beyond it leaves out without a word
 
 
@@ -95,4 +96,6 @@ def _one_by_one(client: MlflowClient, run_ids: list[str]) -> pd.DataFrame:
 
 
 def _curves(values: list[tuple[str, int, float]]) -> pd.DataFrame:
-    return pd.DataFrame(values, columns=list(COLUMNS)).astype(COLUMNS)
+    found = pd.DataFrame(values, columns=list(COLUMNS)).astype(COLUMNS)
+    # Others may have logged what no training gives.
+    return found[found["epoch"].between(1, MOST_EPOCHS) & found[METRIC].between(0, 1)]

@@ -54,6 +54,7 @@ RUN_METRICS = (
     "skipped_steps",
     "cost_usd",
 )
+SHARES = ("best_valid_accuracy", "final_valid_accuracy")  # 0 to 1
 # what choosing a training's examples cost, in the units that trainings are compared by
 SELECTION_METRICS = ("selection_train_seconds", "selection_examples_seen", "selection_train_flops")
 

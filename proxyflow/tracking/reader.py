@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import NotFound, UserError
+from proxyflow.errors import InvalidValue, NotFound, UserError, printable
+from proxyflow.settings import Number
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import server_address
 from proxyflow.tracking.found import FoundRun, from_client
@@ -95,6 +97,8 @@ def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> F
     return found
 
 
+COUNT = Number(low=0, high=2**31, whole=True)
+LARGEST_AMOUNT = 1e30  # whose square and sums are still numbers; more operations than any machine has done
 TRAINING_TAGS = {
     "dataset": names.DATASET,
     "dataset_fingerprint": names.DATASET_FINGERPRINT,
@@ -115,6 +119,9 @@ TRAINING_COLUMNS = (
 def trainings(client: MlflowClient, experiments: Sequence[str]) -> pd.DataFrame:
     """All trainings of a study, one row each, newest first.
 
+    Whoever may write to the server may have written them: text comes without what a terminal would obey, and numbers
+    that no training has are missing.
+
     Returns:
         Columns `run_id`, `name`, `status`, those of `TRAINING_TAGS` (str, missing is empty), `seed` int,
         `epochs` and `n_valid` (Int64, missing where unknown), `diverged` bool, `device` str, `precision` str,
@@ -127,7 +134,9 @@ def trainings(client: MlflowClient, experiments: Sequence[str]) -> pd.DataFrame:
         row = _row(run)
         for name, values in columns.items():
             value = row[name]
-            values.append(words.setdefault(value, value) if isinstance(value, str) else value)
+            if isinstance(value, str):
+                value = words[value] if value in words else words.setdefault(value, printable(value))
+            values.append(value)
     frame = pd.DataFrame(columns)
     return frame.astype({"epochs": "Int64", "n_valid": "Int64", "seed": "int64", "diverged": bool, "end_time": "Int64"})
 
@@ -143,14 +152,19 @@ def _row(run: FoundRun) -> dict[str, Any]:
     row["device"] = run.params.get("device", "")
     row["precision"] = run.params.get("precision_used") or run.params.get("precision", "")
     row |= {"start_time": run.start_time, "end_time": run.end_time}
-    row |= {metric: run.metrics.get(metric, float("nan")) for metric in TRAINING_METRICS}
+    row |= {metric: _measured(metric, run.metrics.get(metric, math.nan)) for metric in TRAINING_METRICS}
     return row
+
+
+def _measured(metric: str, value: float) -> float:
+    """The value where a training can have it, else nan; all of these metrics are amounts, or shares."""
+    return value if 0 <= value <= (1 if metric in names.SHARES else LARGEST_AMOUNT) else math.nan
 
 
 def _whole(text: str | None) -> int | None:
     try:
-        return int(text) if text else None
-    except ValueError:
+        return int(COUNT.parse("", text)) if text else None
+    except InvalidValue:
         return None
 
 

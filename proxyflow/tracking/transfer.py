@@ -42,7 +42,6 @@ def fetch(client: MlflowClient, run_id: str, path: str, target: Path, sha256: st
         UserError: this machine's disk takes no more.
     """
     what = f"the artifact {path} of run {run_id}"
-    failed = f"{what} cannot be downloaded"
     store = store_of(client, run_id)
     part = target.with_name(f".{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from proxyflow.checked import SHA256, Fields, Items, Numeric, Text, read_json
+from proxyflow.errors import InvalidValue, one_line
 from proxyflow.files import replacing, sha256_of, write_json
 from proxyflow.training.engine import EpochRecord, TrainingState
 
 VERSION = 1
 FILES = TENSORS, DESCRIPTION = "state.safetensors", "state.json"
+
+SECONDS, COUNT = Numeric(low=0), Numeric(low=0, whole=True)
+RECORD = Fields(
+    {
+        "epoch": Numeric(low=1, whole=True),
+        "train_loss": Numeric(),
+        "valid_loss": Numeric(),
+        "valid_accuracy": Numeric(low=0, high=1),
+        "epoch_seconds": SECONDS,
+    }
+)
+RULES = Fields(
+    {
+        "version": Numeric(low=VERSION, high=VERSION, whole=True),
+        "sha256": Text(pattern=SHA256, like="a SHA-256 in 64 hexadecimal digits"),
+        "run_key": Text(),
+        "wall_seconds": SECONDS,
+        "train_seconds": SECONDS,
+        "setup_seconds": SECONDS,
+        "examples_seen": COUNT,
+        "records": Items(RECORD, fewest=1, most=100_000),
+    }
+)
 
 # Written in turn, so that one is whole whenever the other is being replaced.
 SLOTS = ("a", "b")
@@ -71,19 +95,22 @@ class Checkpoint:
             OSError: a file is missing.
         """
         try:
-            description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            if description["version"] != VERSION or description["sha256"] != sha256_of(folder / TENSORS):
-                raise ValueError(f"{folder} was not written whole, or by another version")
+            description = RULES.parse("", read_json(folder / DESCRIPTION))
+            if description["sha256"] != sha256_of(folder / TENSORS):
+                raise ValueError(f"{folder} was not written whole")
+            records = tuple(EpochRecord(**record) for record in description["records"])
+            if [record.epoch for record in records] != list(range(1, len(records) + 1)):
+                raise ValueError(f"{folder / DESCRIPTION} has records that are not of one epoch after the other")
             state = TrainingState(
                 tensors=load_file(str(folder / TENSORS)),
-                records=tuple(EpochRecord(**record) for record in description["records"]),
-                train_seconds=float(description["train_seconds"]),
-                setup_seconds=float(description["setup_seconds"]),
-                examples_seen=int(description["examples_seen"]),
+                records=records,
+                **{name: description[name] for name in ("train_seconds", "setup_seconds", "examples_seen")},
             )
-            return Checkpoint(state, str(description["run_key"]), float(description["wall_seconds"]))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{folder / DESCRIPTION} is not a checkpoint's: {error}") from None
+        except InvalidValue as error:
+            raise ValueError(f"{folder / DESCRIPTION} is not a checkpoint's: {one_line(error)}") from None
+        except SafetensorError as error:
+            raise ValueError(f"{folder / TENSORS} is not a checkpoint's: {one_line(error)}") from None
+        return Checkpoint(state, description["run_key"], description["wall_seconds"])
 
 
 def readable(folders: Iterable[Path]) -> Iterator[Checkpoint]:

@@ -25,7 +25,7 @@ from proxyflow.training.devices import (
 )
 from proxyflow.training.engine import EpochRecord, OnEpoch, Trained, TrainingResult, TrainingSpec, TrainingState
 from proxyflow.training.models import build_model, flops_per_example, lay_out
-from proxyflow.training.steps import Tally
+from proxyflow.training.steps import Tally, check_fit
 
 EAGER = "eager"
 
@@ -168,12 +168,18 @@ class Session:
         )
 
     def restore(self, state: TrainingState) -> None:
-        """Goes on where another training of the same settings stood, what it cost included."""
+        """Goes on where another training of the same settings stood, what it cost included.
+
+        Raises:
+            UserError: the weights of its best epoch are of another network.
+        """
         self.records = list(state.records)
         self.train.epoch = len(state.records)
         self.train_seconds, self.setup_seconds = state.train_seconds, state.setup_seconds
         self.examples_seen = state.examples_seen
         best = {name.removeprefix(BEST): t for name, t in state.tensors.items() if name.startswith(BEST)}
+        if best:
+            check_fit(self.model.state_dict(), best)
         self.best_weights = {name: value.to(self.device) for name, value in best.items()} or None
 
     def trained(self) -> Trained:

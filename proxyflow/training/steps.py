@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from proxyflow.errors import UserError
 from proxyflow.training.devices import Precision
 from proxyflow.training.optimizers import Optimizer
 
@@ -67,6 +68,22 @@ class LossScale:
         return {"scale": self.scale, "since_growth": self.since_growth, "skipped": self.skipped}
 
 
+def check_fit(own: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> None:
+    """Refuses to go on from tensors that are not those of this training.
+
+    Raises:
+        UserError: one is missing, or of another shape.
+    """
+    for name, tensor in own.items():
+        found = kept.get(name)
+        if found is None or found.shape != tensor.shape:
+            there = "missing" if found is None else f"of shape {tuple(found.shape)}"
+            raise UserError(
+                f"the checkpoint to go on from does not fit this training: {name} is {there}, and must be of shape "
+                f"{tuple(tensor.shape)}; train with resume_training=false"
+            )
+
+
 class TrainingStep:
     """What a step does once its batch is there.
 
@@ -94,8 +111,14 @@ class TrainingStep:
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Goes on where the step stood whose `state` these are."""
-        for name, tensor in self.state().items():
+        """Goes on where the step stood whose `state` these are.
+
+        Raises:
+            UserError: they are of another network or optimizer.
+        """
+        own = self.state()
+        check_fit(own, tensors)
+        for name, tensor in own.items():
             tensor.copy_(tensors[name])
         # A training may go on where its steps are taken the other way: on a CPU after a GPU, say.
         self.optimizer.settle()

@@ -101,7 +101,7 @@ def test_a_live_runs_checkpoint_is_left_to_it(store: str, entry: Entry) -> None:
     lab = Lab(connect(), RunWriter(connect(), "alive"))
     run = trainings("alive")[0]
     key = run.data.tags["proxyflow.run_key"]
-    assert _newest_checkpoint(lab, key) is None
+    assert _newest_checkpoint(lab, key, 60) is None
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=60)
     found = _newest_checkpoint(lab, key)

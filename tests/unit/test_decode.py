@@ -155,3 +155,21 @@ def test_files_cut_anywhere_are_bad_images_and_nothing_else(tmp_path: Path, suff
     data = save(tmp_path / f"a{suffix}").read_bytes()
     with pytest.raises(BadImage):
         decode_image(data[: min(kept, len(data) - 20)], 3)
+
+
+def test_formats_that_pillow_hands_to_other_programs_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*arguments: object, **options: object) -> None:
+        raise AssertionError(f"a program was started: {arguments}")
+
+    monkeypatch.setattr("subprocess.Popen", run)
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 6\n%%EndComments\nshowpage\n"
+    for read in (read_header, lambda source: decode_image(source, 3)):
+        with pytest.raises(BadImage, match="no image of a kind that is read"):
+            read(eps)
+
+
+def test_pixels_are_counted_before_they_are_decoded(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png")
+    assert decode_image(path, 3, most_pixels=2000).shape == (40, 50, 3)
+    with pytest.raises(BadImage, match="its 50 x 40 pixels are more than there is memory for"):
+        decode_image(path, 3, most_pixels=1999)

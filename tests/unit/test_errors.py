@@ -14,6 +14,8 @@ from proxyflow.errors import (
     UnknownName,
     UserError,
     one_line,
+    printable,
+    shortened,
 )
 
 
@@ -84,3 +86,16 @@ def test_a_message_is_brought_to_one_line(error: BaseException, line: str) -> No
 )
 def test_a_message_never_tells_a_password(told: str, shown: str) -> None:
     assert one_line(ValueError(told)) == shown
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    assert printable("a\x1b[2J\n\x07\u202e\u2028\ud800\x9b") == r"a\x1b[2J\n\x07\u202e\u2028\ud800\x9b"
+    assert printable("Käse 数据 👩\u200d🔬 <b>") == "Käse 数据 👩\u200d🔬 <b>"
+    assert one_line(UserError("a\x1b[2J\nb")) == r"a\x1b[2J b"
+    assert str(InvalidValue("seed", "\x1b\n", "no")) == r"seed=\x1b\n is not accepted: no"
+
+
+def test_long_values_are_not_quoted_whole() -> None:
+    assert shortened("abcdef", 5) == "ab..."
+    assert shortened("abcde", 5) == "abcde"
+    assert len(str(InvalidValue("seed", "9" * 10_000, "no"))) < 300

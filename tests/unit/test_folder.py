@@ -329,6 +329,14 @@ def test_names_that_are_not_utf8_are_read_and_told(tmp_path: Path, said: list[st
         canonical_name("folder:/a\udcff")
 
 
+def test_names_that_a_terminal_would_obey_are_not_taken_over(tmp_path: Path, said: list[str]) -> None:
+    root = make_folder(tmp_path / "pets", ("ant", "bee\x1b[2J"))
+    assert load(root, said).class_names == ("ant", "bee\ufffd[2J")
+    assert "\x1b" not in "".join(said)
+    with pytest.raises(UserError, match="without control characters"):
+        canonical_name("folder:/a\x1b[2J")
+
+
 def test_hidden_files_and_other_files_are_no_images(tmp_path: Path, said: list[str]) -> None:
     root = make_folder(tmp_path / "pets")
     (root / "train" / ".DS_Store").write_text("x")

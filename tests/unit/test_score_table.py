@@ -113,7 +113,7 @@ def test_a_damaged_file_is_named(everything: ExampleScores, tmp_path: Path, name
 
 def test_embeddings_of_other_examples_are_refused(everything: ExampleScores, tmp_path: Path) -> None:
     dataclasses.replace(everything, embeddings=np.zeros((4, 4), dtype=np.float16)).save(tmp_path, {})
-    with pytest.raises(UserError, match=r"shape is \(4, 4\), for 5 examples"):
+    with pytest.raises(UserError, match=r"shape is \(4, 4\) of type F16, for 5 examples"):
         ExampleScores.load(tmp_path, "abc123")
 
 

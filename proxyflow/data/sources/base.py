@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxyflow.data.decode import Header, decode_image, read_header
+from proxyflow.errors import UNPRINTABLE
 from proxyflow.registry import Registry
 
 
@@ -141,4 +142,4 @@ def files_signature(root: Path, files: Sequence[str]) -> str:
 
 def as_text(name: str) -> str:
     """A name from the file system, which may hold any bytes, as text that messages, tags and JSON can hold."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return UNPRINTABLE.sub("\ufffd", name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))

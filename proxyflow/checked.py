@@ -1,0 +1,159 @@
+"""JSON that others may have written becomes values only by declared rules, so that what is used was checked.
+
+The rules compose with those of `settings`. Entries that no rule names are left out: later versions may add some.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxyflow.errors import UNPRINTABLE, InvalidValue, printable, shortened
+from proxyflow.settings import Number, Rule
+
+# A parsed value takes some tens of times as much memory as its text.
+LARGEST_JSON = 8 * 2**20
+MISSING = "(missing)"
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def read_json(path: Path) -> Any:
+    """The value that a JSON file holds.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is too large, nested too deeply, or no JSON.
+    """
+    with path.open("rb") as file:
+        text = file.read(LARGEST_JSON + 1)
+    if len(text) > LARGEST_JSON:
+        raise ValueError(f"it is larger than {LARGEST_JSON // 2**20} MiB")
+    try:
+        return json.loads(text.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text on one line, without what a terminal would obey.
+
+    Args:
+        longest: its greatest length.
+        pattern: what all of it matches, with `like` as that in words.
+    """
+
+    longest: int = 1000
+    pattern: re.Pattern[str] | None = None
+    like: str = ""
+
+    @property
+    def accepted(self) -> str:
+        return self.like or f"text of at most {self.longest} characters, none of them a control character"
+
+    def parse(self, name: str, value: object) -> str:
+        if (
+            not isinstance(value, str)
+            or len(value) > self.longest
+            or UNPRINTABLE.search(value)
+            or (self.pattern is not None and not self.pattern.fullmatch(value))
+        ):
+            raise _refusal(name, value, self)
+        return value
+
+
+@dataclass(frozen=True)
+class Numeric(Number):
+    """A number that is written as one; `Number` also takes text, as the command line gives it."""
+
+    def parse(self, name: str, value: object) -> float | int:
+        if not isinstance(value, (int, float)):
+            raise _refusal(name, value, self)
+        return super().parse(name, value)
+
+
+@dataclass(frozen=True)
+class Nullable:
+    """Another rule, or null."""
+
+    rule: Rule
+
+    @property
+    def accepted(self) -> str:
+        return f"null, or {self.rule.accepted}"
+
+    def parse(self, name: str, value: object) -> Any:
+        return None if value is None else self.rule.parse(name, value)
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list whose items follow one rule."""
+
+    rule: Rule
+    fewest: int = 0
+    most: int = 1_000_000
+
+    @property
+    def accepted(self) -> str:
+        return f"a list of {self.fewest} to {self.most:,} items, each {self.rule.accepted}"
+
+    def parse(self, name: str, value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list) or not self.fewest <= len(value) <= self.most:
+            raise _refusal(name, value, self)
+        return tuple(self.rule.parse(f"{name}[{place}]", item) for place, item in enumerate(value))
+
+
+@dataclass(frozen=True)
+class Entries:
+    """An object whose keys and values follow one rule each."""
+
+    keys: Rule
+    values: Rule
+    most: int = 1_000_000
+
+    @property
+    def accepted(self) -> str:
+        return f"an object of at most {self.most:,} entries, each {self.values.accepted}"
+
+    def parse(self, name: str, value: object) -> dict[str, Any]:
+        if not isinstance(value, dict) or len(value) > self.most:
+            raise _refusal(name, value, self)
+        keys = [self.keys.parse(f"a key of {name}", key) for key in value]
+        return {key: self.values.parse(f"{name}.{key}", value[key]) for key in keys}
+
+
+@dataclass(frozen=True)
+class Fields:
+    """An object with known entries, each with a rule; those of `optional` may be absent."""
+
+    rules: Mapping[str, Rule]
+    optional: frozenset[str] = frozenset()
+
+    @property
+    def accepted(self) -> str:
+        return f"an object with {', '.join(self.rules)}"
+
+    def parse(self, name: str, value: object) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise _refusal(name, value, self)
+        found = {}
+        for key, rule in self.rules.items():
+            place = f"{name}.{key}" if name else key
+            if key in value:
+                found[key] = rule.parse(place, value[key])
+            elif key not in self.optional:
+                raise _refusal(place, MISSING, rule)
+        return found
+
+
+def _refusal(name: str, value: object, rule: Rule) -> InvalidValue:
+    shown = value if isinstance(value, str) else json.dumps(value)
+    return InvalidValue(shortened(printable(name)), shown, f"it must be {rule.accepted}")
+
+
+CHECKSUM = Text(pattern=SHA256, like="a SHA-256 in 64 hexadecimal digits")
