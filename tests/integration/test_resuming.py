@@ -104,6 +104,6 @@ def test_a_live_runs_checkpoint_is_left_to_it(store: str, entry: Entry) -> None:
     assert _newest_checkpoint(lab, key, 60) is None
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=60)
-    found = _newest_checkpoint(lab, key)
+    found = _newest_checkpoint(lab, key, 60)
     assert found is not None
     assert found.run_id == run.info.run_id
