@@ -171,14 +171,15 @@ class Team:
 
     def start(self, name: str) -> None:
         """Starts a block of the page that goes on until it is stopped."""
-        self._children[name] = subprocess.Popen(
-            self._command(name),
-            cwd=ROOT,
-            env=self._variables(),
-            stdout=(self.folder / f"{name}.log").open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._children[name] = subprocess.Popen(
+                self._command(name),
+                cwd=ROOT,
+                env=self._variables(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> None:
         """Ends what `start` began."""

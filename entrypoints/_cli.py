@@ -213,6 +213,8 @@ def open_lab(study: str, data: DataOptions, price_per_hour: float | None = None,
     # However soon a study is to end, what it has done by then must reach the server.
     client = connect(max(PATIENCE_SECONDS, patience or 0.0))
     writer = RunWriter(client, resolve_study(client, study))
+    # What an earlier command could not deliver may be just what this one is about to make once more.
+    writer.deliver()
     return Lab(client, writer, price_per_hour=price_per_hour, data=data)
 
 

@@ -6,6 +6,7 @@ MLflow's own download hides why it failed, and begins from the start each time.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ ADVICE = {
     "ExpiredToken": "the credentials have expired: renew them",
     "RequestTimeTooSkewed": "this machine's clock is wrong: set it",
     **dict.fromkeys(
-        ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403"),
+        ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403", "Forbidden"),
         "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile, or ask those who run the store for access",
     ),
 }
@@ -110,7 +111,10 @@ def opened(store: ArtifactRepository, path: str, start: int) -> Iterator[Bytes]:
         else:
             raise NotImplementedError(f"{type(store).__name__} gives artifacts only as a whole")
     except Exception as error:
-        raise trouble_of(error, store, path) from error
+        trouble = trouble_of(error, store, path)
+        if trouble is error:
+            raise
+        raise trouble from error
 
 
 def can_resume(store: ArtifactRepository) -> bool:
@@ -172,7 +176,7 @@ def trouble_of(error: BaseException, store: ArtifactRepository, path: str) -> Ba
     """
     if isinstance(error, (KnownTrouble, UserError)):
         return error
-    chain = list(_chain(error))
+    chain = _chain(error)
     for each in chain:
         answer = getattr(each, "response", None)
         if isinstance(answer, Mapping):
@@ -195,10 +199,13 @@ def trouble_of(error: BaseException, store: ArtifactRepository, path: str) -> Ba
     return KnownTrouble(one_line(error), wait)
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """The error and what led to it, once each: an error raised again from itself is its own cause."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
         error = error.__cause__ or error.__context__
+    return chain
 
 
 def _is_cut(error: BaseException) -> bool:
@@ -225,13 +232,18 @@ def _of_s3(response: Mapping[str, Any], path: str) -> BaseException:
 
 def _of_server(status: int, message: str, path: str) -> BaseException:
     text = f"the tracking server answers {status} ({message})"
-    if status == 404 and "bucket" not in message.lower():
+    # What its own store says, where it passes that on: boto3's words for an error.
+    told = re.search(r"An error occurred \((\w+)\)", message)
+    code = told[1] if told else ""
+    if status == 404 and message.startswith("Failed to list"):  # it lists a folder before it gives a file
+        return KnownTrouble(f"{text}: does its bucket exist?", 0.0)
+    if code in ABSENT or status == 404:
         return Absent(f"the store has no {path}")
-    if status in (429, 502, 503, 504):
+    if status in (429, 502, 503, 504) or code in LATER:
         return KnownTrouble(text, FOREVER)
-    if status >= 500:
-        return KnownTrouble(f"{text}: its store of artifacts fails; its log says why", PATIENCE_WITH_ERRORS)
-    return KnownTrouble(f"{text}; ask those who run it whether you, and it, may use its store of artifacts", 0.0)
+    if code in ADVICE or status < 500:
+        return KnownTrouble(f"{text}; ask those who run it whether it, and you, may use its store of artifacts", 0.0)
+    return KnownTrouble(f"{text}: its store of artifacts fails; its log says why", PATIENCE_WITH_ERRORS)
 
 
 def _message(answer: requests.Response) -> str:
@@ -257,18 +269,20 @@ def _asked(store: HttpArtifactRepository, path: str) -> BaseException | None:
         return None
     if answer.ok:
         return None
-    message = _message(answer)
-    # A bucket that is not there is a 404, too, but nothing is absent that anybody has deleted.
-    if answer.status_code == 404:
-        return KnownTrouble(f"the tracking server answers 404 ({message}): does its bucket exist?", 0.0)
-    return _of_server(answer.status_code, message, path)
+    return _of_server(answer.status_code, _message(answer), path)
 
 
 def local_copy(store: ArtifactRepository, path: str, folder: Path) -> Path:
     """Has a store that gives artifacts only as a whole put one into a folder; returns where it is."""
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         return Path(store.download_artifacts(path, str(folder)))
     except Exception as error:
-        if isinstance(error, (FileNotFoundError, MlflowException)) and not how_long_to_wait(error):
+        # A folder says so as the system does, others as MLflow does.
+        absent = getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST" or str(error).startswith("No such file")
+        if absent or isinstance(error, FileNotFoundError):
             raise Absent(f"the store has no {path}") from error
-        raise trouble_of(error, store, path) from error
+        trouble = trouble_of(error, store, path)
+        if trouble is error:
+            raise
+        raise trouble from error

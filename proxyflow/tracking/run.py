@@ -35,6 +35,7 @@ from proxyflow.tracking.owner import this_process
 from proxyflow.tracking.transfer import upload
 
 MAX_VALUE = 5000  # MLflow takes 6,000 characters in a param and 8,000 in a tag
+DELIVER_AGAIN_SECONDS = 60.0  # after a store has just refused, another try would only cost the client's patience
 LAST_WORDS_SECONDS = 5.0  # for what a run that did not finish still has to say
 ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}  # MLflow's words; every other end is FAILED
 
@@ -67,6 +68,7 @@ class Run:
         journal = Journal(self._journal, this_process())
         self._outbox = Outbox(lambda record: write(once, run_id, record), journal, say=teller(client))
         self._refused: StoreFailed | None = None  # why files of this run are still on this machine
+        self._refused_at = 0.0
 
     def log_metrics(
         self, metrics: Mapping[str, float | None], step: int = 0, tags: Mapping[str, str] | None = None
@@ -121,7 +123,7 @@ class Run:
                 ) from error
             if self._refused is None:
                 print(f"{one_line(error)}; it is kept on this machine", file=sys.stderr, flush=True)
-            self._refused = error
+            self._refused, self._refused_at = error, time.monotonic()
 
     def log_data(self, name: str, fingerprint: str, context: str, source: str, rows: int) -> None:
         """Names a data set or subset as an input of the run, so that the MLflow UI shows and finds it."""
@@ -172,6 +174,8 @@ class Run:
             self._outbox.close()
 
     def _deliver_files(self) -> bool:
+        if time.monotonic() - self._refused_at < DELIVER_AGAIN_SECONDS:
+            return False
         try:
             deliver_files(self.client, self.id, self._journal)
         except (StoreFailed, UserError) as error:

@@ -269,7 +269,8 @@ class RunWriter:
     def deliver(self) -> None:
         """Writes what processes of this machine had to say when the server was away and they ended."""
         for left in left_behind(folder_of(server_address())):
-            done_here = left.owner == this_process() and left.run_id not in self._open
+            ended = any(record.end for record in left.records)
+            done_here = left.owner == this_process() and left.run_id not in self._open and ended
             if left.owner and not is_dead(left.owner) and not done_here:
                 continue
             try:

@@ -172,6 +172,8 @@ def _insist(
             result = method()
         except Exception as error:
             trouble = trouble_of(error, store, path)
+            if trouble is error:
+                raise
             if not isinstance(trouble, KnownTrouble):
                 raise trouble from error
             if done() > before:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import Entry
 from mlflow.entities import Run
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.tracking import MlflowClient
 
 TINY = """\
@@ -119,30 +120,30 @@ def test_a_limit_stops_before_the_next_scoring_and_subset_too(entry: Entry, monk
     assert runs("short", "study")[0].data.metrics["runs_planned"] == 4
 
 
-def test_a_store_that_refuses_ends_the_sweep_in_a_line_and_the_same_command_resumes(
-    entry: Entry, monkeypatch: pytest.MonkeyPatch
+def test_what_a_store_refuses_is_kept_and_delivered_by_the_same_command(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch, state_folder: Path
 ) -> None:
-    from proxyflow.tracking import run as written
-
-    asked: list[Any] = []
-
     def refuse(*given: Any) -> None:
-        asked.append(given)
         raise ValueError("An error occurred (AccessDenied) when calling\nthe PutObject operation")
 
     Path("refused.yaml").write_text(TINY.replace("digits@400", "digits@600"))
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "log_artifacts", refuse)
-        patch.setattr(written, "UPLOAD_AGAIN_SECONDS", 0.0)
+        patch.setattr(LocalArtifactRepository, "log_artifact", refuse)
         ended = entry("sweep", "--study", "refused.yaml")
     assert ended.status == 1
     assert "Traceback" not in ended.err
     last = ended.err.strip().splitlines()[-1]
-    assert last.startswith("error: subset of run ")
-    assert "cannot be uploaded, tried 3 times: ValueError: An error occurred (AccessDenied)" in last
-    assert len(asked) == 3
-    failed = runs("refused", "subset")[0]
-    assert failed.data.tags["proxyflow.status"] == "failed"
-    assert "AccessDenied" in failed.data.tags["proxyflow.error"]
-    assert failed.info.status == "FAILED"
-    assert entry("sweep", "--study", "refused.yaml").status == 0
+    assert last.startswith("error: the work of run ")
+    assert "cannot be uploaded: An error occurred (AccessDenied) when calling the PutObject operation" in last
+    assert "kept on this machine" in last
+    (kept,) = runs("refused", "subset")
+    assert kept.data.tags["proxyflow.status"] == "running"
+    assert list(state_folder.rglob(f"{kept.info.run_id}.files/subset/manifest.json"))
+    resumed = entry("sweep", "--study", "refused.yaml")
+    assert resumed.status == 0, resumed.err
+    # The subset was not chosen once more, and nothing of it is left here.
+    made = runs("refused", "subset")
+    assert kept.info.run_id in [run.info.run_id for run in made]
+    assert {run.data.tags["proxyflow.status"] for run in made} == {"finished"}
+    assert len({run.data.tags["proxyflow.run_key"] for run in made}) == len(made)
+    assert not list(state_folder.rglob(f"{kept.info.run_id}*"))

@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +27,7 @@ class Fault:
         status, code: an answer with this status, and S3's code of the error.
         cut_after: bytes of the answer's body after which the connection is cut; -1 for never, None before any answer.
         pause: seconds of rest after each 16 KiB of the answer's body.
+        when: says of each request that it would meet whether it does.
         met: how many requests have met it.
     """
 
@@ -36,11 +37,12 @@ class Fault:
     code: str = ""
     cut_after: int | None = -1
     pause: float = 0.0
+    when: Callable[[str], bool] | None = None
     met: int = field(default=0, init=False)
 
 
 class FaultyProxy:
-    """The proxy; `faults` may change at any time.
+    """The proxy; `faults` may change at any time, `seen` and `sent` are the requests and bytes since `with_faults`.
 
     Args:
         target: port of the server on this machine; it may be given later.
@@ -50,6 +52,7 @@ class FaultyProxy:
         self.target = target
         self.faults: list[Fault] = []
         self.seen: list[str] = []
+        self.sent = 0
         self._lock = threading.Lock()
         proxy = self
 
@@ -79,6 +82,9 @@ class FaultyProxy:
         """Has these faults for the block, and none after it."""
         self.faults = list(faults)
         self.seen.clear()
+        self.sent = 0
+        for fault in faults:
+            fault.met = 0
         try:
             yield
         finally:
@@ -93,6 +99,8 @@ class FaultyProxy:
             self.seen.append(request)
             for fault in self.faults:
                 if fault.met < fault.times and re.search(fault.where, request):
+                    if fault.when is not None and not fault.when(request):
+                        continue
                     fault.met += 1
                     return fault
         return None
@@ -139,6 +147,8 @@ class FaultyProxy:
             if fault is not None and fault.pause:
                 handler.wfile.flush()
                 time.sleep(fault.pause)
+        with self._lock:
+            self.sent += end
         if end < len(content):
             _cut(handler)
 

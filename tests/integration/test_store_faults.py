@@ -1,0 +1,336 @@
+"""Stores of artifacts that refuse, fail, cut, forget or alter: nothing is lost, and what is said is clear.
+
+Each fault is met in both ways that artifacts go: through MLflow's server, and from here to S3 directly.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import mlflow
+import pytest
+from conftest import Entry, environment
+from faults import Fault, FaultyProxy
+from mlflow.tracking import MlflowClient
+
+from benchmarks.team import Team
+from proxyflow.tracking import artifact_store, connection
+
+MODES = ("server", "direct")
+SUBSET = ("--dataset", "digits@400", "--strategy", "random:0.5")
+SEEDS = itertools.count()
+TRAIN = ("--arch", "xresnet18", "--image-size", "8", "--batch-size", "128", "--epochs", "1")
+WORD = {"server": "the tracking server answers", "direct": "the S3 server answers"}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The servers, and the proxy between whoever asks for artifacts and S3."""
+
+    team: Team
+    proxy: FaultyProxy
+    client: MlflowClient
+
+    def objects(self, run_id: str) -> dict[str, Any]:
+        """The objects of a run's artifacts by the path in the artifact."""
+        bucket = self.bucket()
+        (path,) = {each.key.partition(run_id)[0] for each in bucket.objects.all() if run_id in each.key}
+        prefix = f"{path}{run_id}/artifacts/"
+        return {each.key.removeprefix(prefix): each for each in bucket.objects.filter(Prefix=prefix)}
+
+    def bucket(self) -> Any:
+        keys = self.team.secrets
+        return boto3.resource(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{self.team.ports['S3_PORT']}",
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+            region_name="us-east-1",
+        ).Bucket("mlflow")
+
+    def runs(self, study: str, kind: str) -> list[Any]:
+        found = self.client.get_experiment_by_name(study)
+        assert found is not None
+        return list(self.client.search_runs([found.experiment_id], f"tags.`proxyflow.kind` = '{kind}'"))
+
+
+@pytest.fixture(scope="module")
+def standing(store: str) -> Iterator[Standing]:
+    proxy = FaultyProxy()
+    with Team(s3_through=proxy.port) as team, pytest.MonkeyPatch.context() as patch:
+        proxy.target = team.ports["S3_PORT"]
+        keys = team.secrets
+        direct = {
+            "MLFLOW_S3_ENDPOINT_URL": team.s3_uri,
+            "AWS_ACCESS_KEY_ID": keys["PEOPLE_ACCESS_KEY_ID"],
+            "AWS_SECRET_ACCESS_KEY": keys["PEOPLE_SECRET_ACCESS_KEY"],
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        for name, value in (team.environment_of("ada") | direct).items():
+            patch.setenv(name, value)
+        patch.setattr(connection, "PATIENCE_SECONDS", 3.0)
+        patch.setattr(artifact_store, "PATIENCE_WITH_ERRORS", 3.0)
+        mlflow.set_tracking_uri(team.uri)
+        yield Standing(team, proxy, MlflowClient(team.uri))
+    proxy.close()
+    mlflow.set_tracking_uri(store)
+    os.environ["MLFLOW_TRACKING_URI"] = store
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def study(standing: Standing, mode: str, request: pytest.FixtureRequest) -> str:
+    """A study of the test's own whose artifacts go that way."""
+    name = f"{request.node.originalname} {mode} {request.node.callspec.id}"
+    location = "s3://mlflow/artifacts/direct" if mode == "direct" else None
+    standing.client.create_experiment(name, artifact_location=location)
+    return name
+
+
+@pytest.fixture
+def chosen() -> tuple[str, ...]:
+    """A subset that no other test makes: one that is known is used by all studies."""
+    return (*SUBSET, "--seed", str(next(SEEDS)))
+
+
+@pytest.fixture
+def subset_run(standing: Standing, entry: Entry, study: str, chosen: tuple[str, ...]) -> str:
+    """A subset of the study."""
+    made = entry("materialize", *chosen, "--study", study)
+    assert made.status == 0, made.err
+    (run,) = standing.runs(study, "subset")
+    return str(run.info.run_id)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_folder: Path) -> Path:
+    """Downloads of the test's own, so that each is one."""
+    monkeypatch.setenv("PROXYFLOW_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("PROXYFLOW_CACHE_DIR", str(data_folder / "decoded"))
+    return tmp_path / "data" / "artifacts"
+
+
+def files_in(cache: Path) -> list[Path]:
+    return [path for path in cache.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("PUT", times=4, status=503, code="SlowDown"),
+        Fault("PUT", times=4, cut_after=None),
+    ],
+    ids=["busy", "cut"],
+)
+def test_a_store_that_fails_for_a_moment_is_waited_for(
+    standing: Standing, entry: Entry, study: str, chosen: tuple[str, ...], fault: Fault
+) -> None:
+    with standing.proxy.with_faults(fault):
+        made = entry("materialize", *chosen, "--study", study)
+    assert made.status == 0, made.err
+    assert fault.met == 4
+    (run,) = standing.runs(study, "subset")
+    assert run.data.tags["proxyflow.status"] == "finished"
+    assert set(standing.objects(run.info.run_id)) == {
+        "subset/manifest.json",
+        "subset/train-00000.parquet",
+        "subset/valid-00000.parquet",
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Fault(".", status=403, code="AccessDenied"), {"server": " 403 (", "direct": "ask those who run the store"}),
+        (Fault(".", status=400, code="ExpiredToken"), {"server": "its log says why", "direct": "renew them"}),
+        (Fault("PUT|GET", status=503, code="SlowDown"), {"server": "its log says why", "direct": "503 SlowDown"}),
+        (
+            Fault(".", status=404, code="NoSuchBucket"),
+            {"server": "does its bucket exist?", "direct": "bucket does not"},
+        ),
+    ],
+    ids=["forbidden", "expired", "busy", "no-bucket"],
+)
+def test_what_a_store_refuses_is_kept_and_delivered_later(
+    standing: Standing,
+    entry: Entry,
+    study: str,
+    mode: str,
+    chosen: tuple[str, ...],
+    fault: Fault,
+    told: dict[str, str],
+) -> None:
+    with standing.proxy.with_faults(fault):
+        ended = entry("materialize", *chosen, "--study", study)
+    assert ended.status == 1
+    *_, last = ended.err.strip().splitlines()
+    assert last.startswith("error: the work of run ")
+    assert "kept on this machine" in last
+    assert WORD[mode] in last
+    assert told[mode] in last
+    (kept,) = standing.runs(study, "subset")
+    assert kept.data.tags["proxyflow.status"] == "running"
+    # Any later command of the study delivers it, and it is found.
+    trained = entry("train", *chosen, *TRAIN, "--study", study)
+    assert trained.status == 0, trained.err
+    (run,) = standing.runs(study, "subset")
+    assert run.data.tags["proxyflow.status"] == "finished"
+    assert run.info.status == "FINISHED"
+    assert len(standing.objects(run.info.run_id)) == 3
+    (training,) = standing.runs(study, "training")
+    assert training.data.tags["proxyflow.subset_run"] == run.info.run_id
+
+
+def test_a_download_that_is_cut_goes_on_where_it_was(
+    standing: Standing, entry: Entry, study: str, subset_run: str, mode: str, cache: Path
+) -> None:
+    size = standing.objects(subset_run)["subset/train-00000.parquet"].size
+    fault = Fault("GET .*artifacts/subset/train-00000", times=4, cut_after=size // 4)
+    with standing.proxy.with_faults(fault):
+        ended = entry("train", "--subset", subset_run, *TRAIN, "--study", study)
+        sent = standing.proxy.sent
+    assert ended.status == 0, ended.err
+    assert fault.met == 4
+    # MLflow's server fetches a whole file each time; a client of S3 asks for the rest alone.
+    others = sum(each.size for name, each in standing.objects(subset_run).items() if "train" not in name)
+    assert mode == "server" or sent < 1.1 * size + others + 10_000
+    assert len(files_in(cache)) == 2
+
+
+def test_a_slow_store_is_no_failure(standing: Standing, entry: Entry, study: str, subset_run: str) -> None:
+    with standing.proxy.with_faults(Fault("GET .*parquet", pause=0.1)):
+        ended = entry("train", "--subset", subset_run, *TRAIN, "--study", study)
+    assert ended.status == 0, ended.err
+
+
+@pytest.mark.parametrize("name", ["subset/train-00000.parquet", "subset/manifest.json"])
+def test_a_deleted_artifact_is_named(
+    standing: Standing, entry: Entry, study: str, subset_run: str, name: str, cache: Path
+) -> None:
+    standing.objects(subset_run)[name].delete()
+    ended = entry("train", "--subset", subset_run, *TRAIN, "--study", study)
+    assert ended.status == 2
+    assert ended.err.count("\n") == 1
+    assert f"the artifact {name} of run {subset_run} is not there" in ended.err
+    assert not standing.runs(study, "training")
+    assert not [path for path in files_in(cache) if path.name.endswith(".part")]
+
+
+def test_an_altered_artifact_is_named(
+    standing: Standing, entry: Entry, study: str, subset_run: str, cache: Path
+) -> None:
+    found = standing.objects(subset_run)["subset/train-00000.parquet"]
+    content = bytearray(found.get()["Body"].read())
+    content[len(content) // 2] ^= 1
+    found.put(Body=bytes(content))
+    ended = entry("train", "--subset", subset_run, *TRAIN, "--study", study)
+    assert ended.status == 2
+    assert ended.err.count("\n") == 1
+    assert f"subset/train-00000.parquet of run {subset_run} was altered" in ended.err
+    assert not [path for path in files_in(cache) if path.name.endswith(".part")]
+
+
+@pytest.mark.parametrize("mode", ["server"], indirect=True)
+def test_a_full_disk_is_said_and_leaves_nothing_half(
+    standing: Standing, entry: Entry, study: str, subset_run: str, cache: Path
+) -> None:
+    # A limit of the files' size is the nearest to a full disk that every system lets a test have.
+    ended = subprocess.run(
+        [sys.executable, "-m", "entrypoints.train", "--subset", subset_run, *TRAIN, "--study", study],
+        env=environment(standing.team.uri),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8_192, 8_192)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    *_, last = ended.stderr.strip().splitlines()
+    assert "cannot be written to" in last
+    assert "File too large" in last
+    assert "PROXYFLOW_CACHE_DIR" in last
+    assert not files_in(cache)
+    assert entry("train", "--subset", subset_run, *TRAIN, "--study", study).status == 0
+
+
+def test_trainings_on_one_subset_download_it_once(
+    standing: Standing, entry: Entry, study: str, subset_run: str, cache: Path
+) -> None:
+    with standing.proxy.with_faults():
+        for seed in ("0", "1", "2"):
+            ended = entry("train", "--subset", subset_run, *TRAIN, "--seed", seed, "--study", study)
+            assert ended.status == 0, ended.err
+        downloads = [told for told in standing.proxy.seen if told.startswith("GET") and ".parquet" in told]
+    whole = [told for told in downloads if "prefix=" not in told]
+    assert len(whole) == 2, whole
+    assert len(files_in(cache)) == 2
+
+
+def test_credentials_that_expire_in_mid_study(standing: Standing, entry: Entry, study: str, tmp_path: Path) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("base: {arch: xresnet18}\nconfigurations:\n  - {}\n  - {learning_rate: 0.01}\n")
+    sweep = (
+        *(
+            "sweep",
+            "--study",
+            study,
+            "--datasets",
+            f"digits@{300 + next(SEEDS)}",
+            "--strategies",
+            "full,random:0.5,random:0.25",
+        ),
+        *("--grid", str(grid), "--epochs", "1", "--image-size", "8", "--batch-size", "128"),
+    )
+    # The first subset is stored, and then nothing is.
+    stored: list[str] = []
+
+    def expired(request: str) -> bool:
+        stored.append(request)
+        return sum("PUT" in each and "manifest" in each for each in stored) > 1
+
+    with standing.proxy.with_faults(Fault(".", status=400, code="ExpiredToken", when=expired)):
+        ended = entry(*sweep)
+    assert ended.status == 1
+    assert "kept on this machine" in ended.err.strip().splitlines()[-1]
+    resumed = entry(*sweep)
+    assert resumed.status == 0, resumed.err
+    subsets = standing.runs(study, "subset")
+    assert len(subsets) == len({run.data.tags["proxyflow.run_key"] for run in subsets})
+    trainings = standing.runs(study, "training")
+    assert len(trainings) == 6
+    assert {run.data.tags["proxyflow.status"] for run in (*subsets, *trainings)} == {"finished"}
+
+
+@pytest.mark.parametrize("mode", ["server"], indirect=True)
+def test_a_database_that_restarts_under_the_server(
+    standing: Standing, entry: Entry, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from proxyflow.tracking.run import Run
+
+    original, calls = Run.log_metrics, []
+
+    def log(self: Run, *given: Any, **more: Any) -> None:
+        calls.append(None)
+        if len(calls) == 2:
+            standing.team.postgres("restart")
+        original(self, *given, **more)
+
+    monkeypatch.setattr(Run, "log_metrics", log)
+    ended = entry("train", "--dataset", "digits@400", *TRAIN[:-1], "3", "--study", study)
+    assert ended.status == 0, ended.err
+    (run,) = standing.runs(study, "training")
+    assert run.data.tags["proxyflow.status"] == "finished"
+    history = standing.client.get_metric_history(run.info.run_id, "valid_accuracy")
+    assert [each.step for each in history] == [1, 2, 3]
