@@ -250,7 +250,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half(
     # A limit of the files' size is the nearest to a full disk that every system lets a test have.
     ended = subprocess.run(
         [sys.executable, "-m", "entrypoints.train", "--subset", subset_run, *TRAIN, "--study", study],
-        env=environment(standing.team.uri),
+        env=environment(standing.team.uri, PYTHONDONTWRITEBYTECODE="1"),  # it would be cut, too
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8_192, 8_192)),
         capture_output=True,
         text=True,
