@@ -10,9 +10,9 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import NotFound, StoreFailed, UserError, one_line
+from proxyflow.errors import NotAllowed, NotFound, StoreFailed, UserError, one_line
 from proxyflow.tracking import names
-from proxyflow.tracking.connection import server_address
+from proxyflow.tracking.connection import advice_on, server_address
 from proxyflow.tracking.found import FoundRun, from_client
 from proxyflow.tracking.pages import pages
 
@@ -73,6 +73,7 @@ def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> F
 
     Raises:
         NotFound: no such run, another kind of run, or one that did not finish.
+        NotAllowed: this user may not see it.
     """
     try:
         found = from_client(client.get_run(run_id))
@@ -85,6 +86,8 @@ def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> F
             raise NotFound(
                 f"{what}={run_id} is not a run id: give the 32 characters of a finished {kind} run"
             ) from None
+        if advice := advice_on(error):
+            raise NotAllowed(f"{what}={run_id}: the tracking server refuses it: {advice}") from None
         raise
     if found.kind != kind:
         raise NotFound(
