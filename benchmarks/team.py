@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import psutil
 import requests
 
 from benchmarks.server import START_SECONDS, free_port
@@ -90,7 +91,7 @@ class Team:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         # PostgreSQL refuses root.
         self._user = None if os.geteuid() else "nobody"
-        self._programs = postgres_programs(self.folder, self._user)
+        self.programs = postgres_programs(self.folder, self._user)
 
     @property
     def uri(self) -> str:
@@ -126,7 +127,6 @@ class Team:
                 "MLFLOW_S3_ENDPOINT_URL": self.s3_uri,
                 "AWS_ACCESS_KEY_ID": keys["PEOPLE_ACCESS_KEY_ID"],
                 "AWS_SECRET_ACCESS_KEY": keys["PEOPLE_SECRET_ACCESS_KEY"],
-                "AWS_DEFAULT_REGION": "us-east-1",
             }
         return variables
 
@@ -145,7 +145,7 @@ class Team:
 
     def _variables(self) -> dict[str, str]:
         names = ("HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
-        programs = (str(Path(sys.executable).parent), str(self._programs), os.environ["PATH"])
+        programs = (str(Path(sys.executable).parent), str(self.programs), os.environ["PATH"])
         kept = {name: os.environ[name] for name in names if name in os.environ}
         through = {"MLFLOW_S3_ENDPOINT_URL": self.s3_uri} if self._s3_through else {}
         return kept | {"PATH": ":".join(programs)} | through
@@ -171,14 +171,15 @@ class Team:
 
     def start(self, name: str) -> None:
         """Starts a block of the page that goes on until it is stopped."""
-        self._children[name] = subprocess.Popen(
-            self._command(name),
-            cwd=ROOT,
-            env=self._variables(),
-            stdout=(self.folder / f"{name}.log").open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._children[name] = subprocess.Popen(
+                self._command(name),
+                cwd=ROOT,
+                env=self._variables(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> None:
         """Ends what `start` began."""
@@ -204,11 +205,11 @@ class Team:
     def begin(self) -> None:
         """Sets everything up and starts it."""
         self.run("secrets")
-        # PostgreSQL's user reads its own password alone; the others' are none of its business.
-        (self.folder / "secrets.env").chmod(0o644)
         (self.folder / "postgres").mkdir()
         if self._user:
-            shutil.chown(self.folder / "postgres", self._user)
+            # On the page one user does everything; root reads what is another's.
+            for name in ("secrets.env", "postgres"):
+                shutil.chown(self.folder / name, self._user)
         self.start("s3")
         self.run("postgres-once")
         self.run("postgres")
@@ -216,6 +217,12 @@ class Team:
         self.run("accounts")
         self.start_mlflow()
         self.run("people")
+
+    def processes(self) -> list[psutil.Process]:
+        """All that runs: the programs that were started, and theirs."""
+        postmaster = int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0])
+        first = [psutil.Process(pid) for pid in (postmaster, *(child.pid for child in self._children.values()))]
+        return [*first, *(child for process in first for child in process.children(recursive=True))]
 
     def start_mlflow(self) -> None:
         """Starts MLflow's server and waits until it answers."""
@@ -254,9 +261,10 @@ class Team:
 
 
 if __name__ == "__main__":
-    with Team(direct="--direct" in sys.argv, workers=4) as team:
+    # Both end the servers; what they were started with would be left otherwise.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), Team(direct="--direct" in sys.argv, workers=4) as team:
         for variable, value in team.environment_of("ada").items():
             print(f"export {variable}={value}")
         print(f"# admin's password: {team.account('admin').password}; Ctrl-C ends the servers", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
+        signal.pause()

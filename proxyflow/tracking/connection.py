@@ -103,7 +103,12 @@ def server_address(client: MlflowClient | None = None) -> str:
 def hide_password(uri: str) -> str:
     """The address without the credentials that it may carry."""
     parts = urlsplit(uri)
-    return uri.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1) if "@" in parts.netloc else uri
+    if "@" in parts.netloc:
+        return uri.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
+    # A password with a slash that was not written as %2F ends what is taken for the host.
+    port = parts.netloc.rpartition(":")[2]
+    broken = ":" in parts.netloc and not port.isdigit() and "]" not in port and "@" in uri
+    return f"{parts.scheme}://{uri.rpartition('@')[2]}" if broken else uri
 
 
 @contextmanager
@@ -190,8 +195,17 @@ def resolve_study(client: MlflowClient, name: str) -> str:
 
 def known_experiments(client: MlflowClient, study: str) -> list[str]:
     """The study's experiment id in a list, empty where there is no such experiment yet."""
-    found = client.get_experiment_by_name(study)
+    try:
+        found = client.get_experiment_by_name(study)
+    except MlflowException as error:
+        if advice := advice_on(error):
+            raise _refused(study, advice) from None
+        raise
     return [found.experiment_id] if found is not None and found.lifecycle_stage == "active" else []
+
+
+def _refused(study: str, advice: str) -> NotAllowed:
+    return NotAllowed(f"study={study}: the tracking server refuses it: {advice}")
 
 
 def study_experiment(client: MlflowClient, study: str, create: bool) -> str:
@@ -214,7 +228,7 @@ def study_experiment(client: MlflowClient, study: str, create: bool) -> str:
                     raise
     except MlflowException as error:
         if advice := advice_on(error):
-            raise NotAllowed(f"study={study}: the tracking server refuses it: {advice}") from None
+            raise _refused(study, advice) from None
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
         raise UserError(f"study={study}: MLflow refuses this experiment name: {one_line(error)}") from None

@@ -86,8 +86,11 @@ def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> F
             raise NotFound(
                 f"{what}={run_id} is not a run id: give the 32 characters of a finished {kind} run"
             ) from None
-        if advice := advice_on(error):
-            raise NotAllowed(f"{what}={run_id}: the tracking server refuses it: {advice}") from None
+        if advice := advice_on(error):  # which is also what is said of a run that does not exist
+            raise NotAllowed(
+                f"{what}={run_id} does not exist on the tracking server, or is not yours to see: give the id of a "
+                f"finished {kind} run, or {advice}"
+            ) from None
         raise
     if found.kind != kind:
         raise NotFound(

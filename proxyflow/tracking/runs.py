@@ -294,7 +294,11 @@ class RunWriter:
                 if is_outage(error):
                     raise
                 if advice := advice_on(error):
-                    print(f"what was kept of run {left.run_id} stays: the server refuses it: {advice}", file=sys.stderr)
+                    print(
+                        f"what was kept of run {left.run_id} stays in {left.path}: the tracking server has no such "
+                        f"run, or it is not yours to write to: {advice}",
+                        file=sys.stderr,
+                    )
                     continue
                 # The run is gone; nothing will ever take this.
                 print(f"what was kept of run {left.run_id} was refused: {one_line(error)}", file=sys.stderr)
