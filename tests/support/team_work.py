@@ -16,7 +16,7 @@ import pandas as pd
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-DATA = "digits@200"
+DATA = "digits@100"
 SMALL = ("--image-size", "8", "--batch-size", "100")
 GRID = "base: {arch: xresnet18}\nconfigurations:\n  - {}\n  - {learning_rate: 0.01}\n  - {optimizer: sgd}\n"
 # Of the machine and of the moment; all else has to be the same wherever it is tracked.
