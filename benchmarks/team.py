@@ -9,8 +9,10 @@ import contextlib
 import importlib.util
 import os
 import re
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,11 +24,12 @@ from pathlib import Path
 import psutil
 import requests
 
-from benchmarks.server import START_SECONDS, free_port
+from benchmarks.server import START_SECONDS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "deploy" / "README.md"
 BLOCK = re.compile(r"^```sh ([a-z0-9-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BELOW_EPHEMERAL = range(15_000, 32_000)
 WEED_PORTS = (
     *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),
     *("s3.port.grpc", "admin.port", "admin.port.grpc"),
@@ -37,6 +40,19 @@ WEED_PORTS = (
 def blocks() -> dict[str, str]:
     """The page's named blocks of commands."""
     return dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ports, none of which the system may give to a connection before a server takes it."""
+    with contextlib.ExitStack() as held:
+        found: list[int] = []
+        while len(found) < count:
+            probe = held.enter_context(socket.socket())
+            port = secrets.choice(BELOW_EPHEMERAL)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 def postgres_programs(folder: Path, user: str | None) -> Path:
@@ -85,8 +101,12 @@ class Team:
         self.folder.chmod(0o755)
         self.direct = direct
         self.workers = workers
-        self.ports = {name: free_port() for name in ("PG_PORT", "S3_PORT", "MLFLOW_PORT")}
-        self._weed_ports = " ".join(f"-{name}={free_port()}" for name in WEED_PORTS)
+        names = ("PG_PORT", "S3_PORT", "MLFLOW_PORT")
+        ports = free_ports(len(names) + len(WEED_PORTS))
+        self.ports = dict(zip(names, ports, strict=False))
+        self._weed_ports = " ".join(
+            f"-{name}={port}" for name, port in zip(WEED_PORTS, ports[len(names) :], strict=True)
+        )
         self._s3_through = s3_through
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         # PostgreSQL refuses root.
@@ -229,6 +249,9 @@ class Team:
         self.start("mlflow-direct" if self.direct else "mlflow")
         deadline = time.monotonic() + START_SECONDS
         while True:
+            (child,) = (self._children[name] for name in self._children if name.startswith("mlflow"))
+            if child.poll() is not None:
+                raise RuntimeError(f"the server ended with {child.returncode}: see {self.folder}")
             try:
                 if requests.get(f"{self.uri}/health", timeout=1).ok:
                     return

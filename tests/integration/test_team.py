@@ -184,7 +184,12 @@ def test_a_reader_reads_and_uses_but_does_not_write(adas: Study, ada: Person, gr
         (subset,) = [
             run for run in runs_of(client, "shoes", "subset") if run.data.tags["proxyflow.strategy"] == "easiest:0.5"
         ]
-    told = grace.does("report", "--study", "shoes", "--out", str(tmp_path), "--bootstrap", "0")
+    with grace.at_work() as client:
+        launched = client.create_run("0", tags={"mlflow.project.entryPoint": "report"}).info.run_id
+    as_mlflow_runs_it = Person({**grace.variables, "MLFLOW_RUN_ID": launched}, grace.printed)
+    told = as_mlflow_runs_it.does("report", "--study", "shoes", "--out", str(tmp_path), "--bootstrap", "0")
+    with grace.at_work() as client:
+        assert client.get_run(launched).data.tags["proxyflow.status"] == "finished"
     assert "not logged: you may read study shoes and not write to it" in told.out
     table = pd.read_csv(tmp_path / "shoes" / "strategies.csv")
     assert table["r2"].tolist() == adas.tables["strategies.csv"].set_index("strategy")["r2"][table["strategy"]].tolist()
