@@ -9,8 +9,10 @@ import contextlib
 import importlib.util
 import os
 import re
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,13 +21,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import psutil
 import requests
 
-from benchmarks.server import START_SECONDS, free_port
+from benchmarks.server import START_SECONDS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "deploy" / "README.md"
 BLOCK = re.compile(r"^```sh ([a-z0-9-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BELOW_EPHEMERAL = range(15_000, 32_000)
 WEED_PORTS = (
     *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),
     *("s3.port.grpc", "admin.port", "admin.port.grpc"),
@@ -36,6 +40,19 @@ WEED_PORTS = (
 def blocks() -> dict[str, str]:
     """The page's named blocks of commands."""
     return dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ports, none of which the system may give to a connection before a server takes it."""
+    with contextlib.ExitStack() as held:
+        found: list[int] = []
+        while len(found) < count:
+            probe = held.enter_context(socket.socket())
+            port = secrets.choice(BELOW_EPHEMERAL)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 def postgres_programs(folder: Path, user: str | None) -> Path:
@@ -84,13 +101,17 @@ class Team:
         self.folder.chmod(0o755)
         self.direct = direct
         self.workers = workers
-        self.ports = {name: free_port() for name in ("PG_PORT", "S3_PORT", "MLFLOW_PORT")}
-        self._weed_ports = " ".join(f"-{name}={free_port()}" for name in WEED_PORTS)
+        names = ("PG_PORT", "S3_PORT", "MLFLOW_PORT")
+        ports = free_ports(len(names) + len(WEED_PORTS))
+        self.ports = dict(zip(names, ports, strict=False))
+        self._weed_ports = " ".join(
+            f"-{name}={port}" for name, port in zip(WEED_PORTS, ports[len(names) :], strict=True)
+        )
         self._s3_through = s3_through
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         # PostgreSQL refuses root.
         self._user = None if os.geteuid() else "nobody"
-        self._programs = postgres_programs(self.folder, self._user)
+        self.programs = postgres_programs(self.folder, self._user)
 
     @property
     def uri(self) -> str:
@@ -126,7 +147,6 @@ class Team:
                 "MLFLOW_S3_ENDPOINT_URL": self.s3_uri,
                 "AWS_ACCESS_KEY_ID": keys["PEOPLE_ACCESS_KEY_ID"],
                 "AWS_SECRET_ACCESS_KEY": keys["PEOPLE_SECRET_ACCESS_KEY"],
-                "AWS_DEFAULT_REGION": "us-east-1",
             }
         return variables
 
@@ -145,7 +165,7 @@ class Team:
 
     def _variables(self) -> dict[str, str]:
         names = ("HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
-        programs = (str(Path(sys.executable).parent), str(self._programs), os.environ["PATH"])
+        programs = (str(Path(sys.executable).parent), str(self.programs), os.environ["PATH"])
         kept = {name: os.environ[name] for name in names if name in os.environ}
         through = {"MLFLOW_S3_ENDPOINT_URL": self.s3_uri} if self._s3_through else {}
         return kept | {"PATH": ":".join(programs)} | through
@@ -177,7 +197,7 @@ class Team:
                 cwd=ROOT,
                 env=self._variables(),
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=log,
                 start_new_session=True,
             )
 
@@ -205,11 +225,11 @@ class Team:
     def begin(self) -> None:
         """Sets everything up and starts it."""
         self.run("secrets")
-        # PostgreSQL's user reads its own password alone; the others' are none of its business.
-        (self.folder / "secrets.env").chmod(0o644)
         (self.folder / "postgres").mkdir()
         if self._user:
-            shutil.chown(self.folder / "postgres", self._user)
+            # On the page one user does everything; root reads what is another's.
+            for name in ("secrets.env", "postgres"):
+                shutil.chown(self.folder / name, self._user)
         self.start("s3")
         self.run("postgres-once")
         self.run("postgres")
@@ -218,11 +238,20 @@ class Team:
         self.start_mlflow()
         self.run("people")
 
+    def processes(self) -> list[psutil.Process]:
+        """All that runs: the programs that were started, and theirs."""
+        postmaster = int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0])
+        first = [psutil.Process(pid) for pid in (postmaster, *(child.pid for child in self._children.values()))]
+        return [*first, *(child for process in first for child in process.children(recursive=True))]
+
     def start_mlflow(self) -> None:
         """Starts MLflow's server and waits until it answers."""
         self.start("mlflow-direct" if self.direct else "mlflow")
         deadline = time.monotonic() + START_SECONDS
         while True:
+            (child,) = (self._children[name] for name in self._children if name.startswith("mlflow"))
+            if child.poll() is not None:
+                raise RuntimeError(f"the server ended with {child.returncode}: see {self.folder}")
             try:
                 if requests.get(f"{self.uri}/health", timeout=1).ok:
                     return
@@ -255,9 +284,10 @@ class Team:
 
 
 if __name__ == "__main__":
-    with Team(direct="--direct" in sys.argv, workers=4) as team:
+    # Both end the servers; what they were started with would be left otherwise.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), Team(direct="--direct" in sys.argv, workers=4) as team:
         for variable, value in team.environment_of("ada").items():
             print(f"export {variable}={value}")
         print(f"# admin's password: {team.account('admin').password}; Ctrl-C ends the servers", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
+        signal.pause()

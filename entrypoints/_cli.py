@@ -17,7 +17,7 @@ import click
 from proxyflow.data.catalog import DATA_VARIABLE, DataOptions, canonical_name
 from proxyflow.data.catalog import spelling as dataset_spelling
 from proxyflow.data.sources import datasets
-from proxyflow.errors import InvalidValue, ProxyflowError, Terminated, UserError, one_line
+from proxyflow.errors import InvalidValue, ProxyflowError, Terminated, UserError, one_line, without_credentials
 from proxyflow.scoring.measures import measures
 from proxyflow.settings import Choice, Number, OptionalValue, Rule, TrueFalse, settings_of
 from proxyflow.strategies import spelling, strategies
@@ -281,12 +281,23 @@ def _say(error: BaseException) -> int:
     if isinstance(error, ProxyflowError):
         print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_status
+    if advice := _advice_on(error):
+        print(f"error: the tracking server refuses: {one_line(error)}; {advice}", file=sys.stderr)
+        return UserError.exit_status
     if isinstance(error, Exception) and _is_outage(error):
         print(f"error: the tracking server failed: {one_line(error)}", file=sys.stderr)
     else:
         # Nothing a user did: the trace is for whoever mends it.
-        traceback.print_exception(error)
+        print(without_credentials("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     return 1
+
+
+def _advice_on(error: BaseException) -> str:
+    if "mlflow" not in sys.modules:
+        return ""
+    from proxyflow.tracking.connection import advice_on
+
+    return advice_on(error)
 
 
 def _is_outage(error: Exception) -> bool:
@@ -342,4 +353,7 @@ def show_report(made: MadeReport) -> None:
     """Prints the table of strategies, and where the page is."""
     print(made.table)
     print(f"\npage: {made.page.absolute().as_uri()}")
-    print(f"report run {made.run_id} in experiment {made.study}")
+    if made.run_id:
+        print(f"report run {made.run_id} in experiment {made.study}")
+    else:
+        print(f"not logged: you may read study {made.study} and not write to it")

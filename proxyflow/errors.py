@@ -64,6 +64,10 @@ class TrackingUnavailable(UserError):
     """The tracking server could not be reached in the stated time."""
 
 
+class NotAllowed(UserError):
+    """The tracking server does not let this user do what was asked for."""
+
+
 class TrainingFailed(ProxyflowError):
     """A training, scoring or study could not be completed."""
 
@@ -92,5 +96,10 @@ def shortened(text: str, longest: int = LONGEST_VALUE) -> str:
 
 def one_line(error: BaseException) -> str:
     """The error's message on one line without the credentials of an address, or its type's name where it has none."""
-    text = printable(CREDENTIALS.sub("", " ".join(str(error).split())))
+    text = printable(without_credentials(" ".join(str(error).split())))
     return text or type(error).__name__
+
+
+def without_credentials(text: str) -> str:
+    """The text without the credentials that addresses in it carry."""
+    return CREDENTIALS.sub("", text)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from proxyflow import __version__
-from proxyflow.errors import UserError
+from proxyflow.errors import NotAllowed, UserError
 from proxyflow.files import digest
 from proxyflow.quality.measures import Good
 from proxyflow.quality.options import QualityOptions
@@ -26,7 +26,7 @@ from proxyflow.tracking import names
 from proxyflow.tracking.connection import Client, study_experiment
 from proxyflow.tracking.curves import accuracy_curves
 from proxyflow.tracking.reader import run_url, search, trainings
-from proxyflow.tracking.runs import RunWriter
+from proxyflow.tracking.runs import RunWriter, close_adopted
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class MadeReport:
 
     Attributes:
         study: its study.
-        run_id: the report run.
+        run_id: the report run; empty where the user may read the study and not write to it.
         page: the local page.
         table: the table of strategies as text.
     """
@@ -130,14 +130,26 @@ def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> Ma
         names.DATASET: ",".join(data["dataset"]),
         names.DATASET_FINGERPRINT: ",".join(data["dataset_fingerprint"]),
     }
-    with writer.open("report", f"report {writer.study}", note, tags, main=True) as run:
+
+    def write() -> None:
         write_tables(quality, found, folder, {writer.study: quality.strategies, **compared} if compared else {})
         draw_figures(quality, folder / "figures")
         write_page(quality, found, options.quality, origin, folder / "figures", folder / "index.html", compared)
-        run.log_params(options.params)
-        run.log_metrics(as_metrics(quality))
-        run.log_folder(folder, names.REPORT)
-    return MadeReport(writer.study, run.id, folder / "index.html", text_table(quality))
+
+    run_id = ""
+    try:
+        with writer.open("report", f"report {writer.study}", note, tags, main=True) as run:
+            run_id = run.id
+            write()
+            run.log_params(options.params)
+            run.log_metrics(as_metrics(quality))
+            run.log_folder(folder, names.REPORT)
+    except NotAllowed:
+        if run_id:
+            raise
+        write()
+        close_adopted(f"A report of study {writer.study}, which this user may not write to; only its files were made.")
+    return MadeReport(writer.study, run_id, folder / "index.html", text_table(quality))
 
 
 def _trainings(client: Client, experiment: str, study: str) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import NotFound, TrackingUnavailable, UserError, one_line
+from proxyflow.errors import NotAllowed, NotFound, TrackingUnavailable, UserError, one_line
 from proxyflow.files import digest
 from proxyflow.tracking.outages import patient
 
@@ -71,11 +71,16 @@ def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except MlflowException as error:
-        advice = ADVICE.get(error.error_code, "")
+        advice = advice_on(error)
         raise TrackingUnavailable(
             f"the tracking server {hide_password(uri)} refused: {one_line(error)}{advice and '; '}{advice}"
         ) from None
     return patient(client, patience)
+
+
+def advice_on(error: BaseException) -> str:
+    """What helps where the server knows, or likes, the user not; empty for every other error."""
+    return ADVICE.get(error.error_code, "") if isinstance(error, MlflowException) else ""
 
 
 def server_uri(client: MlflowClient | None = None) -> str:
@@ -98,7 +103,12 @@ def server_address(client: MlflowClient | None = None) -> str:
 def hide_password(uri: str) -> str:
     """The address without the credentials that it may carry."""
     parts = urlsplit(uri)
-    return uri.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1) if "@" in parts.netloc else uri
+    if "@" in parts.netloc:
+        return uri.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
+    # A password with a slash that was not written as %2F ends what is taken for the host.
+    port = parts.netloc.rpartition(":")[2]
+    broken = ":" in parts.netloc and not port.isdigit() and "]" not in port and "@" in uri
+    return f"{parts.scheme}://{uri.rpartition('@')[2]}" if broken else uri
 
 
 @contextmanager
@@ -185,8 +195,17 @@ def resolve_study(client: MlflowClient, name: str) -> str:
 
 def known_experiments(client: MlflowClient, study: str) -> list[str]:
     """The study's experiment id in a list, empty where there is no such experiment yet."""
-    found = client.get_experiment_by_name(study)
+    try:
+        found = client.get_experiment_by_name(study)
+    except MlflowException as error:
+        if advice := advice_on(error):
+            raise _refused(study, advice) from None
+        raise
     return [found.experiment_id] if found is not None and found.lifecycle_stage == "active" else []
+
+
+def _refused(study: str, advice: str) -> NotAllowed:
+    return NotAllowed(f"study={study}: the tracking server refuses it: {advice}")
 
 
 def study_experiment(client: MlflowClient, study: str, create: bool) -> str:
@@ -194,7 +213,8 @@ def study_experiment(client: MlflowClient, study: str, create: bool) -> str:
 
     Raises:
         NotFound: there is none, and `create` is false.
-        UserError: it was deleted, MLflow refuses the name, or the server refuses the user.
+        NotAllowed: the server refuses the user.
+        UserError: it was deleted, or MLflow refuses the name.
     """
     try:
         found = client.get_experiment_by_name(study)
@@ -207,8 +227,8 @@ def study_experiment(client: MlflowClient, study: str, create: bool) -> str:
                 if found is None:
                     raise
     except MlflowException as error:
-        if error.error_code in ADVICE:
-            raise UserError(f"study={study}: the tracking server refuses it: {ADVICE[error.error_code]}") from None
+        if advice := advice_on(error):
+            raise _refused(study, advice) from None
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
         raise UserError(f"study={study}: MLflow refuses this experiment name: {one_line(error)}") from None

@@ -10,10 +10,10 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import InvalidValue, NotFound, UserError, printable
+from proxyflow.errors import InvalidValue, NotAllowed, NotFound, UserError, printable
 from proxyflow.settings import Number
 from proxyflow.tracking import names
-from proxyflow.tracking.connection import server_address
+from proxyflow.tracking.connection import advice_on, server_address
 from proxyflow.tracking.found import FoundRun, from_client
 from proxyflow.tracking.pages import pages
 
@@ -74,6 +74,7 @@ def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> F
 
     Raises:
         NotFound: no such run, another kind of run, or one that did not finish.
+        NotAllowed: this user may not see it.
     """
     try:
         found = from_client(client.get_run(run_id))
@@ -85,6 +86,11 @@ def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> F
         if error.error_code == "INVALID_PARAMETER_VALUE":
             raise NotFound(
                 f"{what}={run_id} is not a run id: give the 32 characters of a finished {kind} run"
+            ) from None
+        if advice := advice_on(error):  # which is also what is said of a run that does not exist
+            raise NotAllowed(
+                f"{what}={run_id} does not exist on the tracking server, or is not yours to see: give the id of a "
+                f"finished {kind} run, or {advice}"
             ) from None
         raise
     if found.kind != kind:

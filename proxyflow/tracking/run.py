@@ -184,14 +184,15 @@ class Run:
         return True
 
     def _deliver(self) -> None:
+        patience = max(patience_of(self.client), LAST_WORDS_SECONDS)
         try:
-            delivered = self._outbox.flush(patience_of(self.client))
+            delivered = self._outbox.flush(patience)
         except (KeyboardInterrupt, Terminated):
             self._outbox.flush(LAST_WORDS_SECONDS)
             raise
         if not delivered:
             raise NotDelivered(
-                f"the tracking server has been away for {patience_of(self.client):.0f} s. The work of run {self.id} is "
+                f"the tracking server has been away for {patience:.0f} s. The work of run {self.id} is "
                 "done and kept on this machine; the next command of this study delivers it once the server is back"
             )
 

@@ -18,10 +18,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 
-from proxyflow.errors import Terminated, one_line
+from proxyflow.errors import NotAllowed, Terminated, one_line, without_credentials
 from proxyflow.tracking import names
 from proxyflow.tracking.artifact_store import store_of
-from proxyflow.tracking.connection import adopted_run_id, server_address, study_experiment
+from proxyflow.tracking.connection import adopted_run_id, advice_on, server_address, study_experiment
 from proxyflow.tracking.found import FoundRun
 from proxyflow.tracking.journal import Left, files_of, folder_of, left_behind
 from proxyflow.tracking.outages import impatient, is_outage
@@ -29,6 +29,9 @@ from proxyflow.tracking.outbox import write
 from proxyflow.tracking.owner import BEAT_SECONDS, Watch, code_is_dirty, is_dead, this_process
 from proxyflow.tracking.reader import search
 from proxyflow.tracking.run import ENDS, MAX_VALUE, Run, Taken, deliver_files, describe, end_record, held_signals
+
+# Tags of MLflow's that may be a repository's address.
+ADDRESSES = ("mlflow.source.name", "mlflow.source.git.repoURL")
 
 
 class RunWriter:
@@ -48,9 +51,12 @@ class RunWriter:
         self._heart: threading.Thread | None = None
         self._adoptable = adopted_run_id()
         if self._adoptable:
+            # What mlflow run was told to run may be an address with a token, and is a tag by now.
+            given = client.get_run(self._adoptable).data.tags
+            clean = {key: without_credentials(given[key]) for key in ADDRESSES if key in given}
             # From now on the run has an owner: whatever happens before it is opened can be told from it.
             Run(client, self._adoptable, study).set_tags(
-                {**self._own_tags("study"), names.NOTE: "Getting ready: finding or making what the run needs."}
+                {**clean, **self._own_tags("study"), names.NOTE: "Getting ready: finding or making what the run needs."}
             )
 
     @cached_property
@@ -95,6 +101,7 @@ class RunWriter:
 
         Raises:
             Taken: with `claim`, where another process has done it, or is at it; nothing of this run remains.
+            NotAllowed: this user may not write to the study.
         """
         own_tags = {**self._own_tags(kind), names.NOTE: note, names.RUN_NAME: name, **(tags or {})}
         if main:
@@ -167,7 +174,7 @@ class RunWriter:
         return run_id
 
     def _create(self, tags: Mapping[str, Any], parent_id: str | None) -> Run:
-        context = dict(resolve_tags())
+        context = {key: without_credentials(str(value)) for key, value in resolve_tags().items()}
         if parent_id:
             context[names.PARENT] = parent_id
         # Tags go in with the run's creation, so that no moment exists in which it has no owner.
@@ -179,6 +186,13 @@ class RunWriter:
             with held_signals(deliver=False), contextlib.suppress(Exception):
                 self._bury_unknown(error)
             raise
+        except MlflowException as error:
+            if not advice_on(error):
+                raise
+            raise NotAllowed(
+                f"study={self.study} is not yours to write to: ask whoever began it, or who runs the tracking server, "
+                "for the permission EDIT, or choose another name"
+            ) from None
         run = Run(self.client, created.info.run_id, self.study)
         run._present = {}
         self._open.add(run.id)
@@ -262,9 +276,13 @@ class RunWriter:
                 self._bury(run, describe(error), "interrupted")
 
     def _bury(self, run: FoundRun, reason: str, status: names.Status = "failed") -> None:
-        if run.status == "running":
-            Run(self.client, run.id, self.study).set_tags({names.STATUS: status, names.ERROR: reason})
-        self.client.set_terminated(run.id, status=ENDS.get(run.status if run.finished else status, "FAILED"))
+        try:
+            if run.status == "running":
+                Run(self.client, run.id, self.study).set_tags({names.STATUS: status, names.ERROR: reason})
+            self.client.set_terminated(run.id, status=ENDS.get(run.status if run.finished else status, "FAILED"))
+        except MlflowException as error:
+            if not advice_on(error):  # one of another user's; whoever may write to it will end it
+                raise
 
     def deliver(self) -> None:
         """Writes what processes of this machine had to say when the server was away and they ended."""
@@ -278,7 +296,14 @@ class RunWriter:
             except MlflowException as error:
                 if is_outage(error):
                     raise
-                # The run is gone, or is not ours to write to; nothing will ever take this.
+                if advice := advice_on(error):
+                    print(
+                        f"what was kept of run {left.run_id} stays in {left.path}: the tracking server has no such "
+                        f"run, or it is not yours to write to: {advice}",
+                        file=sys.stderr,
+                    )
+                    continue
+                # The run is gone; nothing will ever take this.
                 print(f"what was kept of run {left.run_id} was refused: {one_line(error)}", file=sys.stderr)
             left.path.unlink(missing_ok=True)
             shutil.rmtree(files_of(left.path), ignore_errors=True)
