@@ -25,8 +25,13 @@ from proxyflow.report.vocabulary import VOCABULARY
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import Client, study_experiment
 from proxyflow.tracking.curves import accuracy_curves
+from proxyflow.tracking.links import paragraphs, plain, renote, run_path
 from proxyflow.tracking.reader import run_url, search, trainings
 from proxyflow.tracking.runs import RunWriter
+from proxyflow.tracking.views import links_to_views
+
+PAGE = f"{names.REPORT}/index.html"
+REPORT_LINK = "[The newest report]"
 
 
 @dataclass(frozen=True)
@@ -124,19 +129,22 @@ def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> Ma
         links={run_id: run_url(experiment, run_id) for run_id in found["run_id"]},
         planned=_planned(client, experiment),
     )
-    note = f"Proxy quality of study {writer.study} over {len(quality.runs)} trainings: report/index.html."
+    what = f"Proxy quality of study {plain(writer.study)} over {len(quality.runs)} trainings"
     data = found[["dataset", "dataset_fingerprint"]].drop_duplicates().sort_values("dataset")
     tags = {
         names.DATASET: ",".join(data["dataset"]),
         names.DATASET_FINGERPRINT: ",".join(data["dataset_fingerprint"]),
     }
-    with writer.open("report", f"report {writer.study}", note, tags, main=True) as run:
+    with writer.open("report", f"report {writer.study}", f"{what}.", tags, main=True) as run:
+        page = run_path(experiment, run.id, PAGE)
+        run.set_tags({names.NOTE: paragraphs(f"{what}: [the page]({page}).", links_to_views(experiment))})
         write_tables(quality, found, folder, {writer.study: quality.strategies, **compared} if compared else {})
         draw_figures(quality, folder / "figures")
         write_page(quality, found, options.quality, origin, folder / "figures", folder / "index.html", compared)
         run.log_params(options.params)
         run.log_metrics(as_metrics(quality))
         run.log_folder(folder, names.REPORT)
+    _link_from_study(client, experiment, page)
     return MadeReport(writer.study, run.id, folder / "index.html", text_table(quality))
 
 
@@ -151,6 +159,15 @@ def _measure(client: Client, found: pd.DataFrame, options: ReportOptions, study:
     target = found[(found["strategy"] == TARGET) & (found["status"] == "finished")]
     curves = accuracy_curves(client, target, study)
     return measure_study(found, options.quality, VOCABULARY, curves)
+
+
+def _link_from_study(client: Client, experiment: str, page: str) -> None:
+    """Has the study's newest run lead to its newest report; whoever may not change that run leaves it."""
+    study = next(search(client, [experiment], KIND="study"), None)
+    if study is None:
+        return
+    before, _, _ = study.tags.get(names.NOTE, "").partition(f"\n\n{REPORT_LINK}")
+    renote(client, study.id, paragraphs(before, f"{REPORT_LINK}({page}) of its proxies."))
 
 
 def _planned(client: Client, experiment: str) -> int | None:
