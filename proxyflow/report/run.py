@@ -166,8 +166,8 @@ def _link_from_study(client: Client, experiment: str, page: str) -> None:
     study = next(search(client, [experiment], KIND="study"), None)
     if study is None:
         return
-    before, _, _ = study.tags.get(names.NOTE, "").partition(f"\n\n{REPORT_LINK}")
-    renote(client, study.id, paragraphs(before, f"{REPORT_LINK}({page}) of its proxies."))
+    before, _, _ = study.tags.get(names.NOTE, "").partition(f" {REPORT_LINK}")
+    renote(client, study.id, f"{before} {REPORT_LINK}({page}).")
 
 
 def _planned(client: Client, experiment: str) -> int | None:

@@ -12,7 +12,8 @@ from proxyflow.tracking import names
 
 # A browser that has never been told otherwise shows an experiment as one of language models, runs out of sight.
 WORKFLOW = "workflowType=machine_learning"
-_MARKS = re.compile(r"[\\`*_{}\[\]#~|]")
+# The last two begin what becomes a link by itself.
+_MARKS = re.compile(r"[\\`*_{}\[\]#~|]|(?<=www)\.|:(?=//)")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 

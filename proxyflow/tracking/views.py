@@ -20,18 +20,19 @@ from proxyflow.tracking.links import WORKFLOW
 
 VIEW_TAG = "mlflow.sharedViewState."
 TRAININGS = f"tags.`{names.KIND}` = 'training'"
-RUN_NAME = "attributes.`Run Name`"
-# The columns in their order, with widths in pixels that show their titles and usual values.
+# The columns in their order, with widths in pixels that show their titles and usual values; the name comes first and
+# says what the next two say, so it may be cut off.
 COLUMNS = {
-    "params.`strategy`": 150,
-    "params.`config`": 230,
+    "attributes.`Run Name`": 200,
+    "params.`strategy`": 125,
+    "params.`config`": 190,
+    "metrics.`best_valid_accuracy`": 155,
+    "metrics.`final_valid_accuracy`": 155,
+    "metrics.`wall_seconds`": 110,
+    "metrics.`train_seconds`": 110,
+    "metrics.`cost_usd`": 90,
     "params.`seed`": 60,
-    "metrics.`best_valid_accuracy`": 165,
-    "metrics.`final_valid_accuracy`": 165,
-    "metrics.`wall_seconds`": 120,
-    "metrics.`train_seconds`": 120,
     "params.`n_train`": 80,
-    "metrics.`cost_usd`": 100,
 }
 
 
@@ -57,8 +58,8 @@ class View:
             "orderByKey": "metrics.`best_valid_accuracy`",
             "orderByAsc": False,
             "selectedColumns": list(COLUMNS),
-            "columnOrder": [RUN_NAME, *COLUMNS],
-            "columnWidths": {RUN_NAME: 330, **COLUMNS},
+            "columnOrder": list(COLUMNS),
+            "columnWidths": COLUMNS,
         }
         if self.group_by:
             keys = [{"mode": "param", "groupByData": self.group_by}]
