@@ -57,8 +57,17 @@ def test_no_call_is_larger_than_the_server_takes_and_nothing_follows_an_end() ->
     assert rest == [metric(1)]
 
 
-def test_what_several_threads_say_of_a_run_is_kept_in_one_order(tmp_path: Path) -> None:
+def test_what_several_threads_say_of_a_run_is_kept_in_one_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer, calls = threading.Event(), []
+    begun = journal.Path.mkdir
+
+    def slow(folder: Path, *given: bool, **more: bool) -> None:
+        time.sleep(0.05)  # as a busy disk, so that all of them come to begin the file
+        begun(folder, *given, **more)
+
+    monkeypatch.setattr(journal.Path, "mkdir", slow)
     path = tmp_path / "ab.jsonl"
 
     def send(record: Record) -> None:
