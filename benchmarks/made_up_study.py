@@ -165,6 +165,7 @@ def _made(
         "crop": "random-resized",
         "dataset": training.dataset,
         "strategy": strategy,
+        "config": hyperparameters.name,
         "seed": training.seed,
         "engine": training.engine,
         "n_train": n_train,

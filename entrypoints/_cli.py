@@ -51,7 +51,7 @@ class Ruled(click.ParamType[Any]):
 
 def ruled_option(name: str, default: Any, rule: Rule, help: str) -> Callable[[F], F]:
     """An option `--name` whose values a rule checks; help shows what is accepted."""
-    named = isinstance(rule, (Choice, TrueFalse))
+    named = isinstance(rule.rule if isinstance(rule, OptionalValue) else rule, (Choice, TrueFalse))
     accepted = "" if named else f" Takes {rule.accepted}."
     return click.option(
         f"--{name.replace('_', '-')}",
@@ -73,6 +73,8 @@ def _metavar(rule: Rule) -> str:
     if isinstance(rule, TrueFalse):
         return "true|false"
     inner = rule.rule if isinstance(rule, OptionalValue) else rule
+    if isinstance(rule, OptionalValue) and isinstance(inner, TrueFalse):
+        return f"{rule.word}|true|false"
     kind = "INTEGER" if isinstance(inner, Number) and inner.whole else "NUMBER" if isinstance(inner, Number) else "TEXT"
     return f"{kind}|{rule.word}" if isinstance(rule, OptionalValue) else kind
 
@@ -146,6 +148,15 @@ PRICE = ruled_option(
     "price in US dollars per hour of all that the work runs on; gives the metric cost_usd",
 )
 
+SYSTEM_METRICS = ruled_option(
+    "system_metrics",
+    AUTO,
+    OptionalValue(TrueFalse(), AUTO),
+    "log use of processors, memory, disk, network and GPUs while the run goes on; auto is what MLflow's variable "
+    "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING says, else false",
+)
+SAVE_MODEL_AS, LOG_MODEL_AS = "as safetensors with a JSON description", "as an MLflow model that mlflow.pyfunc loads"
+
 
 def data_options(function: F) -> F:
     """The options that say where data sets are and how strict their reading is."""
@@ -200,19 +211,28 @@ def patience(max_hours: float | None = None) -> float:
     return math.inf if max_hours is None else max_hours * 3600
 
 
-def open_lab(study: str, data: DataOptions, price_per_hour: float | None = None, patience: float | None = None) -> Lab:
+def open_lab(
+    study: str,
+    data: DataOptions,
+    price_per_hour: float | None = None,
+    patience: float | None = None,
+    system_metrics: bool | None = None,
+) -> Lab:
     """Connects to the tracking server; imports mlflow.
 
     Args:
         patience: seconds for which a server is waited for that goes away later, a minute at least.
+        system_metrics: whether they are logged; None is what MLflow's variable says.
     """
     from proxyflow.studies.lab import Lab
     from proxyflow.tracking.connection import PATIENCE_SECONDS, connect, resolve_study
     from proxyflow.tracking.runs import RunWriter
+    from proxyflow.tracking.system import sampling
 
+    how = sampling(system_metrics)
     # However soon a study is to end, what it has done by then must reach the server.
     client = connect(max(PATIENCE_SECONDS, patience or 0.0))
-    writer = RunWriter(client, resolve_study(client, study))
+    writer = RunWriter(client, resolve_study(client, study), how)
     # What an earlier command could not deliver may be just what this one is about to make once more.
     writer.deliver()
     return Lab(client, writer, price_per_hour=price_per_hour, data=data)

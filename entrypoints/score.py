@@ -44,15 +44,29 @@ EPOCH = Number(low=1, whole=True, example="2,5,10")
 @_cli.ENGINE
 @_cli.SEED
 @_cli.PRICE
+@_cli.switch("save_model", f"log the first scoring model's weights {_cli.SAVE_MODEL_AS}")
+@_cli.switch("log_model", f"log the first scoring model {_cli.LOG_MODEL_AS}")
+@_cli.SYSTEM_METRICS
 @_cli.STUDY
-def score(dataset: str, repeats: int, holdout_folds: int, early_epochs: str, study: str, **options: Any) -> None:
+def score(
+    dataset: str,
+    repeats: int,
+    holdout_folds: int,
+    early_epochs: str,
+    save_model: bool,
+    log_model: bool,
+    system_metrics: bool | None,
+    study: str,
+    **options: Any,
+) -> None:
     from proxyflow.errors import InvalidValue
 
     early = () if early_epochs == _cli.AUTO else _cli.parse_numbers("early_epochs", early_epochs, EPOCH)
     dataset = canonical_name(dataset)
     if holdout_folds == 1:
         raise InvalidValue("holdout_folds", 1, "one fold leaves nothing to train on; use 0, or 2 and more")
-    lab = _cli.open_lab(study, _cli.take_data_options(options), options.pop("price_per_hour"))
+    price = options.pop("price_per_hour")
+    lab = _cli.open_lab(study, _cli.take_data_options(options), price, system_metrics=system_metrics)
     settings = _cli.training_settings_of(options)
     _cli.check_precision(lab, settings)
     from proxyflow.scoring.spec import ScoringSpec
@@ -62,7 +76,8 @@ def score(dataset: str, repeats: int, holdout_folds: int, early_epochs: str, stu
     hyperparameters = _cli.hyperparameters_of(options)
     training = TrainingSpec(hyperparameters, settings, **options)
     spec = ScoringSpec(training, repeats, holdout_folds, early)
-    scores = make_scores(lab, lab.dataset(dataset), spec, main=True)
+    data = lab.dataset(dataset)
+    scores = make_scores(lab, data, spec, main=True, save_model=save_model, log_model=log_model)
     print(f"score run {scores.run_id}: {len(scores.frame):,} examples by {', '.join(scores.names)}")
     use = _cli.next_command("materialize", dataset=dataset, strategy="easiest:0.1", scores=scores.run_id)
     print(f"use it: {use}")

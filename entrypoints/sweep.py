@@ -99,6 +99,7 @@ LIMIT = OptionalValue(Number(low=0, above=True, example="8"), _cli.NONE)
 @_cli.ruled_option("max_hours", _cli.NONE, LIMIT, "stop between two runs after so many hours")
 @_cli.ruled_option("max_cost_usd", _cli.NONE, LIMIT, "stop after so many US dollars, by price_per_hour")
 @_cli.switch("dry_run", "print the plan, what is finished, and the estimated time and cost; run nothing")
+@_cli.SYSTEM_METRICS
 @_cli.study_option("Or a .yaml file that describes a study, see Study files below.")
 def sweep(**options: Any) -> None:
     file = None
@@ -117,7 +118,13 @@ def sweep(**options: Any) -> None:
                 "max_cost_usd", f"{options['max_cost_usd']:g}", "give price_per_hour with it, in US dollars"
             )
         executor.check(resources)
-    lab = _cli.open_lab(options["study"], _cli.take_data_options(options), price, _cli.patience(hours))
+    lab = _cli.open_lab(
+        options["study"],
+        _cli.take_data_options(options),
+        price,
+        _cli.patience(hours),
+        options["system_metrics"],
+    )
     _cli.check_precision(lab, spec.settings)
     from proxyflow.studies.study import How, Limits
 

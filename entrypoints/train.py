@@ -41,13 +41,14 @@ if TYPE_CHECKING:
 @_cli.ENGINE
 @_cli.SEED
 @_cli.PRICE
-@_cli.switch("save_model", "log the best epoch's weights as safetensors with a JSON description")
-@_cli.switch("log_model", "log the best epoch's model as an MLflow model that mlflow.pyfunc loads")
+@_cli.switch("save_model", f"log the best epoch's weights {_cli.SAVE_MODEL_AS}")
+@_cli.switch("log_model", f"log the best epoch's model {_cli.LOG_MODEL_AS}")
 @_cli.switch(
     "resume_training",
     "keep the state after each epoch until the run has finished, and go on where the last run of this very training "
     "ended that did not finish; the result is that of an uninterrupted one",
 )
+@_cli.SYSTEM_METRICS
 @_cli.STUDY
 def train(
     subset: str,
@@ -67,7 +68,12 @@ def train(
     dataset = canonical_name(dataset)
     hyperparameters = _cli.hyperparameters_of(options)
     settings = _cli.training_settings_of(options)
-    lab = _cli.open_lab(study, _cli.take_data_options(options), options["price_per_hour"])
+    lab = _cli.open_lab(
+        study,
+        _cli.take_data_options(options),
+        options["price_per_hour"],
+        system_metrics=options["system_metrics"],
+    )
     from proxyflow.studies.plan import PlannedTraining
     from proxyflow.studies.trainings import Keep
     from proxyflow.studies.trainings import train as train_run

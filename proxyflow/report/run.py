@@ -25,8 +25,13 @@ from proxyflow.report.vocabulary import VOCABULARY
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import Client, study_experiment
 from proxyflow.tracking.curves import accuracy_curves
+from proxyflow.tracking.links import paragraphs, plain, renote, run_path
 from proxyflow.tracking.reader import run_url, search, trainings
 from proxyflow.tracking.runs import RunWriter, close_adopted
+from proxyflow.tracking.views import links_to_views
+
+PAGE = f"{names.REPORT}/index.html"
+REPORT_LINK = "[The newest report]"
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> Ma
         links={run_id: run_url(experiment, run_id) for run_id in found["run_id"]},
         planned=_planned(client, experiment),
     )
-    note = f"Proxy quality of study {writer.study} over {len(quality.runs)} trainings: report/index.html."
+    what = f"Proxy quality of study {plain(writer.study)} over {len(quality.runs)} trainings"
     data = found[["dataset", "dataset_fingerprint"]].drop_duplicates().sort_values("dataset")
     tags = {
         names.DATASET: ",".join(data["dataset"]),
@@ -138,12 +143,15 @@ def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> Ma
 
     run_id = ""
     try:
-        with writer.open("report", f"report {writer.study}", note, tags, main=True) as run:
+        with writer.open("report", f"report {writer.study}", f"{what}.", tags, main=True) as run:
             run_id = run.id
+            page = run_path(experiment, run.id, PAGE)
+            run.set_tags({names.NOTE: paragraphs(f"{what}: [the page]({page}).", links_to_views(experiment))})
             write()
             run.log_params(options.params)
             run.log_metrics(as_metrics(quality))
             run.log_folder(folder, names.REPORT)
+        _link_from_study(client, experiment, page)
     except NotAllowed:
         if run_id:
             raise
@@ -163,6 +171,15 @@ def _measure(client: Client, found: pd.DataFrame, options: ReportOptions, study:
     target = found[(found["strategy"] == TARGET) & (found["status"] == "finished")]
     curves = accuracy_curves(client, target, study)
     return measure_study(found, options.quality, VOCABULARY, curves)
+
+
+def _link_from_study(client: Client, experiment: str, page: str) -> None:
+    """Has the study's newest run lead to its newest report; whoever may not change that run leaves it."""
+    study = next(search(client, [experiment], KIND="study"), None)
+    if study is None:
+        return
+    before, _, _ = study.tags.get(names.NOTE, "").partition(f" {REPORT_LINK}")
+    renote(client, study.id, f"{before} {REPORT_LINK}({page}).")
 
 
 def _planned(client: Client, experiment: str) -> int | None:

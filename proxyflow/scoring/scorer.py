@@ -46,6 +46,7 @@ class Scoring:
         results: one per trained model; of each repeat the model on everything, then its folds.
         scoring_seconds: time of the passes that took the scores and of the measures, without training.
         agreement: measure to mean Spearman rank correlation between repeats; empty for one repeat.
+        model: the first of the models, as it was after the last epoch.
     """
 
     scores: ExampleScores
@@ -53,6 +54,7 @@ class Scoring:
     results: tuple[TrainingResult, ...]
     scoring_seconds: float
     agreement: dict[str, float | None]
+    model: torch.nn.Module
 
     @property
     def train_seconds(self) -> float:
@@ -119,6 +121,7 @@ class _Scorer:
         self.images = DeviceImages(train.take(self.order), self.full.classes, view, device, layout=layout)
         self.labels = train.labels[self.order]
         self.results: list[TrainingResult] = []
+        self.model: torch.nn.Module | None = None
         self.seconds = 0.0
 
     def run(self) -> Scoring:
@@ -159,7 +162,8 @@ class _Scorer:
             cost=(whole, folds),
         )
         agreement = {name: rank_agreement(columns[name]) for name in scores.names} if spec.repeats > 1 else {}
-        return Scoring(scores, spec.early, tuple(self.results), self.seconds, agreement)
+        assert self.model is not None
+        return Scoring(scores, spec.early, tuple(self.results), self.seconds, agreement, self.model)
 
     def _look_while_training(self, seed: int) -> tuple[Evidence, dict[int, Look]]:
         """Trains on everything; gives what was seen on the way and at the end, and the looks at early models."""
@@ -217,6 +221,8 @@ class _Scorer:
                 f"{spec.hyperparameters.name}, seed {seed}: its scores would rank nothing; try another seed"
             )
         self.results.append(trained.result)
+        if self.model is None:
+            self.model = trained.model
         return trained
 
     def _cost_since(self, before: SelectionCost) -> SelectionCost:

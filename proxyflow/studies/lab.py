@@ -20,6 +20,7 @@ from proxyflow.subsets import Subset
 from proxyflow.tracking import names
 from proxyflow.tracking.artifact_cache import ArtifactCache
 from proxyflow.tracking.connection import Client
+from proxyflow.tracking.links import Links
 from proxyflow.tracking.run import Taken
 from proxyflow.tracking.runs import RunWriter
 from proxyflow.tracking.transfer import fetch
@@ -67,6 +68,11 @@ class Lab:
         if name not in self.datasets:
             self.datasets[name] = load_dataset(name, self.data, self.say)
         return self.datasets[name]
+
+    @cached_property
+    def links(self) -> Links:
+        """Links between runs, for their descriptions."""
+        return Links(self.client)
 
     @cached_property
     def device(self) -> torch.device:

@@ -23,9 +23,11 @@ from proxyflow.scoring.table import (
 from proxyflow.strategies import Strategy
 from proxyflow.studies.keys import key_of_scores
 from proxyflow.studies.lab import Lab, dataset_params, once, scratch
+from proxyflow.studies.models import Model, keep_model
 from proxyflow.studies.plan import check_epochs, epochs_for, folds_for
 from proxyflow.tracking import names
 from proxyflow.tracking.found import FoundRun
+from proxyflow.tracking.links import paragraphs, plain, run_path
 from proxyflow.tracking.reader import get_run, search
 from proxyflow.tracking.transfer import fetch, names_in
 from proxyflow.training.engine import EpochRecord, TrainingSpec
@@ -147,8 +149,13 @@ def make_scores(
     parent_id: str | None = None,
     main: bool = False,
     claim: bool = False,
+    save_model: bool = False,
+    log_model: bool = False,
 ) -> ExampleScores:
     """Trains the scoring models and logs a score run.
+
+    Args:
+        save_model, log_model: keep the first scoring model, see `keep_model`; it is the one after the last epoch.
 
     Raises:
         Taken: with `claim`, where another process has or had these scores.
@@ -167,14 +174,15 @@ def make_scores(
         names.RUN_KEY: key_of_scores(lab, dataset, spec),
     }
     note = (
-        f"Difficulty scores of the {len(dataset.train):,} training examples of {dataset.name}, by "
-        f"{spec.trainings} model(s) {training.hyperparameters.name} trained for {training.settings.epochs} epochs."
+        f"Difficulty scores of the {len(dataset.train):,} training examples of {plain(dataset.name)}, by "
+        f"{spec.trainings} model(s) {plain(training.hyperparameters.name)} trained for {training.settings.epochs} "
+        "epochs."
     )
     begun = time.perf_counter()
     title = f"{dataset.name} · scores · {training.hyperparameters.name}"
     with lab.writer.open("score", title, note, tags, parent_id, main, claim) as run:
         run.log_params(_params(dataset, spec))
-        run.log_data(dataset.name, dataset.fingerprint, "training", dataset.name, len(dataset.train))
+        run.log_data(dataset.name, dataset.fingerprint, "training", len(dataset.train), len(dataset.class_names))
         epochs = spec.trainings * training.settings.epochs
         with Progress(f"scoring {dataset.name}", epochs, "epochs") as progress:
 
@@ -193,8 +201,13 @@ def make_scores(
         with scratch() as folder:
             draw_scores(dataset, scoring.scores, folder)
             run.log_folder(folder, names.SCORES)
-        model = scoring.results[0]
-        run.log_params({"precision_used": model.precision, "device": model.device})
+        first = scoring.results[0]
+        run.log_params({"precision_used": first.precision, "device": first.device})
+        if save_model or log_model:
+            keep_model(run, _scoring_model(dataset, spec, scoring), save_model, log_model)
+            weights = f"[its weights]({run_path(lab.writer.experiment_id, run.id, names.WEIGHTS)})"
+            kept = " and ".join((weights,) * save_model + ("an MLflow model",) * log_model)
+            run.set_tags({names.NOTE: paragraphs(note, f"The first scoring model is kept: {kept}.")})
         metrics = _metrics(lab, scoring, wall_seconds=time.perf_counter() - begun)
         # With these the run can be found for what it holds; only now is that there.
         run.log_metrics(metrics, tags={names.SCORES_HELD: ",".join(scoring.scores.holds)})
@@ -207,12 +220,28 @@ def make_scores(
     return scores
 
 
+def _scoring_model(dataset: Dataset, spec: ScoringSpec, scoring: Scoring) -> Model:
+    """The first scoring model, as it was when it gave the scores."""
+    training, result = spec.training, scoring.results[0]
+    return Model(
+        scoring.model,
+        training.hyperparameters,
+        epoch=training.settings.epochs,
+        valid_accuracy=result.final_valid_accuracy,
+        class_names=dataset.class_names,
+        image_size=training.settings.image_size or dataset.image_size,
+        mean=dataset.mean,
+        std=dataset.std,
+    )
+
+
 def _params(dataset: Dataset, spec: ScoringSpec) -> dict[str, object]:
     training = spec.training
     return {
         **dataset_params(dataset),
         **dataclasses.asdict(training.hyperparameters),
         **dataclasses.asdict(training.settings),
+        "config": training.hyperparameters.name,
         "seed": training.seed,
         "engine": training.engine,
         "repeats": spec.repeats,

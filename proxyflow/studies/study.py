@@ -25,8 +25,10 @@ from proxyflow.studies.plan import PlannedTraining, StudySpec, in_order, plan_tr
 from proxyflow.studies.tasks import SubsetRef, Task
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import known_experiments
+from proxyflow.tracking.links import paragraphs, plain
 from proxyflow.tracking.reader import finished_keys, search
 from proxyflow.tracking.run import Run
+from proxyflow.tracking.views import furnish, links_to_views
 
 RETRIES = 2
 LOOK_AGAIN_SECONDS = (1.0, 3.0)  # at what other processes are doing
@@ -102,11 +104,14 @@ def run_study(lab: Lab, spec: StudySpec, how: How) -> Outcome:
     if not has_target and not any(search(lab.client, [lab.writer.experiment_id], STRATEGY=TARGET)):
         lab.say("note: the strategies have no target; add full, or the report has nothing to compare with")
     planned = list(plan_trainings(spec))
-    note = (
-        f"Study {lab.writer.study}: {len(spec.strategies)} strategies x {len(spec.grid)} configurations x "
+    experiment_id = lab.writer.experiment_id
+    furnish(lab.client, experiment_id)
+    what = (
+        f"Study {plain(lab.writer.study)}: {len(spec.strategies)} strategies x {len(spec.grid)} configurations x "
         f"{len(spec.datasets)} data set(s) x {len(spec.seeds)} seed(s) = {len(planned)} trainings, "
         f"{spec.settings.epochs} epochs on the target."
     )
+    note = paragraphs(what, links_to_views(experiment_id))
     tags = {
         names.EPOCHS: spec.settings.epochs,
         names.DATASET: ",".join(spec.datasets),

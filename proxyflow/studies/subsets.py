@@ -16,6 +16,7 @@ from proxyflow.subsets import Subset, choose_subset
 from proxyflow.subsets.artifact import MANIFEST_FILE, checksums_of, read_subset, write_subset
 from proxyflow.tracking import names
 from proxyflow.tracking.found import FoundRun
+from proxyflow.tracking.links import paragraphs, plain
 from proxyflow.tracking.reader import get_run, search
 from proxyflow.tracking.transfer import fetch
 
@@ -134,9 +135,10 @@ def make_subset(
         names.SCORE_RUN: subset.score_run or None,
         names.RUN_KEY: subset_key(dataset.fingerprint, strategy, seed, _score_run(strategy, scores)),
     }
-    note = (
-        f"{len(subset.train):,} of the {len(dataset.train):,} training examples of {dataset.name}, chosen by "
-        f"{strategy.canonical}: {strategy.summary}."
+    note = paragraphs(
+        f"{len(subset.train):,} of the {len(dataset.train):,} training examples of {plain(dataset.name)}, chosen by "
+        f"{plain(strategy.canonical)}: {plain(strategy.summary)}.",
+        f"Chosen by {lab.links.run('these scores', subset.score_run)}." if subset.score_run else "",
     )
     with lab.writer.open("subset", f"{dataset.name} · {strategy.canonical}", note, tags, parent_id, main, claim) as run:
         run.log_params(
@@ -149,7 +151,7 @@ def make_subset(
                 "n_classes": len(subset.classes),
             }
         )
-        run.log_data(dataset.name, dataset.fingerprint, "source", dataset.name, len(dataset.train))
+        run.log_data(dataset.name, dataset.fingerprint, "source", len(dataset.train), len(dataset.class_names))
         with scratch() as folder:
             write_subset(subset, folder / names.SUBSET)
             run.log_folder(folder / names.SUBSET, names.SUBSET)

@@ -9,20 +9,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from proxyflow.files import write_json
 from proxyflow.studies.keys import key_of_training_on
 from proxyflow.studies.lab import Lab, scratch
+from proxyflow.studies.models import Model, keep_model
 from proxyflow.studies.plan import PlannedTraining
 from proxyflow.studies.subsets import selection_metrics
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
 from proxyflow.tracking.artifact_store import Absent
-from proxyflow.tracking.models import log_model
+from proxyflow.tracking.links import paragraphs, plain
 from proxyflow.tracking.reader import search
 from proxyflow.tracking.run import Run
 from proxyflow.tracking.transfer import fetch, names_in
 from proxyflow.training.checkpoints import FILES, SLOTS, Checkpoint, readable
-from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, TrainingState, get_engine
+from proxyflow.training.engine import EpochRecord, TrainingResult, TrainingSpec, TrainingState, get_engine
 from proxyflow.training.memory import explained
 
 
@@ -72,10 +72,7 @@ def train(
     """
     begun = time.perf_counter()
     settings = planned.settings
-    note = (
-        f"{planned.hyperparameters.arch} trained for {settings.epochs} epochs on {len(subset.train):,} examples of "
-        f"{subset.dataset} ({planned.strategy.canonical}) with configuration {planned.hyperparameters.name}."
-    )
+    note = _note(lab, planned, subset, subset_run)
     tags = _tags(lab, planned, subset, subset_run)
     run_key = tags[names.RUN_KEY]
     if main:
@@ -89,7 +86,12 @@ def train(
     with lab.writer.open("training", planned.title, note, tags, parent_id, main, claim) as run:
         run.log_params(_params(lab, planned, subset))
         run.log_data(
-            f"{subset.dataset} {subset.strategy}", subset.fingerprint, "training", subset_run, len(subset.train)
+            f"{subset.dataset} {subset.strategy}",
+            subset.fingerprint,
+            "training",
+            len(subset.train),
+            len(subset.classes),
+            artifact=(subset_run, names.SUBSET),
         )
 
         def on_epoch(record: EpochRecord) -> None:
@@ -120,7 +122,18 @@ def train(
         result = trained.result
         run.log_params({name: getattr(result, field) for name, field in WHAT_RAN.items()})
         if (keep.weights or keep.model) and trained.best_weights is not None:
-            _log_weights(run, trained, planned, subset, keep)
+            trained.model.load_state_dict(trained.best_weights)
+            model = Model(
+                trained.model,
+                planned.hyperparameters,
+                epoch=result.best_epoch,
+                valid_accuracy=result.best_valid_accuracy,
+                class_names=tuple(subset.class_names[label] for label in subset.classes),
+                image_size=settings.image_size or subset.image_size,
+                mean=subset.mean,
+                std=subset.std,
+            )
+            keep_model(run, model, keep.weights, keep.model)
         run.log_metrics(
             _metrics(lab, result, wall_seconds=time.perf_counter() - begun) | selection_metrics(subset.selection),
             tags={names.DIVERGED: str(result.diverged).lower()},
@@ -188,6 +201,17 @@ def _log_checkpoint(run: Run, checkpoint: Checkpoint) -> None:
         run.log_folder(folder, f"{names.CHECKPOINT}/{checkpoint.slot}")
 
 
+def _note(lab: Lab, planned: PlannedTraining, subset: Subset, subset_run: str) -> str:
+    """What a training is, with the way back to the scores that chose its examples."""
+    what = (
+        f"{planned.hyperparameters.arch} trained for {planned.settings.epochs} epochs on {len(subset.train):,} "
+        f"examples of {plain(subset.dataset)} ({plain(planned.strategy.canonical)}) with configuration "
+        f"{plain(planned.hyperparameters.name)}."
+    )
+    chosen = f", chosen by {lab.links.run('these scores', subset.score_run)}" if subset.score_run else ""
+    return paragraphs(what, f"Trained on {lab.links.run('this subset', subset_run)}{chosen}.")
+
+
 def _tags(lab: Lab, planned: PlannedTraining, subset: Subset, subset_run: str) -> dict[str, Any]:
     return {
         names.DATASET: subset.dataset,
@@ -214,6 +238,7 @@ def _params(lab: Lab, planned: PlannedTraining, subset: Subset) -> dict[str, Any
         "precision": lab.precision(planned.settings.precision, image_size),
         "dataset": subset.dataset,
         "strategy": planned.strategy.canonical,
+        "config": planned.hyperparameters.name,
         "seed": planned.seed,
         "engine": planned.engine,
         "n_train": len(subset.train),
@@ -225,33 +250,3 @@ def _params(lab: Lab, planned: PlannedTraining, subset: Subset) -> dict[str, Any
 def _metrics(lab: Lab, result: TrainingResult, wall_seconds: float) -> dict[str, float | None]:
     measured = {"wall_seconds": wall_seconds, "cost_usd": lab.cost_usd(wall_seconds)}
     return {name: measured[name] if name in measured else getattr(result, name) for name in names.RUN_METRICS}
-
-
-def _log_weights(run: Run, trained: Trained, planned: PlannedTraining, subset: Subset, keep: Keep) -> None:
-    assert trained.best_weights is not None
-    trained.model.load_state_dict(trained.best_weights)
-    description = {
-        "hyperparameters": dataclasses.asdict(planned.hyperparameters),
-        "epoch": trained.result.best_epoch,
-        "valid_accuracy": trained.result.best_valid_accuracy,
-        "class_names": [subset.class_names[label] for label in subset.classes],
-        "image_size": planned.settings.image_size or subset.image_size,
-        "input": "(n, 3, size, size) float32, pixels in 0..1 less mean, divided by std; grey repeated to 3 channels",
-        "mean": list(subset.mean),
-        "std": list(subset.std),
-    }
-    if keep.weights:
-        with scratch() as folder:
-            _write_weights(folder, trained, description)
-            run.log_folder(folder, names.WEIGHTS)
-    if keep.model:
-        log_model(run, trained.model, int(str(description["image_size"])), description)
-
-
-def _write_weights(folder: Path, trained: Trained, description: dict[str, object]) -> None:
-    from safetensors.torch import save_file
-
-    assert trained.best_weights is not None
-    weights = {name: value.cpu().contiguous() for name, value in trained.best_weights.items()}
-    save_file(weights, str(folder / "model.safetensors"))
-    write_json(folder / "model.json", description)

@@ -33,6 +33,7 @@ from mlflow.tracking import MlflowClient
 from proxyflow.errors import NotAllowed, NotFound, TrackingUnavailable, UserError, one_line
 from proxyflow.files import digest
 from proxyflow.tracking.outages import patient
+from proxyflow.tracking.views import furnish
 
 REACH_SECONDS = 5
 PATIENCE_SECONDS = 60.0  # with a server that goes away after it was reached, where nobody asked for more
@@ -220,7 +221,9 @@ def study_experiment(client: MlflowClient, study: str, create: bool) -> str:
         found = client.get_experiment_by_name(study)
         if found is None and create:
             try:
-                return str(client.create_experiment(study))
+                made = str(client.create_experiment(study))
+                furnish(client, made)
+                return made
             except MlflowException:
                 # Somebody else may have made it in this moment.
                 found = client.get_experiment_by_name(study)

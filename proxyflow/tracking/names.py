@@ -38,25 +38,65 @@ NOTE = "mlflow.note.content"
 PARENT = "mlflow.parentRunId"
 RUN_NAME = "mlflow.runName"
 
-# metrics of a training: once per epoch, and once per run
-EPOCH_METRICS = ("train_loss", "valid_loss", "valid_accuracy", "epoch_seconds")
-RUN_METRICS = (
-    "best_valid_accuracy",
-    "final_valid_accuracy",
-    "best_epoch",
-    "train_seconds",
-    "setup_seconds",
-    "wall_seconds",
-    "examples_seen",
-    "train_flops",
-    "examples_per_second",
-    "peak_memory_mb",
-    "skipped_steps",
-    "cost_usd",
-)
+# Metrics, each with what it means; docs/tracking.md has these very words.
+# of a training, and of the first model of a score run: once per epoch
+EPOCH_METRICS = {
+    "train_loss": "mean loss over the epoch's training examples, in nats: cross-entropy, labels smoothed as configured",
+    "valid_loss": "the same loss on the validation images after the epoch, in nats",
+    "valid_accuracy": "share of the validation images that are classified rightly after the epoch, 0 to 1",
+    "epoch_seconds": "seconds of the epoch, training and validation",
+}
+# of a training: once, at its end
+RUN_METRICS = {
+    "best_valid_accuracy": "the best `valid_accuracy` of any epoch: the result that proxies and target are compared by",
+    "final_valid_accuracy": "`valid_accuracy` after the last epoch; 0 after a training that diverged",
+    "best_epoch": "the first epoch with the best accuracy, from 1; 0 where none was finished",
+    "train_seconds": "seconds of training and validation alone, no set-up, no logging: the cost that reports compare",
+    "setup_seconds": "seconds of building the network and bringing the data to the device",
+    "wall_seconds": "seconds of everything from the training's begin to its end",
+    "examples_seen": "training examples pushed through the network, repeats counted",
+    "train_flops": "floating-point operations of `examples_seen`, forward and backward",
+    "examples_per_second": "`examples_seen` over `train_seconds`",
+    "peak_memory_mb": "the most memory that was used, in MB of 2^20 bytes: of the GPU, or of the process on a CPU",
+    "skipped_steps": "steps that the loss scaling of fp16 left out; only with fp16",
+    "cost_usd": "US dollars of `wall_seconds`, where `price_per_hour` was given",
+}
 SHARES = ("best_valid_accuracy", "final_valid_accuracy")  # 0 to 1
-# what choosing a training's examples cost, in the units that trainings are compared by
-SELECTION_METRICS = ("selection_train_seconds", "selection_examples_seen", "selection_train_flops")
+# of a subset and every training on it: what choosing the examples cost, in the units that trainings are compared by
+SELECTION_METRICS = {
+    "selection_train_seconds": "`train_seconds` of the scoring models that chose the examples, and of applying them",
+    "selection_examples_seen": "`examples_seen` of the scoring models",
+    "selection_train_flops": "`train_flops` of the scoring models",
+}
+SCORE_METRICS = {
+    "scoring_seconds": "seconds of looking at the examples with the trained models and of the measures",
+    "agreement_SCORE": "mean Spearman correlation of a score between repeats, -1 to 1; only with `repeats`",
+}
+SUBSET_METRICS = {
+    "n_train": "training examples of the subset",
+    "fraction": "their share of the data set's training examples, 0 to 1",
+    "smallest_class": "training examples of the class that has fewest",
+    "largest_class": "training examples of the class that has most",
+}
+# of a study: grow while it goes on
+STUDY_METRICS = {
+    "runs_planned": "trainings of the plan",
+    "runs_finished": "trainings that are finished",
+    "runs_failed": "trainings that have failed for good",
+    "hours": "hours since the sweep began",
+    "hours_left": "hours that the rest will take, estimated",
+    "cost_usd": "US dollars of `hours`, where `price_per_hour` was given",
+}
+REPORT_METRICS = {
+    "MEASURE/STRATEGY": "a measure of a strategy's quality, as `r2/easiest:0.1`; [report.md](report.md) explains each",
+    "ceiling_SOURCE/MEASURE": "the best value that noise leaves room for, likewise",
+    "trainings": "trainings that the report counts",
+    "missing_pairs": "pairs that lack a side",
+}
+# of studies, score runs and trainings, where asked for
+SYSTEM_METRICS = {
+    "system/NAME": "use of the machine, as MLflow measures it; the names end in their units",
+}
 
 # artifact folders and files
 SCORES = "scores"

@@ -42,6 +42,7 @@ class Outbox:
         self._interval = interval
         self._waiting: list[Record] = []
         self._sending = False
+        self._putting = threading.Lock()  # several threads may speak of one run
         self._changed = threading.Condition()
         self._hurry = threading.Event()
         self._error: BaseException | None = None
@@ -56,14 +57,15 @@ class Outbox:
         """
         if self._error is not None:
             raise self._error
-        self._journal.append(record, durable=record.end is not None)
-        with self._changed:
-            self._waiting.append(record)
-            self._changed.notify_all()
-            if self._thread is None:
-                # A daemon: a process that has to end does not wait for a server that has gone away.
-                self._thread = threading.Thread(target=self._work, name="proxyflow-outbox", daemon=True)
-                self._thread.start()
+        with self._putting:
+            self._journal.append(record, durable=record.end is not None)
+            with self._changed:
+                self._waiting.append(record)
+                self._changed.notify_all()
+                if self._thread is None:
+                    # A daemon: a process that has to end does not wait for a server that has gone away.
+                    self._thread = threading.Thread(target=self._work, name="proxyflow-outbox", daemon=True)
+                    self._thread.start()
 
     def keep(self, record: Record | None) -> None:
         """Leaves the journal for whoever delivers the run later, with a record that must not be sent before."""

@@ -15,6 +15,7 @@ from proxyflow.settings import Number
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import advice_on, server_address
 from proxyflow.tracking.found import FoundRun, from_client
+from proxyflow.tracking.links import run_path
 from proxyflow.tracking.pages import pages
 
 TRAINING_METRICS = (*names.RUN_METRICS, *names.SELECTION_METRICS)
@@ -178,4 +179,4 @@ def run_url(experiment_id: str, run_id: str) -> str:
     """Where the MLflow UI shows a run, empty where the store has no server."""
     # A page with the address goes to many people, and a password in it would go along.
     address = server_address()
-    return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}" if address.startswith("http") else ""
+    return f"{address.rstrip('/')}/{run_path(experiment_id, run_id)}" if address.startswith("http") else ""

@@ -38,6 +38,10 @@ MAX_VALUE = 5000  # MLflow takes 6,000 characters in a param and 8,000 in a tag
 DELIVER_AGAIN_SECONDS = 60.0  # after a store has just refused, another try would only cost the client's patience
 LAST_WORDS_SECONDS = 5.0  # for what a run that did not finish still has to say
 ENDS = {"finished": "FINISHED", "interrupted": "KILLED"}  # MLflow's words; every other end is FAILED
+# What each example is, whatever the data set; a subset's files have more columns.
+DATA_COLUMNS = [
+    {"name": name, "type": kind, "required": True} for name, kind in (("image", "binary"), ("label", "long"))
+]
 
 
 class Taken(Exception):
@@ -125,14 +129,28 @@ class Run:
                 print(f"{one_line(error)}; it is kept on this machine", file=sys.stderr, flush=True)
             self._refused, self._refused_at = error, time.monotonic()
 
-    def log_data(self, name: str, fingerprint: str, context: str, source: str, rows: int) -> None:
-        """Names a data set or subset as an input of the run, so that the MLflow UI shows and finds it."""
+    def log_data(
+        self,
+        name: str,
+        fingerprint: str,
+        context: str,
+        rows: int,
+        classes: int,
+        artifact: tuple[str, str] | None = None,
+    ) -> None:
+        """Names a data set or subset as an input of the run, so that the MLflow UI shows and finds it.
+
+        Args:
+            artifact: run and path of the artifact that holds it, from where MLflow's own call loads it.
+        """
+        source = {"tags": {"proxyflow": name}} if artifact is None else {"uri": f"runs:/{'/'.join(artifact)}"}
         dataset = {
             "name": name,
             "digest": fingerprint[:32],
-            "source_type": "code",
-            "source": json.dumps({"tags": {"proxyflow": source}}),
-            "profile": json.dumps({"num_rows": rows}),
+            "source_type": "code" if artifact is None else "local",
+            "source": json.dumps(source),
+            "schema": json.dumps({"mlflow_colspec": DATA_COLUMNS}),
+            "profile": json.dumps({"num_rows": rows, "num_classes": classes}),
             "context": context,
         }
         self._outbox.put(Record(inputs=(dataset,)))

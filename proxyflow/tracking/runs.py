@@ -29,9 +29,11 @@ from proxyflow.tracking.outbox import write
 from proxyflow.tracking.owner import BEAT_SECONDS, Watch, code_is_dirty, is_dead, this_process
 from proxyflow.tracking.reader import search
 from proxyflow.tracking.run import ENDS, MAX_VALUE, Run, Taken, deliver_files, describe, end_record, held_signals
+from proxyflow.tracking.system import Sampling, sampled
 
 # Tags of MLflow's that may be a repository's address.
 ADDRESSES = ("mlflow.source.name", "mlflow.source.git.repoURL")
+SAMPLED: tuple[names.Kind, ...] = ("study", "score", "training")  # kinds of runs that work long enough
 
 
 class RunWriter:
@@ -40,11 +42,13 @@ class RunWriter:
     Args:
         client: a connected client.
         study: the study's name, which is its experiment's; the experiment is made with the first run.
+        sampling: how system metrics of the runs that work long are taken, None for not at all.
     """
 
-    def __init__(self, client: MlflowClient, study: str) -> None:
+    def __init__(self, client: MlflowClient, study: str, sampling: Sampling | None = None) -> None:
         self.client = client
         self.study = study
+        self.sampling = sampling
         self._watch = Watch()
         self._open: set[str] = set()
         self._lock = threading.Lock()
@@ -119,6 +123,7 @@ class RunWriter:
                     self._claim(run, kind, str(own_tags[names.RUN_KEY]))
                 if run_id:
                     stack.enter_context(self._ending(self._point(run_id, run, name)))
+            stack.enter_context(sampled(run, self.sampling if kind in SAMPLED else None))
             yield run
 
     def is_lost(self, run: FoundRun) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,10 +10,7 @@ from typing import Any
 import pytest
 from made_up_report import SERVER, make_report
 from made_up_studies import HOSTILE, constant_study, empty_study, hostile_study, published_study, tiny_study
-from playwright.sync_api import Browser, Page, sync_playwright
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH (Debian's package is chromium)")
+from playwright.sync_api import Browser, Page
 
 STUDIES = ("full", "tiny", "hostile", "constant", "empty")
 WIDTHS = (400, 1000, 1600)
@@ -30,16 +26,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "constant": make_report(folder / "constant", constant_study()),
         "empty": make_report(folder / "empty", empty_study()),
     }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        yield started
-        started.close()
 
 
 class Watched:

@@ -11,10 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import SMALL, STUDY, Entry, environment
+from conftest import ROOT, SMALL, STUDY, Entry, environment
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from proxyflow.report.run import _link_from_study
+from proxyflow.tracking.connection import connect
+from proxyflow.tracking.runs import RunWriter
 from proxyflow.training.precision import may_have_gpu
 
 # Written out again from the contract on purpose: a constant that changes in the code must fail here.
@@ -205,6 +208,31 @@ def test_sweep_and_report(entry: Entry, store: str, grid_file: Path, tmp_path: P
     assert "default-src 'none'" in page
     assert "http://" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
 
+    # Descriptions lead from run to run, and docs/tracking.md has a row for whatever a run measures.
+    child = next(run for run in children if run.data.tags["proxyflow.strategy"] == "easiest:0.2")
+    assert child.data.params["config"] == child.data.tags["proxyflow.config"]
+    for tag in ("subset_run", "score_run"):
+        assert f"/runs/{child.data.tags[f'proxyflow.{tag}']}?" in child.data.tags["mlflow.note.content"]
+    newest = runs_of("whole", kind="study")[0]
+    assert f"/runs/{report.info.run_id}/artifacts/report/index.html?" in newest.data.tags["mlflow.note.content"]
+    assert newest.data.tags["mlflow.note.content"].count("newest report") == 1
+    rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", (ROOT / "docs" / "tracking.md").read_text(), re.MULTILINE)
+    known = [re.sub("[A-Z]+", ".+", row) for row, _ in rows]
+    for run in runs_of("whole"):
+        for name in run.data.metrics:
+            assert any(re.fullmatch(each, name) for each in known), name
+
+
+def test_a_second_report_takes_the_place_of_the_first_in_the_study_s_description(store: str) -> None:
+    client = connect()
+    writer = RunWriter(client, "linked")
+    with writer.open("study", "a study", "A study.\n\nIts trainings.") as study:
+        pass
+    for page in ("first", "second"):
+        _link_from_study(client, writer.experiment_id, page)
+    note = client.get_run(study.id).data.tags["mlflow.note.content"]
+    assert note == "A study.\n\nIts trainings. [The newest report](second)."
+
 
 def test_a_diverged_training_is_a_finished_result(entry: Entry) -> None:
     ended = entry("train", *SMALL, "--epochs", "3", "--optimizer", "sgd", "--learning-rate", "1e12", "--study", "bad")
@@ -255,17 +283,18 @@ def test_limits_stop_between_trainings(entry: Entry, grid_file: Path) -> None:
     assert runs_of("limited", kind="study")[0].data.tags["proxyflow.status"] == "finished"
 
 
-def test_saved_weights_and_logged_model_load_without_pickle(entry: Entry, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "kind"), [("train", "training"), ("score", "score")])
+def test_saved_weights_and_logged_model_load_without_pickle(name: str, kind: str, entry: Entry, tmp_path: Path) -> None:
     import mlflow
     import numpy as np
     from safetensors.numpy import load_file
 
     ended = entry(
-        "train", *SMALL, "--epochs", "1", "--strategy", "random:0.3", "--study", "models",
+        name, *SMALL, "--epochs", "1", "--dataset", "digits@300", "--study", f"models-{kind}",
         "--save-model", "true", "--log-model", "true",
     )  # fmt: skip
     assert ended.status == 0, ended.err
-    run = runs_of("models", kind="training")[0]
+    run = runs_of(f"models-{kind}", kind=kind)[0]
     weights = load_file(artifact(run, "weights/model.safetensors", tmp_path))
     assert weights["0.0.weight"].shape == (32, 3, 3, 3)
     description = json.loads(artifact(run, "weights/model.json", tmp_path).read_text())

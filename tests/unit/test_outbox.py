@@ -57,6 +57,38 @@ def test_no_call_is_larger_than_the_server_takes_and_nothing_follows_an_end() ->
     assert rest == [metric(1)]
 
 
+def test_what_several_threads_say_of_a_run_is_kept_in_one_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, calls = threading.Event(), []
+    begun = journal.Path.mkdir
+
+    def slow(folder: Path, *given: bool, **more: bool) -> None:
+        time.sleep(0.05)  # as a busy disk, so that all of them come to begin the file
+        begun(folder, *given, **more)
+
+    monkeypatch.setattr(journal.Path, "mkdir", slow)
+    path = tmp_path / "ab.jsonl"
+
+    def send(record: Record) -> None:
+        answer.wait(60)
+        calls.append(steps(record))
+
+    box = Outbox(send, Journal(path, "me"))
+    threads = [threading.Thread(target=lambda k=k: [box.put(metric(100 * k + n)) for n in range(50)]) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [left] = left_behind(tmp_path)
+    kept = [step for record in left.records for step in steps(record)]
+    assert sorted(kept) == [100 * k + n for k in range(4) for n in range(50)]
+    answer.set()
+    box.flush()
+    box.close()
+    assert [step for call in calls for step in call] == kept
+
+
 def test_putting_does_not_wait_for_the_server() -> None:
     answer = threading.Event()
     box = Outbox(never_answers(answer), UNKEPT)

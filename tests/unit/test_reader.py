@@ -16,9 +16,9 @@ from proxyflow.tracking.reader import run_url, search
 @pytest.mark.parametrize(
     ("server", "url"),
     [
-        ("http://127.0.0.1:5000", "http://127.0.0.1:5000/#/experiments/7/runs/ab"),
-        ("https://host/mlflow/", "https://host/mlflow/#/experiments/7/runs/ab"),
-        ("https://me:s3cret@host/mlflow", "https://host/mlflow/#/experiments/7/runs/ab"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000/#/experiments/7/runs/ab?workflowType=machine_learning"),
+        ("https://host/mlflow/", "https://host/mlflow/#/experiments/7/runs/ab?workflowType=machine_learning"),
+        ("https://me:s3cret@host/mlflow", "https://host/mlflow/#/experiments/7/runs/ab?workflowType=machine_learning"),
         ("sqlite:///runs.db", ""),
         ("postgresql://me:s3cret@host/runs", ""),
     ],

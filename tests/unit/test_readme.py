@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+import pytest
 
 from proxyflow.data.catalog import spelling as dataset_spelling
 from proxyflow.data.sources import datasets
 from proxyflow.scoring.measures import measures
 from proxyflow.strategies import spelling, strategies
+from proxyflow.tracking import names
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,9 +45,19 @@ def test_every_entry_point_has_its_row() -> None:
         assert f"| `{path.stem}` |" in text
 
 
-def test_pictures_are_there() -> None:
-    import re
-
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+@pytest.mark.parametrize("page", ["README.md", "docs/tracking.md"])
+def test_pictures_are_there(page: str) -> None:
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / page).read_text())
     assert pictures
-    assert all((ROOT / picture).is_file() for picture in pictures)
+    for picture in pictures:
+        path = (ROOT / page).parent / picture
+        assert path.is_file()
+        assert path.stat().st_size < 150_000
+
+
+def test_every_metric_has_its_row() -> None:
+    text = (ROOT / "docs" / "tracking.md").read_text()
+    tables = {name: value for name, value in vars(names).items() if name.endswith("_METRICS")}
+    assert len(tables) == 8
+    for table in tables.values():
+        assert "\n".join(f"| `{metric}` | {meaning} |" for metric, meaning in table.items()) in text

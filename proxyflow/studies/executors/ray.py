@@ -15,12 +15,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxyflow.data.catalog import DataOptions
 from proxyflow.errors import InvalidValue, Terminated, TrainingFailed, one_line
 from proxyflow.studies.executors.base import Bench, Pool, Resources
 from proxyflow.studies.tasks import Done, OnShare, Task
+
+if TYPE_CHECKING:
+    from proxyflow.tracking.system import Sampling
 
 # What a worker needs of the driver's environment to reach the server, its artifacts and the data.
 FORWARDED = ("MLFLOW_", "AWS_", "PROXYFLOW_", "OMP_NUM_THREADS")
@@ -39,6 +42,7 @@ class Setup:
     server: str
     patience: float
     price_per_hour: float | None
+    sampling: Sampling | None
     data: DataOptions
     parent_id: str
     folder: str
@@ -74,6 +78,7 @@ class Ray:
             server_uri(),
             patience_of(lab.client),
             lab.price_per_hour,
+            lab.writer.sampling,
             lab.data,
             bench.parent_id,
             str(Path.cwd()),
@@ -276,7 +281,8 @@ class Remote:
         from proxyflow.tracking.runs import RunWriter
 
         client = connect(setup.patience)
-        lab = Lab(client, RunWriter(client, setup.study), price_per_hour=setup.price_per_hour, data=setup.data)
+        writer = RunWriter(client, setup.study, setup.sampling)
+        lab = Lab(client, writer, price_per_hour=setup.price_per_hour, data=setup.data)
         self._worker = Worker(lab, setup.parent_id)
 
     def owner(self) -> str:
