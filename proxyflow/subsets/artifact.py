@@ -56,6 +56,7 @@ def write_subset(subset: Subset, folder: Path) -> Path:
         "class_counts": subset.class_counts,
         "n_train": len(subset.train),
         "n_valid": len(subset.valid),
+        "n_source": subset.n_source,
         "channels": subset.train.channels,
         "image_size": subset.image_size,
         "crop": subset.crop,
@@ -145,6 +146,7 @@ def read_subset(folder: Path) -> Subset:
             mean=tuple(float(value) for value in manifest["mean"]),
             std=tuple(float(value) for value in manifest["std"]),
             selection=_cost_of(manifest.get("selection_cost")),
+            n_source=None if manifest.get("n_source") is None else int(manifest["n_source"]),
         )
         stated = manifest["subset_fingerprint"]
     except BadImage as error:
