@@ -13,7 +13,7 @@ from torch import Tensor
 
 from proxyflow.data.images import ImageSet
 from proxyflow.distillation.matching import Matching
-from proxyflow.distillation.methods.rank_agreement import HELD_OUT, MAX_HELD_OUT, PILOTS, STAGES, RankAgreement
+from proxyflow.distillation.methods.rank_agreement import HELD_OUT, MAX_HELD_OUT, PILOTS, RankAgreement
 from proxyflow.distillation.problem import Problem
 from proxyflow.distillation.process import Process, Step
 from proxyflow.distillation.spec import DistillationSpec
@@ -55,7 +55,7 @@ class Agreement(Process):
         rest, self.judges = split_off(problem.dataset.train, problem.seed)
         self.rest = replace(problem.dataset, train=rest)
         self.per_class = int(np.bincount(problem.labels).max())
-        self.stages = [round(stage * method.iterations) for stage in STAGES]
+        self.stages = method.stages
         self.alike_iterations = method.starts * method.iterations
         self.iterations = self.alike_iterations + len(PILOTS) * (1 + method.candidates)
         self.matching = self._start(0)
@@ -101,11 +101,11 @@ class Agreement(Process):
     def _match(self, start: int, iteration: int) -> Step:
         if start != self.current:
             self.matching = self._start(start)
-            self.candidates[start * len(STAGES)] = self.matching.images
+            self.candidates[start * len(self.stages)] = self.matching.images
         done = self.matching.step(iteration)
         for number, stage in enumerate(self.stages):
             if stage == iteration + 1:
-                self.candidates[start * len(STAGES) + number] = self.matching.images
+                self.candidates[start * len(self.stages) + number] = self.matching.images
         return done
 
     def _pilot(self, pilot: int, column: int) -> Step:

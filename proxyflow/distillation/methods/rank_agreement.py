@@ -62,6 +62,11 @@ class RankAgreement(Method):
         return DistributionMatching(iterations=self.iterations)
 
     @property
+    def stages(self) -> tuple[int, ...]:
+        """Iterations after which the images of a start are a candidate."""
+        return tuple(sorted({round(stage * self.iterations) for stage in STAGES}))
+
+    @property
     def candidates(self) -> int:
         """How many sets there are to choose from."""
-        return self.starts * len(STAGES)
+        return self.starts * len(self.stages)
