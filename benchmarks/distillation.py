@@ -5,7 +5,7 @@
    deviation over 5 seeds, each with images and weights of its own. The training is that of Zhao & Bilen 2023 with fewer
    epochs: 300 of SGD .01, momentum .9, weight decay 5e-4, a tenth of the rate after half, augmented. All images are as
    they are kept, in 8 bits. Digits are judged by their 500 validation examples, Fashion-MNIST by 5,000 examples that
-   are put aside of its training set before anything else. Images of `gradient-steps` are also judged by their own steps.
+   are put aside of its training set before anything else. Those of `gradient-steps` are judged by their own steps, too.
 2. Proxy quality: the 36 configurations of `grid=paper` on digits at 16 px, 2 epochs, batches of 32, on the target and
    on proxies that are shown a quarter of its examples: random ones, 10 real images per class repeated, and 10 synthetic
    ones per class of each method, made at the same size. Measures, costs and intervals are those of the report.
@@ -212,7 +212,8 @@ def quality(name: str, quick: bool, figures: dict[str, float]) -> None:
         whole = float(selection.loc[row["strategy"], "relative_cost_with_selection"])
         r2, rho = (f"{row[m]:.2f} [{row[m + '_low']:.2f}, {row[m + '_high']:.2f}]" for m in ("r2", "spearman"))
         print(
-            f"{row['strategy']:<52} {r2:>18} {rho:>20} {row['relative_cost']:>6.3f} {whole:>11.3f} {row['regret']:>6.1f}"
+            f"{row['strategy']:<52} {r2:>18} {rho:>20} {row['relative_cost']:>6.3f} {whole:>11.3f} "
+            f"{row['regret']:>6.1f}"
         )
         label = row["strategy"].replace("distilled:10,", "").split(",")[0].replace("method=", "")
         label = "distribution_matching" if label.startswith("iterations") else label

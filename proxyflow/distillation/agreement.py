@@ -38,8 +38,8 @@ def split_off(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
     wanted = min(MAX_HELD_OUT, int(HELD_OUT * len(images)))
     if wanted < len(classes):
         raise UserError(
-            f"method rank-agreement puts a fifth of the training examples aside to judge pilots by, and of {len(images)} "
-            f"that is {wanted} for {len(classes)} classes: use distribution-matching"
+            f"method rank-agreement judges pilots by a fifth of the training examples, and of {len(images)} that is "
+            f"{wanted} for {len(classes)} classes: use distribution-matching"
         )
     rng, judged = generator(seed, "distil", "held-out"), np.zeros(len(images), dtype=bool)
     for label, share in zip(classes, apportion(wanted, (sizes - 1).tolist(), at_least_one=False), strict=True):
@@ -84,14 +84,14 @@ class Agreement(Process):
 
     @property
     def agreement(self) -> NDArray[np.float64] | None:
-        """`(candidates,)` Kendall's tau with the real data, 0 where pilots tie throughout; None before there are any."""
+        """`(candidates,)` Kendall's tau with the real data, 0 where pilots tie throughout; None before there is any."""
         table = self.accuracies.numpy()
         if np.isnan(table).any():
             return None
         rows = [np.arange(len(PILOTS))]
         weights = np.ones((1, len(PILOTS)))
         found = [float(kendall(Accuracies(each, table[:, 0], rows, rows), weights)[0]) for each in table.T[1:]]
-        return np.nan_to_num(np.array(found))
+        return np.array(np.nan_to_num(found), dtype=np.float64)
 
     def step(self, iteration: int) -> Step:
         if iteration < self.alike_iterations:

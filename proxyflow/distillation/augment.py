@@ -1,4 +1,4 @@
-"""Differentiable augmentation that is drawn once and shown alike to real and synthetic images (Zhao & Bilen 2021, DSA)."""
+"""Differentiable augmentation, drawn once and shown alike to real and synthetic images (Zhao & Bilen 2021, DSA)."""
 
 from __future__ import annotations
 

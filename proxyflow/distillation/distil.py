@@ -71,7 +71,7 @@ class Distillation:
 
 
 OnInterval = Callable[[State], None]
-OnPictures = Callable[[int, Pixels], None]
+OnPictures = Callable[[int, Pixels, NDArray[np.int64]], None]
 
 
 def distil(
@@ -89,7 +89,7 @@ def distil(
         strategy: canonical spelling of what the images are the subset of.
         start: go on from here; the images are those of an uninterrupted distillation, bit for bit on a CPU.
         on_interval: called after each hundredth of the iterations, outside of the measured time.
-        on_pictures: called with the iterations done and the pixels `(n, size, size, channels)`.
+        on_pictures: called now and then with the iterations done, pixels `(n, size, size, channels)` and labels.
 
     Raises:
         UserError: the data set is none that the method can have, or memory does not suffice.
@@ -104,7 +104,7 @@ def distil(
         process.restore(start.tensors)
         done, losses, cost = start.iteration, list(start.losses), start.cost
     elif on_pictures is not None:
-        on_pictures(0, problem.pixels(process.images))
+        on_pictures(0, problem.pixels(process.images), process.labels)
     ends = sorted({-(-process.iterations * number // INTERVALS) for number in range(1, INTERVALS + 1)})
     pictured = {-(-process.iterations * number // INTERVALS) for number in PICTURED}
     for end in ends:
@@ -130,7 +130,7 @@ def distil(
         if on_interval is not None:
             on_interval(State(process.state(), done, tuple(losses), cost))
         if on_pictures is not None and done in pictured:
-            on_pictures(done, problem.pixels(process.images))
+            on_pictures(done, problem.pixels(process.images), process.labels)
     images = process.images.detach().float().cpu().contiguous()
     return Distillation(
         subset=subset_of(dataset, spec, strategy, problem.pixels(images), process.labels, cost),

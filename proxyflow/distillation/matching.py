@@ -24,7 +24,7 @@ def matching_loss(network: nn.Module, weights: Weights, real: Sequence[Tensor], 
         # One class at a time: nothing of a forward pass is kept, so the memory of one class is all it takes.
         wanted = torch.stack([networks.apply(network, weights, images).mean(dim=0) for images in real])
     embedded = networks.apply(network, weights, torch.cat(list(synthetic)))
-    found = torch.stack([part.mean(dim=0) for part in embedded.split([len(images) for images in synthetic])])
+    found = torch.stack([part.mean(dim=0) for part in torch.split(embedded, [len(images) for images in synthetic])])
     return (wanted - found).square().sum()
 
 
@@ -47,7 +47,7 @@ class Matching(Process):
         weights = networks.draw_default(self.network, problem.torch_generator("match", iteration), problem.device)
         images = self.images.detach().requires_grad_()
         real, synthetic = [], []
-        for members, own in zip(problem.members, images.split(self.sizes), strict=True):
+        for members, own in zip(problem.members, torch.split(images, self.sizes), strict=True):
             shown = rng.permutation(members)[: method.real_per_class]
             seen_alike = augment.draw(AUGMENTATIONS[method.augmentation], rng)
             real.append(seen_alike(problem.real(shown)))

@@ -1,4 +1,4 @@
-"""Small networks without batch norm, whose weights are values beside them: images are learnt through many draws of one."""
+"""Small networks without batch norm, whose weights are values beside them: images are learnt through many draws."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Weights = dict[str, Tensor]
 
 
 class ConvNet(nn.Sequential):
-    """Blocks of convolution, norm of each channel, ReLU and average pooling (Gidaris & Komodakis 2018; Zhao & Bilen 2023).
+    """Blocks of convolution, norm of each channel, ReLU and average pooling (Zhao & Bilen 2023).
 
     Images `(n, channels, size, size)` to embeddings `(n, width * side * side)`, side being size / 2 ** depth.
 
@@ -56,7 +56,7 @@ class AlexNet(nn.Sequential):
     smallest = 8
 
     def __init__(self, channels: int, n_classes: int, image_size: int) -> None:
-        side = -(-(-(-image_size // 2)) // 2)
+        side = math.ceil(math.ceil(image_size / 2) / 2)
         layers: list[nn.Module] = []
         for n_in in (channels, 64):
             layers += [nn.Conv2d(n_in, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1)]

@@ -1,4 +1,4 @@
-"""What every method starts from: the real images by class, the labels that synthetic ones have, and where draws come from."""
+"""What every method starts from: the real images by class, the labels of synthetic ones, streams of draws."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Problem:
         missing = np.setdiff1d(np.arange(len(dataset.class_names)), train.labels)
         if len(missing):
             raise UserError(
-                f"{dataset.name} has no training example of class {dataset.class_names[missing[0]]}, so none can be made"
+                f"{dataset.name} has no training example of class {dataset.class_names[missing[0]]}, none can be made"
             )
         start = per_class(train.labels, spec.images_per_class, generator(spec.seed, "select"))
         dataset = replace(dataset, train=train)

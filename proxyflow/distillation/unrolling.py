@@ -1,4 +1,4 @@
-"""Dataset distillation (Wang et al. 2018): learning images and rates through the gradient steps that are taken on them."""
+"""Dataset distillation (Wang et al. 2018): images and rates, learnt through the gradient steps that they are for."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from proxyflow.distillation.process import Process, Step
 from proxyflow.errors import InvalidValue
 
 BETAS = (0.5, 0.999)
-HALVINGS = 10
-NETWORKS = {"lenet": networks.LeNet, "alexnet": networks.AlexNet}
+NETWORKS: dict[str, type[networks.LeNet] | type[networks.AlexNet]] = {
+    "lenet": networks.LeNet,
+    "alexnet": networks.AlexNet,
+}
 LENET_UP_TO = 32  # pixels
 
 
@@ -32,9 +34,7 @@ def after_steps(
         rates: `(steps,)`.
     """
     names = list(weights)
-    current = [
-        weights[name] if weights[name].requires_grad else weights[name].detach().requires_grad_() for name in names
-    ]
+    current = [weights[name].detach().requires_grad_() for name in names]
     for number, rate in enumerate(rates.unbind()):
         images, labels = batches[number % len(batches)]
         loss = cross_entropy(apply(network, dict(zip(names, current, strict=True)), images), labels)
@@ -118,7 +118,7 @@ class Unrolling(Process):
         gradients = torch.autograd.grad(loss, [self.images, self.raw])
         for parameter, gradient in zip((self.images, self.raw), gradients, strict=True):
             parameter.grad = gradient
-        self.adam.param_groups[0]["lr"] = self.method.learning_rate * 0.5 ** (iteration * HALVINGS // self.iterations)
+        self.adam.param_groups[0]["lr"] = self.method.learning_rate * 0.5 ** (iteration // self.method.halve_every)
         if problem.device.type != "meta":
             self.adam.step()
         return Step(loss.detach(), float(len(shown) + len(self.images) * self.method.epochs))

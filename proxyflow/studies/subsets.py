@@ -72,7 +72,7 @@ def _choose_again(
 
 def load_chosen(lab: Lab, planned: PlannedTraining, reference: SubsetRef) -> Subset:
     """The subset of a planned training: chosen again where the data set is at hand, else downloaded."""
-    if reference.run_id not in lab.subsets:
+    if reference.run_id not in lab.subsets and not planned.strategy.synthetic:
         try:
             dataset = lab.dataset(planned.dataset)
         except UserError as error:
@@ -93,7 +93,7 @@ def load_subset(lab: Lab, run_id: str) -> Subset:
         UserError: the run's artifact is missing or altered, or its tag states another fingerprint.
     """
     if run_id not in lab.subsets:
-        stated = get_run(lab.client, run_id, "subset", "subset").tags.get(names.SUBSET_FINGERPRINT)
+        stated = get_run(lab.client, run_id, "subset", "subset", also="distillation").tags.get(names.SUBSET_FINGERPRINT)
         with scratch() as folder:
             subset = read_subset(download(lab.client, run_id, names.SUBSET, folder))
         if stated and subset.fingerprint != stated:

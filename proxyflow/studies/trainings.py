@@ -12,14 +12,15 @@ from proxyflow.files import write_json
 from proxyflow.studies.keys import key_of_training_on
 from proxyflow.studies.lab import Lab, scratch
 from proxyflow.studies.plan import PlannedTraining
+from proxyflow.studies.resuming import log_checkpoint, newest_checkpoint
 from proxyflow.studies.subsets import selection_metrics
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
 from proxyflow.tracking.models import log_model
-from proxyflow.tracking.reader import download, search
 from proxyflow.tracking.run import Run
-from proxyflow.training.checkpoints import Checkpoint, readable
+from proxyflow.training.checkpoints import Checkpoint
 from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, TrainingState, get_engine
+from proxyflow.training.hyperparameters import TrainingSettings
 from proxyflow.training.memory import explained
 
 
@@ -68,7 +69,7 @@ def train(
         OutOfMemory: it does not fit on the device.
     """
     begun = time.perf_counter()
-    settings = planned.settings
+    shown, settings, passes = as_shown(planned, subset)
     note = (
         f"{planned.hyperparameters.arch} trained for {settings.epochs} epochs on {len(subset.train):,} examples of "
         f"{subset.dataset} ({planned.strategy.canonical}) with configuration {planned.hyperparameters.name}."
@@ -78,13 +79,15 @@ def train(
     if main:
         # A run whose process was killed is still marked as running, and would be left alone.
         lab.writer.reap()
-    resumed = _newest_checkpoint(lab, run_key) if keep.checkpoints else None
+    resumed = newest_checkpoint(lab, "training", run_key, Checkpoint.load) if keep.checkpoints else None
     if resumed is not None:
         tags[names.RESUMED_FROM] = resumed.run_id
         begun -= resumed.checkpoint.wall_seconds
         lab.say(f"going on after epoch {resumed.checkpoint.epoch} of run {resumed.run_id}")
     with lab.writer.open("training", planned.title, note, tags, parent_id, main, claim) as run:
         run.log_params(_params(lab, planned, subset))
+        if planned.strategy.synthetic:
+            run.log_params({"passes": passes})
         run.log_data(
             f"{subset.dataset} {subset.strategy}", subset.fingerprint, "training", subset_run, len(subset.train)
         )
@@ -96,7 +99,7 @@ def train(
 
         def on_state(state: TrainingState) -> None:
             if len(state.records) < settings.epochs:
-                _log_checkpoint(run, Checkpoint(state, run_key, time.perf_counter() - begun))
+                log_checkpoint(run, Checkpoint(state, run_key, time.perf_counter() - begun))
 
         start = None
         if resumed is not None:
@@ -106,7 +109,7 @@ def train(
         spec = TrainingSpec(planned.hyperparameters, settings, planned.seed, planned.engine)
         with explained(lab.device, settings.batch_size, settings.image_size or subset.image_size):
             trained = get_engine(planned.engine).train(
-                subset,
+                shown,
                 spec,
                 lab.device,
                 on_epoch,
@@ -138,37 +141,17 @@ WHAT_RAN = {
 }
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Resumed:
-    """A checkpoint with the run that it is of."""
+def as_shown(planned: PlannedTraining, subset: Subset) -> tuple[Subset, TrainingSettings, int]:
+    """What an epoch shows of a subset: synthetic images several times, in batches of no more than there are.
 
-    run_id: str
-    checkpoint: Checkpoint
-
-
-def _newest_checkpoint(lab: Lab, run_key: str) -> _Resumed | None:
-    """Where the last run of this training stood that did not finish, None where there is none to go on from."""
-    for run in search(lab.client, KIND="training", RUN_KEY=run_key):
-        if run.finished:
-            return None
-        if run.status == "running" and not lab.writer.is_lost(run):
-            owner = run.tags.get(names.OWNER, "")
-            lab.say(f"run {run.id} of this training is still marked as running, by {owner}: it is left alone")
-            continue
-        with scratch() as folder:
-            # A run may have ended before its second epoch, or its first.
-            kept = lab.client.list_artifacts(run.id, names.CHECKPOINT)
-            downloaded = [download(lab.client, run.id, slot.path, folder) for slot in kept if slot.is_dir]
-            whole = [checkpoint for checkpoint in readable(downloaded) if checkpoint.run_key == run_key]
-        if whole:
-            return _Resumed(run.id, max(whole, key=lambda checkpoint: checkpoint.epoch))
-    return None
-
-
-def _log_checkpoint(run: Run, checkpoint: Checkpoint) -> None:
-    with scratch() as folder:
-        checkpoint.save(folder)
-        run.log_folder(folder, f"{names.CHECKPOINT}/{checkpoint.slot}")
+    Returns:
+        The subset with examples repeated, the settings with the batch size, and how often each example is shown.
+    """
+    settings, n = planned.settings, len(subset.train)
+    if not planned.strategy.synthetic:
+        return subset, settings, 1
+    passes = planned.strategy.passes(n, subset.n_source or n, settings.batch_size)
+    return subset.repeated(passes), settings.replace(batch_size=min(settings.batch_size, n)), passes
 
 
 def _tags(lab: Lab, planned: PlannedTraining, subset: Subset, subset_run: str) -> dict[str, Any]:
@@ -191,7 +174,7 @@ def _params(lab: Lab, planned: PlannedTraining, subset: Subset) -> dict[str, Any
     image_size = planned.settings.image_size or subset.image_size
     return {
         **dataclasses.asdict(planned.hyperparameters),
-        **dataclasses.asdict(planned.settings),
+        **dataclasses.asdict(as_shown(planned, subset)[1]),
         "image_size": image_size,
         "crop": subset.crop,
         "precision": lab.precision(planned.settings.precision, image_size),

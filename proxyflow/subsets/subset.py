@@ -112,6 +112,8 @@ def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: Examp
     Raises:
         UserError: scores are missing, of other examples or not finite, or the request is impossible.
     """
+    if strategy.synthetic:
+        raise UserError(f"strategy {strategy.canonical} is made and not chosen: use the entry point distill")
     begun = time.perf_counter()
     pool = pool_of(dataset, strategy, scores)
     train = dataset.train

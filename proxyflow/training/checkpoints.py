@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from proxyflow.files import replacing, sha256_of, write_json
 from proxyflow.training.engine import EpochRecord, TrainingState
 
+T = TypeVar("T")
 VERSION = 1
 TENSORS, DESCRIPTION = "state.safetensors", "state.json"
 
@@ -40,27 +41,26 @@ class Checkpoint:
         return len(self.state.records)
 
     @property
+    def done(self) -> int:
+        """How far the training is, as `epoch`."""
+        return self.epoch
+
+    @property
     def slot(self) -> str:
         """The folder that it is written to."""
         return SLOTS[self.epoch % len(SLOTS)]
 
     def save(self, folder: Path) -> None:
         """Writes it whole: the description, with the tensors' checksum, is last."""
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self.state.tensors.items()}
-        with replacing(folder / TENSORS) as beside:
-            save_file(tensors, str(beside))
         description = {
-            "version": VERSION,
-            "sha256": sha256_of(folder / TENSORS),
             "run_key": self.run_key,
             "wall_seconds": self.wall_seconds,
             "train_seconds": self.state.train_seconds,
             "setup_seconds": self.state.setup_seconds,
             "examples_seen": self.state.examples_seen,
             "records": [dataclasses.asdict(record) for record in self.state.records],
-            "torch": torch.__version__,
         }
-        write_json(folder / DESCRIPTION, description)
+        save_state(folder, self.state.tensors, description)
 
     @staticmethod
     def load(folder: Path) -> Checkpoint:
@@ -71,11 +71,9 @@ class Checkpoint:
             OSError: a file is missing.
         """
         try:
-            description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            if description["version"] != VERSION or description["sha256"] != sha256_of(folder / TENSORS):
-                raise ValueError(f"{folder} was not written whole, or by another version")
+            tensors, description = load_state(folder)
             state = TrainingState(
-                tensors=load_file(str(folder / TENSORS)),
+                tensors=tensors,
                 records=tuple(EpochRecord(**record) for record in description["records"]),
                 train_seconds=float(description["train_seconds"]),
                 setup_seconds=float(description["setup_seconds"]),
@@ -86,10 +84,32 @@ class Checkpoint:
             raise ValueError(f"{folder / DESCRIPTION} is not a checkpoint's: {error}") from None
 
 
-def readable(folders: Iterable[Path]) -> Iterator[Checkpoint]:
+def save_state(folder: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:
+    """Writes tensors, and what belongs to them, whole: the description, with the tensors' checksum, is last."""
+    on_host = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with replacing(folder / TENSORS) as beside:
+        save_file(on_host, str(beside))
+    whole = {"version": VERSION, "sha256": sha256_of(folder / TENSORS), "torch": torch.__version__}
+    write_json(folder / DESCRIPTION, {**description, **whole})
+
+
+def load_state(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Reads what `save_state` wrote.
+
+    Raises:
+        ValueError, KeyError: it is not whole, or was written by another version of this code.
+        OSError: a file is missing.
+    """
+    description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    if description["version"] != VERSION or description["sha256"] != sha256_of(folder / TENSORS):
+        raise ValueError(f"{folder} was not written whole, or by another version")
+    return load_file(str(folder / TENSORS)), description
+
+
+def readable(folders: Iterable[Path], load: Callable[[Path], T]) -> Iterator[T]:
     """The checkpoints of these folders that are whole."""
     for folder in folders:
         try:
-            yield Checkpoint.load(folder)
+            yield load(folder)
         except (ValueError, OSError):
             continue

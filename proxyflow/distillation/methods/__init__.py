@@ -1,4 +1,4 @@
-"""Methods of distillation as values, one file each, behind one registry; no torch, so that names and rules are cheap."""
+"""Methods of distillation as values, one file each, behind one registry; no torch, so that they are cheap to read."""
 
 # The order of these imports is the order in which the methods are registered; the first is the default.
 

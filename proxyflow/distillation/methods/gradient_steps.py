@@ -34,8 +34,9 @@ class GradientSteps(Method):
     first_rate: float = setting(
         0.02, Number(low=0, above=True, example="0.02"), "learning rate that each step begins with"
     )
-    learning_rate: float = setting(
-        0.01, Number(low=0, above=True, example="0.01"), "of images and rates, by Adam; halved after each tenth"
+    learning_rate: float = setting(0.01, Number(low=0, above=True, example="0.01"), "of images and rates, by Adam")
+    halve_every: int = setting(
+        2400, ITERATIONS, "iterations after which it is halved; published are 40 passes over MNIST, 2,360 iterations"
     )
     batch: int = setting(1024, Number(low=1, whole=True, example="1024"), "real images per iteration")
     init: str = setting(

@@ -12,7 +12,7 @@ from proxyflow.training.hyperparameters import Hyperparameters
 
 # None of these is in the grids that studies come with, so what they choose is not judged by themselves.
 PILOTS: Grid = tuple(
-    Hyperparameters(arch="xresnet18", **changes)  # type: ignore[arg-type]
+    Hyperparameters(arch="xresnet18", **changes)
     for changes in (
         {"learning_rate": 0.0005},
         {"learning_rate": 0.002},
