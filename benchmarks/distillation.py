@@ -265,7 +265,7 @@ def main() -> None:
     quick = options.quick
     methods = {
         "distribution_matching": parse_method("distribution-matching", iterations=20 if quick else 300),
-        "gradient_steps": parse_method("gradient-steps", iterations=8 if quick else 300),
+        "gradient_steps": parse_method("gradient-steps", iterations=8 if quick else 200),
     }
     seeds, epochs, size = (1, 30, 16) if quick else (5, 300, 28)
     ours: dict[str, float] = {}
