@@ -1,8 +1,9 @@
 """Are synthetic images better than as many real ones, and do they rank hyperparameters?
 
 1. Accuracy: on digits and Fashion-MNIST, 10 images per class of 28 px, a ConvNet (3 blocks, width 32) trained on random
-   real images, on those images moved by `distribution-matching`, and on images of `gradient-steps`; mean and standard
-   deviation over 5 seeds, each with images and weights of its own. The training is that of Zhao & Bilen 2023 with fewer
+   real images, on those images moved by `distribution-matching` (300 iterations), and on images of `gradient-steps`
+   (200 iterations, which is what a core has time for), all else at their defaults; mean and standard deviation over 5
+   seeds, each with images and weights of its own. The training is that of Zhao & Bilen 2023 with fewer
    epochs: 300 of SGD .01, momentum .9, weight decay 5e-4, a tenth of the rate after half, augmented. All images are as
    they are kept, in 8 bits. Digits are judged by their 500 validation examples, Fashion-MNIST by 5,000 examples that
    are put aside of its training set before anything else. Those of `gradient-steps` are judged by their own steps, too.
