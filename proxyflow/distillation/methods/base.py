@@ -26,7 +26,6 @@ class Method:
     summary: ClassVar[str]
     source: ClassVar[str]
     process: ClassVar[tuple[str, str]]
-    starts_from_noise: ClassVar[bool] = False
 
     iterations: int
 

@@ -24,7 +24,6 @@ class GradientSteps(Method):
     summary = "noise, learnt with a learning rate for each step until a few gradient steps on it fit the real images"
     source = "Wang et al. 2018, Dataset distillation, algorithm 1, and the authors' code"
     process = ("unrolling", "Unrolling")
-    starts_from_noise = True
 
     iterations: int = setting(600, ITERATIONS, "real batches that images and rates are learnt on")
     steps: int = setting(
