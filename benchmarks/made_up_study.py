@@ -19,8 +19,8 @@ from mlflow.store.tracking.dbmodels import models
 from numpy.typing import NDArray
 
 from proxyflow.files import digest
-from proxyflow.studies.plan import PlannedTraining, StudySpec, common_configuration, plan_trainings
 from proxyflow.strategies import Distilled
+from proxyflow.studies.plan import PlannedTraining, StudySpec, common_configuration, plan_trainings
 from proxyflow.studies.presets import load_strategies
 from proxyflow.tracking import names
 from proxyflow.training.grids import load_grid

@@ -125,7 +125,7 @@ class Agreement(Process):
         spec = TrainingSpec(PILOTS[pilot], settings, stream_seed(self.problem.seed, "pilot") % 2**31)
         result: TrainingResult = get_engine("fast").train(subset, spec, self.problem.device).result
         self.accuracies[pilot, column] = result.best_valid_accuracy
-        error = torch.tensor(1 - result.best_valid_accuracy)
+        error = torch.tensor(1 - result.best_valid_accuracy, device=self.problem.device)
         return Step(error, float(result.examples_seen), result.train_flops)
 
     @cached_property

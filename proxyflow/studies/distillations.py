@@ -136,13 +136,13 @@ def make_distillation(
     with lab.writer.open("distillation", title, note, tags, parent_id, main, claim) as run:
         run.log_params(_params(dataset, spec.method, spec))
         run.log_data(dataset.name, dataset.fingerprint, "source", dataset.name, len(dataset.train))
-        with Progress(f"distilling {dataset.name}", spec.method.iterations, "iterations") as progress:
+        with Progress(f"distilling {dataset.name}", spec.method.total, "iterations") as progress:
             kept_at = time.monotonic()
 
             def on_interval(state: State) -> None:
                 nonlocal kept_at, number
                 iteration, loss = state.losses[-1]
-                while progress.done_items < min(iteration, progress.items):
+                while progress.done_items < iteration:
                     progress.advance(note=f"loss {loss:.4g}")
                 run.log_metrics({"loss": loss}, step=iteration)
                 if time.monotonic() - kept_at >= CHECKPOINT_SECONDS:

@@ -41,6 +41,11 @@ class Method:
         given = [field for field in settings_of(self) if getattr(self, field.name) != field.default]
         return ",".join([self.name, *(f"{field.name}={getattr(self, field.name)}" for field in given)])
 
+    @property
+    def total(self) -> int:
+        """How many steps its process takes in all, where `iterations` are not all of them."""
+        return self.iterations
+
 
 methods: Registry[type[Method]] = Registry("method")
 

@@ -70,3 +70,7 @@ class RankAgreement(Method):
     def candidates(self) -> int:
         """How many sets there are to choose from."""
         return self.starts * len(self.stages)
+
+    @property
+    def total(self) -> int:
+        return self.starts * self.iterations + len(PILOTS) * (1 + self.candidates)
