@@ -64,10 +64,11 @@ def distill(
     dataset = canonical_name(dataset)
     lab = _cli.open_lab(study, _cli.take_data_options(options), price_per_hour)
     from proxyflow.distillation.spec import DistillationSpec
-    from proxyflow.studies.distillations import make_distillation
+    from proxyflow.studies.distillations import check_distillation, make_distillation
 
-    spec = DistillationSpec(images_per_class, chosen, image_size, seed)
-    subset, run_id = make_distillation(lab, lab.dataset(dataset), spec, main=True)
+    spec, data = DistillationSpec(images_per_class, chosen, image_size, seed), lab.dataset(dataset)
+    check_distillation(lab, data, spec)
+    subset, run_id = make_distillation(lab, data, spec, main=True)
     print(f"distillation run {run_id}: {len(subset.train):,} images of {dataset} by {chosen.canonical}")
     print(f"use it: {_cli.next_command('train', subset=run_id)}")
 

@@ -126,6 +126,23 @@ def test_a_study_makes_its_images_once_and_finds_them_again(entry: Entry, tmp_pa
     assert "3 runs, 0 to do" in told
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--method", "gradient-steps"), "image_size=8 is not accepted: LeNet takes images of at least 12 pixels"),
+        (("--settings", "depth=4"), "image_size=8 is too small for depth=4: each block halves the images"),
+    ],
+)
+def test_images_that_no_method_can_make_are_refused_without_a_run(
+    entry: Entry, arguments: tuple[str, ...], message: str
+) -> None:
+    refused = entry("distill", "--image-size", "8", *arguments, "--study", "refused")
+    assert refused.status == 2
+    assert message in refused.err
+    assert "Traceback" not in refused.err
+    assert MlflowClient().get_experiment_by_name("refused") is None
+
+
 def test_images_that_do_not_fit_stop_a_study_before_anything_is_made(
     entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,8 +45,6 @@ NOWHERE = "0123456789abcdef0123456789abcdef"
         (["distill", "--settings", "width=0"], ["width=0", "at least 1"]),
         (["distill", "--images-per-class", "0"], ["images_per_class=0", "at least 1"]),
         (["distill", "--iterations", "0"], ["iterations=0", "auto, or"]),
-        (["distill", "--image-size", "8", "--method", "gradient-steps"], ["image_size=8", "at least 12"]),
-        (["distill", "--image-size", "8", "--settings", "depth=4"], ["image_size=8", "16 pixels", "smaller depth"]),
         (["score", "--holdout-folds", "1"], ["holdout_folds=1", "use 0, or 2"]),
         (["score", "--repeats", "0"], ["repeats=0", "at least 1"]),
         (["sweep", "--datasets", ""], ["datasets=", "at least one"]),
