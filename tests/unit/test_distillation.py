@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from proxyflow.distillation.unrolling import parts_of
 from proxyflow.errors import InvalidValue, TrainingFailed, UserError
 from proxyflow.scoring.table import SelectionCost
 from proxyflow.strategies import parse_strategy
+from proxyflow.studies.estimate import Sizes
 from proxyflow.studies.plan import PlannedTraining
 from proxyflow.studies.trainings import as_shown
 from proxyflow.subsets import choose_subset
@@ -202,3 +204,14 @@ def test_a_sheet_has_a_row_for_each_class(tmp_path: Path) -> None:
     drawn = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert drawn.shape == (2 * 66 - 2, 2 * 66 - 2)
     assert [drawn[0, 0], drawn[0, 66], drawn[66, 0], drawn[66, 66]] == [0, 100, 200, 255]
+
+
+def test_work_is_that_of_the_images_as_often_as_they_are_shown() -> None:
+    lab = SimpleNamespace(dataset=lambda name: digits())
+    sizes = Sizes(lab)  # type: ignore[arg-type]
+    once, often = (sizes.of(planned(each)) for each in ("distilled:1,budget=epochs", "distilled:1,share=1.0"))
+    assert once.n_train == often.n_train == 10
+    validated = 500 / 3
+    assert often.work / once.work == pytest.approx((130 * 10 + validated) / (10 + validated))
+    few, real = sizes.of(planned("distilled:10")), sizes.of(planned("random:0.1"))
+    assert few.work == pytest.approx(real.work, rel=0.3)
