@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import shlex
@@ -127,9 +128,16 @@ DATASETS = "\b\nData sets:\n" + "\n".join(
 )
 STRATEGY_HELP = "Which examples to train on; see Strategies below."
 STRATEGIES = "\b\nStrategies:\n" + "\n".join(f"  {spelling(cls)}\n      {cls.summary}" for cls in strategies.values())
+
+
+def _described(field: dataclasses.Field[Any]) -> str:
+    rule = field.metadata["rule"]
+    return f"{field.metadata['help']} ({rule.accepted})" if isinstance(rule, Choice) else str(field.metadata["help"])
+
+
 METHODS = "\b\nMethods, with their settings and defaults:\n" + "\n".join(
     f"  {name}\n      {cls.summary}\n"
-    + "\n".join(f"      {field.name}={field.default}: {field.metadata['help']}" for field in settings_of(cls))
+    + "\n".join(f"      {field.name}={field.default}: {_described(field)}" for field in settings_of(cls))
     for name, cls in methods.items()
 )
 SCORE_NAMES = "\b\nScores (by=NAME):\n" + "\n".join(

@@ -31,7 +31,9 @@ class GradientSteps(Method):
     )
     epochs: int = setting(3, Number(low=1, whole=True, example="3"), "times that the steps are gone through")
     first_rate: float = setting(
-        0.02, Number(low=0, above=True, example="0.02"), "learning rate that each step begins with"
+        0.02,
+        Number(low=0, above=True, example="0.02"),
+        "learning rate that each step begins with; .001 as published for CIFAR-10",
     )
     learning_rate: float = setting(0.01, Number(low=0, above=True, example="0.01"), "of images and rates, by Adam")
     halve_every: int = setting(
