@@ -275,7 +275,7 @@ def main() -> None:
         fashion = "fashion-mnist@6000" if quick else "fashion-mnist"
         accuracies(fashion, 1000 if quick else HELD_OUT, methods, seeds, epochs, size, ours)
     if options.part in ("", "quality"):
-        quality("digits", quick, ours)
+        quality("digits@400" if quick else "digits", quick, ours)
     if options.json is not None and options.part and Path(options.json).exists():
         figures = json.loads(Path(options.json).read_text())["figures"]
     write_json(options.json, {}, figures | ours)
