@@ -59,7 +59,7 @@ class Agreement(Process):
         self.alike_iterations = method.starts * method.iterations
         self.iterations = self.alike_iterations + len(PILOTS) * (1 + method.candidates)
         self.matching = self._start(0)
-        self._labels = self.matching.labels
+        self.labels = self.matching.labels
         shape = (method.candidates, *self.matching.images.shape)
         self.candidates = torch.full(shape, torch.nan, device=problem.device)
         # Accuracy of each pilot on the real data, then on each candidate.

@@ -34,7 +34,7 @@ class Matching(Process):
     def __init__(self, method: DistributionMatching, problem: Problem) -> None:
         self.method, self.problem = method, problem
         self.iterations = method.iterations
-        self._labels = problem.labels
+        self.labels = problem.labels
         self.sizes = [int((problem.labels == label).sum()) for label in range(problem.n_classes)]
         network = networks.ConvNet(problem.channels, method.width, method.depth, problem.image_size)
         self.network = networks.on_meta(network)

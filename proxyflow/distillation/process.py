@@ -39,10 +39,12 @@ class Process(ABC):
     Attributes:
         iterations: how many there are in all.
         images: `(n, channels, size, size)`, normalised, as they are now.
+        labels: `(n,)` of the images.
     """
 
     iterations: int
     images: Tensor
+    labels: NDArray[np.int64]
 
     @abstractmethod
     def step(self, iteration: int) -> Step:
@@ -55,13 +57,6 @@ class Process(ABC):
     @abstractmethod
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Goes on from a state."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """`(n,)` labels of the images."""
-        return self._labels
-
-    _labels: NDArray[np.int64]
 
     def learned(self) -> dict[str, Tensor]:
         """What was learnt besides the images, by name."""

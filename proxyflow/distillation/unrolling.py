@@ -71,7 +71,7 @@ class Unrolling(Process):
     def __init__(self, method: GradientSteps, problem: Problem) -> None:
         self.method, self.problem, device = method, problem, problem.device
         self.iterations = method.iterations
-        self._labels = problem.labels
+        self.labels = problem.labels
         self.network = networks.on_meta(self._network())
         networks.check_no_batch_norm(self.network)
         size = (len(problem.labels), problem.channels, problem.image_size, problem.image_size)
