@@ -19,6 +19,7 @@ from mlflow.store.tracking.dbmodels import models
 from numpy.typing import NDArray
 
 from proxyflow.files import digest
+from proxyflow.strategies import Distilled
 from proxyflow.studies.plan import PlannedTraining, StudySpec, common_configuration, plan_trainings
 from proxyflow.studies.presets import load_strategies
 from proxyflow.tracking import names
@@ -26,8 +27,7 @@ from proxyflow.training.grids import load_grid
 from proxyflow.training.hyperparameters import TrainingSettings
 
 DATASETS = {"imagenette": 9025, "imagewoof": 9025}
-# The published list has 23 that are chosen from the data; one more stands in for the synthetic one.
-STRATEGIES = "paper,random:0.05"
+STRATEGIES = "paper"
 EPOCHS = 20
 N_VALID = 500
 DIVERGED_SHARE = 0.3  # of the trainings at the highest learning rate
@@ -89,6 +89,8 @@ def share_of(strategy: str) -> float:
     if name == "full":
         return 1.0
     value = float(rest.partition(",")[0])
+    if name == "distilled":
+        return Distilled(int(value)).share
     return value / EPOCHS if name == "epochs" else value / 2 if "half-classes" in name else value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import shlex
@@ -17,6 +18,7 @@ import click
 from proxyflow.data.catalog import DATA_VARIABLE, DataOptions, canonical_name
 from proxyflow.data.catalog import spelling as dataset_spelling
 from proxyflow.data.sources import datasets
+from proxyflow.distillation.methods import methods
 from proxyflow.errors import InvalidValue, ProxyflowError, Terminated, UserError, one_line, without_credentials
 from proxyflow.scoring.measures import measures
 from proxyflow.settings import Choice, Number, OptionalValue, Rule, TrueFalse, settings_of
@@ -128,6 +130,18 @@ DATASETS = "\b\nData sets:\n" + "\n".join(
 )
 STRATEGY_HELP = "Which examples to train on; see Strategies below."
 STRATEGIES = "\b\nStrategies:\n" + "\n".join(f"  {spelling(cls)}\n      {cls.summary}" for cls in strategies.values())
+
+
+def _described(field: dataclasses.Field[Any]) -> str:
+    rule = field.metadata["rule"]
+    return f"{field.metadata['help']} ({rule.accepted})" if isinstance(rule, Choice) else str(field.metadata["help"])
+
+
+METHODS = "\b\nMethods, with their settings and defaults:\n" + "\n".join(
+    f"  {name}\n      {cls.summary}\n"
+    + "\n".join(f"      {field.name}={field.default}: {_described(field)}" for field in settings_of(cls))
+    for name, cls in methods.items()
+)
 SCORE_NAMES = "\b\nScores (by=NAME):\n" + "\n".join(
     f"  {name}\n      {measure.description}; {'higher' if measure.higher_is_harder else 'lower'} is harder"
     for name, measure in measures.items()

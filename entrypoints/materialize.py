@@ -8,7 +8,8 @@ import click
 
 from entrypoints import _cli
 from proxyflow.data.catalog import canonical_name
-from proxyflow.strategies import parse_strategy
+from proxyflow.errors import InvalidValue
+from proxyflow.strategies import Distilled, parse_strategy
 
 
 @_cli.command(
@@ -27,6 +28,11 @@ from proxyflow.strategies import parse_strategy
 def materialize(dataset: str, strategy: str, scores: str, seed: int, study: str, **options: Any) -> None:
     parsed = parse_strategy(strategy)
     dataset = canonical_name(dataset)
+    if isinstance(parsed, Distilled):
+        distill = _cli.next_command(
+            "distill", dataset=dataset, method=parsed.method, images_per_class=str(parsed.count)
+        )
+        raise InvalidValue("strategy", parsed.canonical, f"its images are made and not chosen; write {distill}")
     lab = _cli.open_lab(study, _cli.take_data_options(options))
     from proxyflow.studies.scores import check_scores, chosen_scores
     from proxyflow.studies.subsets import make_subset

@@ -82,7 +82,7 @@ def train(
     if subset != _cli.NONE:
         data, subset_run, parsed = _named_subset(lab, subset, parsed)
     else:
-        data, subset_run = _chosen_subset(lab, dataset, parsed, scores, options["seed"])
+        data, subset_run = _chosen_subset(lab, dataset, parsed, scores, options["seed"], settings.image_size)
     settings = settings.replace(epochs=parsed.epochs(settings.epochs))
     planned = PlannedTraining(data.dataset, parsed, hyperparameters, settings, options["seed"], options["engine"])
     with Progress(planned.title, settings.epochs, "epochs") as progress:
@@ -124,13 +124,18 @@ def _named_subset(lab: Lab, run_id: str, strategy: Strategy) -> tuple[Subset, st
     )
 
 
-def _chosen_subset(lab: Lab, name: str, strategy: Strategy, scores: str, seed: int) -> tuple[Subset, str]:
+def _chosen_subset(
+    lab: Lab, name: str, strategy: Strategy, scores: str, seed: int, image_size: int | None
+) -> tuple[Subset, str]:
     """The subset that the strategy gives, found or made, with its run."""
+    from proxyflow.studies.distillations import ensure_distillation, spec_for
     from proxyflow.studies.scores import check_scores, chosen_scores
     from proxyflow.studies.subsets import ensure_subset
 
     check_scores(lab, scores, strategy)
     data = lab.dataset(name)
+    if strategy.synthetic:
+        return ensure_distillation(lab, data, spec_for(strategy, image_size))
     table = chosen_scores(lab, data, scores, strategy) if strategy.needs_scores else None
     return ensure_subset(lab, data, strategy, seed, table)
 

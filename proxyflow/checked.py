@@ -109,6 +109,23 @@ class Items:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A list of two, each with a rule of its own."""
+
+    first: Rule
+    second: Rule
+
+    @property
+    def accepted(self) -> str:
+        return f"a list of {self.first.accepted} and {self.second.accepted}"
+
+    def parse(self, name: str, value: object) -> tuple[Any, Any]:
+        if not isinstance(value, list) or len(value) != 2:
+            raise _refusal(name, value, self)
+        return self.first.parse(f"{name}[0]", value[0]), self.second.parse(f"{name}[1]", value[1])
+
+
+@dataclass(frozen=True)
 class Entries:
     """An object whose keys and values follow one rule each."""
 

@@ -8,16 +8,11 @@ from proxyflow.errors import UserError
 from proxyflow.report.looks import Look, look
 from proxyflow.strategies import parse_strategy, strategies
 
-# Synthetic data sets are no choice of examples, so no strategy class stands for them.
-SYNTHETIC = {"distilled": "Distillation"}
 OTHER = "Other"
 
 
 def family_of(strategy: str) -> str:
     """The family of a strategy by its spelling; one that this version does not know is `Other`."""
-    name = strategy.partition(":")[0]
-    if name in SYNTHETIC:
-        return SYNTHETIC[name]
     try:
         return parse_strategy(strategy).family
     except UserError:
@@ -26,13 +21,14 @@ def family_of(strategy: str) -> str:
 
 def is_synthetic(strategy: str) -> bool:
     """Whether a strategy trains on synthetic images."""
-    return strategy.partition(":")[0] in SYNTHETIC
+    name = strategy.partition(":")[0]
+    return name in strategies and strategies[name].synthetic
 
 
 def family_looks() -> dict[str, Look]:
     """Family to colour and shape, in the order of the registry; the target's is the first."""
     families = dict.fromkeys(cls.family for cls in strategies.values())
-    names = [*families, *SYNTHETIC.values(), OTHER]
+    names = [*families, OTHER]
     return {name: look(index) for index, name in enumerate(names)}
 
 

@@ -17,10 +17,12 @@ from proxyflow.strategies.confusable_classes import ConfusableClasses
 from proxyflow.strategies.k_center import KCenter
 from proxyflow.strategies.herding import Herding
 from proxyflow.strategies.kmeans_coreset import KMeansCoreset
+from proxyflow.strategies.distilled import Distilled
 
 __all__ = [
     "Classes",
     "ConfusableClasses",
+    "Distilled",
     "Easiest",
     "EasiestClasses",
     "Epochs",

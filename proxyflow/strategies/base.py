@@ -78,6 +78,8 @@ class Strategy(ABC):
     summary: ClassVar[str]
     family: ClassVar[str]
     source: ClassVar[str]
+    # Its examples are made, and `select` only says in whose place.
+    synthetic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         try:
@@ -127,6 +129,10 @@ class Strategy(ABC):
     def epochs(self, full_epochs: int) -> int:
         """How many epochs to train for where the target trains `full_epochs`."""
         return full_epochs
+
+    def passes(self, chosen: int, available: int, batch_size: int) -> int:
+        """How often an epoch shows each of `chosen` examples where the target's shows all `available` ones once."""
+        return 1
 
     def classes(self, pool: Pool) -> NDArray[np.int64]:
         """The classes that are trained on and validated on, sorted, out of the pool's.

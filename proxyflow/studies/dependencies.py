@@ -1,17 +1,20 @@
-"""What trainings depend on (score -> subset -> training): found on the server in one look, made where missing."""
+"""What trainings depend on (scores, subsets, synthetic images): found on the server in one look, made where missing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from proxyflow.distillation.spec import DistillationSpec
 from proxyflow.scoring.spec import ScoringSpec
+from proxyflow.studies import distillations as distillation_runs
 from proxyflow.studies import scores as score_runs
 from proxyflow.studies import subsets as subset_runs
-from proxyflow.studies.keys import key_of_training
+from proxyflow.studies.keys import key_of_distillation, key_of_training
 from proxyflow.studies.lab import Lab
 from proxyflow.studies.plan import PlannedTraining, StudySpec, subset_key
 from proxyflow.studies.tasks import SubsetRef, Task
 from proxyflow.tracking import names
+from proxyflow.tracking.found import FoundRun
 from proxyflow.tracking.reader import search
 from proxyflow.training.engine import TrainingSpec
 
@@ -38,6 +41,17 @@ def scoring_spec(spec: StudySpec) -> ScoringSpec:
     return score_runs.spec_for(training, *spec.strategies)
 
 
+def distillation_of(training: PlannedTraining) -> DistillationSpec:
+    """What makes the synthetic images of a training: once for all seeds, at the size that it trains at."""
+    return distillation_runs.spec_for(training.strategy, training.settings.image_size)
+
+
+def _reference(run: FoundRun) -> SubsetRef:
+    tags = run.tags
+    fingerprint, score_run = tags.get(names.SUBSET_FINGERPRINT, ""), tags.get(names.SCORE_RUN, "")
+    return SubsetRef(run.id, fingerprint, score_run, int(tags.get(names.SEED, 0)))
+
+
 class Dependencies:
     """The scores and subsets of one study.
 
@@ -56,27 +70,35 @@ class Dependencies:
             dataset = lab.dataset(name)
             if self.scores_needed and (found := score_runs.find_scores(lab, dataset, self.scoring)) is not None:
                 self.score_runs[name] = found.id
-            for run in search(lab.client, KIND="subset", DATASET_FINGERPRINT=dataset.fingerprint):
-                if run.finished and names.RUN_KEY in run.tags:
-                    self._subsets.setdefault(
-                        run.tags[names.RUN_KEY],
-                        SubsetRef(
-                            run.id,
-                            run.tags.get(names.SUBSET_FINGERPRINT, ""),
-                            run.tags.get(names.SCORE_RUN, ""),
-                            int(run.tags.get(names.SEED, 0)),
-                        ),
-                    )
+            kinds: list[names.Kind] = ["subset"]
+            kinds += ["distillation"] if any(strategy.synthetic for strategy in spec.strategies) else []
+            for kind in kinds:
+                for run in search(lab.client, KIND=kind, DATASET_FINGERPRINT=dataset.fingerprint):
+                    if run.finished and names.RUN_KEY in run.tags:
+                        self._subsets.setdefault(run.tags[names.RUN_KEY], _reference(run))
 
     def find(self, training: PlannedTraining) -> SubsetRef | None:
         """The training's subset, None where it is not on the server."""
         strategy, score_run = training.strategy.data_strategy, ""
+        dataset = self.lab.dataset(training.dataset)
+        if strategy.synthetic:
+            return self._subsets.get(key_of_distillation(dataset, distillation_of(training)))
         if strategy.needs_scores:
             if training.dataset not in self.score_runs:
                 return None
             score_run = self.score_runs[training.dataset]
-        fingerprint = self.lab.dataset(training.dataset).fingerprint
-        return self._subsets.get(subset_key(fingerprint, strategy, training.seed, score_run))
+        return self._subsets.get(subset_key(dataset.fingerprint, strategy, training.seed, score_run))
+
+    def check(self, needed: Iterable[PlannedTraining]) -> None:
+        """Refuses what could not be made, before anything is.
+
+        Raises:
+            UserError: memory does not suffice for synthetic images that are missing.
+        """
+        for training in needed:
+            if training.strategy.synthetic and self.find(training) is None:
+                dataset = self.lab.dataset(training.dataset)
+                distillation_runs.check_distillation(self.lab, dataset, distillation_of(training))
 
     def ensure(self, training: PlannedTraining, parent_id: str) -> SubsetRef:
         """The training's subset, made where it is missing, and the scores before it."""
@@ -84,6 +106,10 @@ class Dependencies:
         if found is not None:
             return found
         dataset, strategy, scores = self.lab.dataset(training.dataset), training.strategy.data_strategy, None
+        if strategy.synthetic:
+            spec = distillation_of(training)
+            subset, run_id = distillation_runs.ensure_distillation(self.lab, dataset, spec, parent_id)
+            return SubsetRef(run_id, subset.fingerprint, "", spec.seed)
         if strategy.needs_scores:
             scores = score_runs.ensure_scores(self.lab, dataset, self.scoring, self.needs, parent_id)
             self.score_runs[training.dataset] = scores.run_id

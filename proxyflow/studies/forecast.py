@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from proxyflow.progress import format_seconds
 from proxyflow.strategies import Full
-from proxyflow.studies.dependencies import Dependencies, SubsetId, subset_id, subsets_of
+from proxyflow.studies.dependencies import Dependencies, SubsetId, distillation_of, subset_id, subsets_of
 from proxyflow.studies.estimate import Size, Sizes, calibrate, measured_speed
 from proxyflow.studies.lab import Lab
 from proxyflow.studies.plan import PlannedTraining, StudySpec, in_order, plan_trainings, training_work
+from proxyflow.studies.tasks import SubsetRef
 from proxyflow.tracking.connection import known_experiments
 from proxyflow.tracking.reader import finished_keys, trainings
 from proxyflow.training.devices import device_name
@@ -34,12 +35,29 @@ class Scoring:
 
 
 @dataclass(frozen=True)
+class Making:
+    """Synthetic images of one data set, before they are made.
+
+    Attributes:
+        iterations: of their method.
+        run_id: where they are already, else empty.
+        seconds: estimated time, 0 where they are there.
+    """
+
+    dataset: str
+    strategy: str
+    iterations: int
+    run_id: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Choice:
     """A subset before it is chosen.
 
     Attributes:
         run_id: where it is already, else empty.
-        by_scores: whether it waits for the scoring of its data set.
+        waits_for: what has to be made before it: scores, or images, or nothing.
         used_by: how many trainings wait for it.
     """
 
@@ -47,7 +65,7 @@ class Choice:
     strategy: str
     seed: int
     run_id: str
-    by_scores: bool
+    waits_for: str
     used_by: int
 
 
@@ -72,17 +90,20 @@ class Forecast:
 
     Attributes:
         jobs: trainings at a time.
+        makings: of synthetic images.
     """
 
     scorings: tuple[Scoring, ...]
     choices: tuple[Choice, ...]
     trainings: tuple[Expected, ...]
     jobs: int = 1
+    makings: tuple[Making, ...] = ()
 
     @property
     def seconds(self) -> float:
-        """Estimated time in all; scorings come one after the other, trainings `jobs` at a time."""
-        return sum(each.seconds for each in self.scorings) + sum(each.seconds for each in self.trainings) / self.jobs
+        """Estimated time in all; scorings and distillations come one after the other, trainings `jobs` at a time."""
+        before = sum(each.seconds for each in self.scorings) + sum(each.seconds for each in self.makings)
+        return before + sum(each.seconds for each in self.trainings) / self.jobs
 
 
 def forecast(lab: Lab, spec: StudySpec, jobs: int = 1) -> Forecast:
@@ -121,12 +142,33 @@ def forecast(lab: Lab, spec: StudySpec, jobs: int = 1) -> Forecast:
             training.strategy.data_strategy.canonical,
             key[2],
             reference.run_id if (reference := found[key]) is not None else "",
-            training.strategy.data_strategy.needs_scores,
+            _waits_for(training),
             users[key],
         )
         for key, training in needed.items()
     )
-    return Forecast(scorings if dependencies.scores_needed else (), choices, expected, jobs)
+    makings = tuple(
+        _making(lab, training, found[key], speed) for key, training in needed.items() if training.strategy.synthetic
+    )
+    return Forecast(scorings if dependencies.scores_needed else (), choices, expected, jobs, makings)
+
+
+def _waits_for(training: PlannedTraining) -> str:
+    strategy = training.strategy.data_strategy
+    return "scores" if strategy.needs_scores else "images" if strategy.synthetic else ""
+
+
+def _making(lab: Lab, training: PlannedTraining, found: SubsetRef | None, speed: float) -> Making:
+    from proxyflow.distillation.distil import seconds_of
+
+    spec, dataset = distillation_of(training), lab.dataset(training.dataset)
+    seconds = 0.0
+    if found is None:
+        lab.say(f"{training.strategy.canonical} of {dataset.name}: timing an iteration of its method")
+        seconds = seconds_of(dataset, spec, lab.device, speed)
+    run_id = "" if found is None else found.run_id
+    strategy = training.strategy.data_strategy.canonical
+    return Making(training.dataset, strategy, spec.method.iterations, run_id, seconds)
 
 
 def _scoring(lab: Lab, spec: StudySpec, dependencies: Dependencies, name: str, speed: float) -> Scoring:
@@ -145,17 +187,25 @@ def _scoring(lab: Lab, spec: StudySpec, dependencies: Dependencies, name: str, s
 
 
 def forecast_lines(plan: Forecast, price_per_hour: float | None) -> Iterator[str]:
-    """The plan as tables: scores, the subsets chosen by them, trainings on these, totals per strategy and in all."""
+    """The plan as tables: scores, synthetic images, subsets, trainings on these, totals per strategy and in all."""
     if plan.scorings:
         yield f"{'scores of':<20} {'models':>6} {'estimate':>10}  state"
         for scoring in plan.scorings:
             state = f"run {scoring.run_id}" if scoring.run_id else "to do"
             yield f"{scoring.dataset:<20} {scoring.trainings:>6} {scoring.seconds:>9.1f}s  {state}"
         yield ""
+    if plan.makings:
+        yield f"{'images of':<20} {'strategy':<40} {'iterations':>10} {'estimate':>10}  state"
+        for making in plan.makings:
+            state = f"run {making.run_id}" if making.run_id else "to do"
+            yield (
+                f"{making.dataset:<20} {making.strategy:<40} {making.iterations:>10} {making.seconds:>9.1f}s  {state}"
+            )
+        yield ""
     yield f"{'subset of':<20} {'strategy':<28} {'seed':>4} {'waits for':<10} {'trainings':>9}  state"
     for choice in plan.choices:
         state = f"run {choice.run_id}" if choice.run_id else "to do"
-        waits = "scores" if choice.by_scores and not choice.run_id else ""
+        waits = "" if choice.run_id else choice.waits_for
         yield (f"{choice.dataset:<20} {choice.strategy:<28} {choice.seed:>4} {waits:<10} {choice.used_by:>9}  {state}")
     yield ""
     yield (
@@ -192,6 +242,8 @@ def _totals(plan: Forecast, price_per_hour: float | None) -> Iterator[str]:
     cost = "" if price_per_hour is None else f", {price(plan.seconds)} US dollars"
     scored = sum(each.seconds for each in plan.scorings)
     scoring = f", {format_seconds(scored)} of it scoring" if scored else ""
+    distilled = sum(each.seconds for each in plan.makings)
+    scoring += f", {format_seconds(distilled)} of it distilling" if distilled else ""
     at_a_time = f", {plan.jobs} trainings at a time" if plan.jobs > 1 else ""
     yield ""
     yield f"{len(plan.trainings)} runs, {to_do} to do: about {format_seconds(plan.seconds)}{scoring}{cost}{at_a_time}"

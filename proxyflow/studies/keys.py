@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from proxyflow.data.catalog import Dataset
+from proxyflow.distillation.spec import DistillationSpec
 from proxyflow.scoring.spec import ScoringSpec
 from proxyflow.studies.lab import Lab
-from proxyflow.studies.plan import PlannedTraining, score_key, training_key
+from proxyflow.studies.plan import PlannedTraining, distillation_key, score_key, training_key
 from proxyflow.subsets import Subset
 
 
@@ -24,6 +25,11 @@ def key_of_training(lab: Lab, planned: PlannedTraining, dataset: str, subset: st
 def key_of_training_on(lab: Lab, planned: PlannedTraining, subset: Subset) -> str:
     """The key of a training whose subset is at hand."""
     return key_of_training(lab, planned, subset.dataset_fingerprint, subset.fingerprint, subset.image_size, subset.crop)
+
+
+def key_of_distillation(dataset: Dataset, spec: DistillationSpec) -> str:
+    """The key of the run that makes these synthetic images."""
+    return distillation_key(dataset.fingerprint, spec, dataset.image_size)
 
 
 def key_of_scores(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> str:

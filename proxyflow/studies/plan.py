@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from proxyflow.data.catalog import Dataset
+from proxyflow.distillation.spec import DistillationSpec
 from proxyflow.errors import InvalidValue
 from proxyflow.files import digest
 from proxyflow.scoring.measures import AT_EPOCH
@@ -191,6 +192,16 @@ def subset_key(dataset_fingerprint: str, strategy: Strategy, seed: int, score_ru
             "score_run": score_run,
         }
     )
+
+
+def distillation_key(dataset_fingerprint: str, spec: DistillationSpec, image_size: int) -> str:
+    """SHA-256 of all that determines synthetic images.
+
+    Args:
+        image_size: at which the data set is trained on, where the spec has none of its own.
+    """
+    described = spec.described(image_size)
+    return digest({"kind": "distillation", "version": KEY_VERSION, "dataset": dataset_fingerprint, **described})
 
 
 def score_key(dataset_fingerprint: str, scoring: Any, image_size: int, crop: str, precision: str) -> str:

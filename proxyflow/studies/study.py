@@ -129,7 +129,9 @@ def run_study(lab: Lab, spec: StudySpec, how: How) -> Outcome:
         )
         dependencies = Dependencies(lab, spec)
         subsets: dict[SubsetId, SubsetRef] = {}
-        for key, training in subsets_of(planned).items():
+        needed = subsets_of(planned)
+        dependencies.check(needed.values())
+        for key, training in needed.items():
             found = dependencies.find(training)
             if found is None and not how.limits.reached(lab, time.monotonic() - begun):
                 found = dependencies.ensure(training, run.id)

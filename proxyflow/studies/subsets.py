@@ -74,7 +74,7 @@ def _choose_again(
 
 def load_chosen(lab: Lab, planned: PlannedTraining, reference: SubsetRef) -> Subset:
     """The subset of a planned training: chosen again where the data set is at hand, else downloaded."""
-    if reference.run_id not in lab.subsets:
+    if reference.run_id not in lab.subsets and not planned.strategy.synthetic:
         try:
             dataset = lab.dataset(planned.dataset)
         except UserError as error:
@@ -95,7 +95,7 @@ def load_subset(lab: Lab, run_id: str) -> Subset:
         UserError: the run's artifact is missing or altered, or its tag states another fingerprint.
     """
     if run_id not in lab.subsets:
-        stated = get_run(lab.client, run_id, "subset", "subset").tags.get(names.SUBSET_FINGERPRINT)
+        stated = get_run(lab.client, run_id, "subset", "subset", also="distillation").tags.get(names.SUBSET_FINGERPRINT)
         with scratch() as folder:
             fetch(lab.client, run_id, f"{names.SUBSET}/{MANIFEST_FILE}", folder / MANIFEST_FILE)
             for name, checksum in checksums_of(folder).items():

@@ -5,24 +5,20 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from proxyflow.studies.keys import key_of_training_on
-from proxyflow.studies.lab import Lab, scratch
+from proxyflow.studies.lab import Lab
 from proxyflow.studies.models import Model, keep_model
 from proxyflow.studies.plan import PlannedTraining
+from proxyflow.studies.resuming import log_checkpoint, newest_checkpoint
 from proxyflow.studies.subsets import selection_metrics
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
-from proxyflow.tracking.artifact_store import Absent
 from proxyflow.tracking.links import paragraphs, plain
-from proxyflow.tracking.reader import search
-from proxyflow.tracking.run import Run
-from proxyflow.tracking.transfer import fetch, names_in
-from proxyflow.training.checkpoints import FILES, SLOTS, Checkpoint, readable
+from proxyflow.training.checkpoints import Checkpoint
 from proxyflow.training.engine import EpochRecord, TrainingResult, TrainingSpec, TrainingState, get_engine
+from proxyflow.training.hyperparameters import TrainingSettings
 from proxyflow.training.memory import explained
 
 
@@ -71,20 +67,24 @@ def train(
         OutOfMemory: it does not fit on the device.
     """
     begun = time.perf_counter()
-    settings = planned.settings
+    shown, settings, passes = as_shown(planned, subset)
     note = _note(lab, planned, subset, subset_run)
     tags = _tags(lab, planned, subset, subset_run)
     run_key = tags[names.RUN_KEY]
     if main:
         # A run whose process was killed is still marked as running, and would be left alone.
         lab.writer.reap()
-    resumed = _newest_checkpoint(lab, run_key, settings.epochs) if keep.checkpoints else None
+    resumed = None
+    if keep.checkpoints:
+        resumed = newest_checkpoint(lab, "training", run_key, Checkpoint.load, before=settings.epochs)
     if resumed is not None:
         tags[names.RESUMED_FROM] = resumed.run_id
         begun -= resumed.checkpoint.wall_seconds
         lab.say(f"going on after epoch {resumed.checkpoint.epoch} of run {resumed.run_id}")
     with lab.writer.open("training", planned.title, note, tags, parent_id, main, claim) as run:
         run.log_params(_params(lab, planned, subset))
+        if planned.strategy.synthetic:
+            run.log_params({"passes": passes})
         run.log_data(
             f"{subset.dataset} {subset.strategy}",
             subset.fingerprint,
@@ -101,7 +101,7 @@ def train(
 
         def on_state(state: TrainingState) -> None:
             if len(state.records) < settings.epochs:
-                _log_checkpoint(run, Checkpoint(state, run_key, time.perf_counter() - begun))
+                log_checkpoint(run, Checkpoint(state, run_key, time.perf_counter() - begun))
 
         start = None
         if resumed is not None:
@@ -111,7 +111,7 @@ def train(
         spec = TrainingSpec(planned.hyperparameters, settings, planned.seed, planned.engine)
         with explained(lab.device, settings.batch_size, settings.image_size or subset.image_size):
             trained = get_engine(planned.engine).train(
-                subset,
+                shown,
                 spec,
                 lab.device,
                 on_epoch,
@@ -154,51 +154,17 @@ WHAT_RAN = {
 }
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Resumed:
-    """A checkpoint with the run that it is of."""
+def as_shown(planned: PlannedTraining, subset: Subset) -> tuple[Subset, TrainingSettings, int]:
+    """What an epoch shows of a subset: synthetic images several times, in batches of no more than there are.
 
-    run_id: str
-    checkpoint: Checkpoint
-
-
-def _newest_checkpoint(lab: Lab, run_key: str, epochs: int) -> _Resumed | None:
-    """Where the last run of this training stood that did not finish, None where there is none to go on from.
-
-    Args:
-        epochs: of the training; a state after all of them is none to go on from.
+    Returns:
+        The subset with examples repeated, the settings with the batch size, and how often each example is shown.
     """
-    for run in search(lab.client, KIND="training", RUN_KEY=run_key):
-        if run.finished:
-            return None
-        if run.status == "running" and not lab.writer.is_lost(run):
-            owner = run.tags.get(names.OWNER, "")
-            lab.say(f"run {run.id} of this training is still marked as running, by {owner}: it is left alone")
-            continue
-        with scratch() as folder:
-            # A run may have ended before its second epoch, or its first.
-            there = names_in(lab.client, run.id, names.CHECKPOINT)
-            # Others may have put anything there.
-            slots = [_download_slot(lab, run.id, folder / slot) for slot in SLOTS if slot in there]
-            whole = [each for each in readable(slots) if each.run_key == run_key and each.epoch < epochs]
-        if whole:
-            return _Resumed(run.id, max(whole, key=lambda checkpoint: checkpoint.epoch))
-    return None
-
-
-def _download_slot(lab: Lab, run_id: str, folder: Path) -> Path:
-    for name in FILES:
-        path = f"{names.CHECKPOINT}/{folder.name}/{name}"
-        # One that was cut off while it was written lacks a file, and is not whole.
-        with suppress(Absent):
-            fetch(lab.client, run_id, path, folder / name)
-    return folder
-
-
-def _log_checkpoint(run: Run, checkpoint: Checkpoint) -> None:
-    with scratch() as folder:
-        checkpoint.save(folder)
-        run.log_folder(folder, f"{names.CHECKPOINT}/{checkpoint.slot}")
+    settings, n = planned.settings, len(subset.train)
+    if not planned.strategy.synthetic:
+        return subset, settings, 1
+    passes = planned.strategy.passes(n, subset.n_source or n, settings.batch_size)
+    return subset.repeated(passes), settings.replace(batch_size=min(settings.batch_size, n)), passes
 
 
 def _note(lab: Lab, planned: PlannedTraining, subset: Subset, subset_run: str) -> str:
@@ -232,7 +198,7 @@ def _params(lab: Lab, planned: PlannedTraining, subset: Subset) -> dict[str, Any
     image_size = planned.settings.image_size or subset.image_size
     return {
         **dataclasses.asdict(planned.hyperparameters),
-        **dataclasses.asdict(planned.settings),
+        **dataclasses.asdict(as_shown(planned, subset)[1]),
         "image_size": image_size,
         "crop": subset.crop,
         "precision": lab.precision(planned.settings.precision, image_size),

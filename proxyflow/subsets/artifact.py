@@ -59,6 +59,7 @@ MANIFEST = Fields(
         "class_counts": Entries(Text(), COUNT, most=100_000),
         "n_train": Numeric(low=1, whole=True),
         "n_valid": Numeric(low=1, whole=True),
+        "n_source": Nullable(Numeric(low=1, whole=True)),
         "channels": Choice(("1", "3")),
         "image_size": Numeric(low=8, high=2048, whole=True),
         "crop": Choice(tuple(CROPS)),
@@ -70,7 +71,7 @@ MANIFEST = Fields(
             Text(pattern=FILE_NAME, like="a file name of a subset (train-00000.parquet, say)"), CHECKSUM, most=20_000
         ),
     },
-    optional=frozenset({"pillow", "selection_cost"}),
+    optional=frozenset({"pillow", "selection_cost", "n_source"}),
 )
 
 
@@ -96,6 +97,7 @@ def write_subset(subset: Subset, folder: Path) -> Path:
         "class_counts": subset.class_counts,
         "n_train": len(subset.train),
         "n_valid": len(subset.valid),
+        "n_source": subset.n_source,
         "channels": subset.train.channels,
         "image_size": subset.image_size,
         "crop": subset.crop,
@@ -170,6 +172,7 @@ def read_subset(folder: Path) -> Subset:
         valid=valid,
         scores=scores,
         selection=None if cost is None else SelectionCost(**cost),
+        n_source=manifest.get("n_source"),
     )
     stated = manifest["subset_fingerprint"]
     if subset.fingerprint != stated:

@@ -35,6 +35,7 @@ class Subset:
         crop: how training images are cropped, one of `data.augment.CROPS`.
         mean, std: per-channel statistics of the full training set in 0..1.
         selection: what choosing it cost, the scores that it needs included; None where it is not known.
+        n_source: training examples of the data set that it was made from; None where it is not known.
     """
 
     dataset: str
@@ -52,6 +53,7 @@ class Subset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     selection: SelectionCost | None = None
+    n_source: int | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -63,6 +65,16 @@ class Subset:
     def class_counts(self) -> dict[str, int]:
         """Training examples per class name, classes without any included."""
         return {self.class_names[c]: int((self.train.labels == c).sum()) for c in self.classes}
+
+    def repeated(self, passes: int) -> Subset:
+        """The subset with each training example so many times, each time augmented by draws of its own."""
+        if passes == 1:
+            return self
+        train, n = self.train, len(self.train)
+        every = train.take(np.tile(np.arange(n), passes))
+        # Augmentation is drawn by the example's id.
+        ids = every.example_ids + np.repeat(np.arange(passes), n) * (train.example_ids.max() + 1)
+        return dataclasses.replace(self, train=dataclasses.replace(every, example_ids=ids), scores=None)
 
 
 def align_scores(scores: ExampleScores, train: ImageSet) -> ExampleScores:
@@ -100,6 +112,8 @@ def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: Examp
     Raises:
         UserError: scores are missing, of other examples or not finite, or the request is impossible.
     """
+    if strategy.synthetic:
+        raise UserError(f"strategy {strategy.canonical} is made and not chosen: use the entry point distill")
     begun = time.perf_counter()
     pool = pool_of(dataset, strategy, scores)
     train = dataset.train
@@ -124,6 +138,7 @@ def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: Examp
         mean=dataset.mean,
         std=dataset.std,
         selection=None if cost is None else cost + SelectionCost(time.perf_counter() - begun),
+        n_source=len(train),
     )
 
 

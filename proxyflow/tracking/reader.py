@@ -67,11 +67,12 @@ def _quoted(value: str) -> str:
     return value
 
 
-def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> FoundRun:
+def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str, also: names.Kind | None = None) -> FoundRun:
     """A finished run of one kind by its id.
 
     Args:
         what: the option that named it, for the message.
+        also: another kind that has the same.
 
     Raises:
         NotFound: no such run, another kind of run, or one that did not finish.
@@ -94,7 +95,7 @@ def get_run(client: MlflowClient, run_id: str, kind: names.Kind, what: str) -> F
                 f"finished {kind} run, or {advice}"
             ) from None
         raise
-    if found.kind != kind:
+    if found.kind not in (kind, also):
         raise NotFound(
             f"{what}={run_id} is a {found.kind or 'foreign'} run, not a {kind} run: give the id of a finished {kind} "
             "run"

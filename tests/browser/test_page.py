@@ -169,8 +169,8 @@ def test_a_choice_and_a_row_change_the_strategy(open_page: Any) -> None:
     page.select_option("#strategy", "random:0.1")
     until(page, "page.pairs[select.selectedIndex].strategy === 'random:0.1'")
     random = xs()
-    page.locator("#strategy-table tr", has_text="distilled:1").get_by_role("link").click()
-    assert page.input_value("#strategy") == "distilled:1"
+    page.locator("#strategy-table tr", has_text="distilled:10").get_by_role("link").click()
+    assert page.input_value("#strategy") == "distilled:10"
     assert len(xs()) == len(random) == 72
     assert xs() != random
 

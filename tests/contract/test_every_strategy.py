@@ -13,6 +13,7 @@ from proxyflow.errors import UserError
 from proxyflow.scoring.measures import measures
 from proxyflow.settings import Choice, settings_of
 from proxyflow.strategies import (
+    Distilled,
     KMeansCoreset,
     Mix,
     Pool,
@@ -100,6 +101,8 @@ def eligible(strategy: Strategy, pool: Pool) -> np.ndarray:
 
 def expected_size(strategy: Strategy, pool: Pool) -> int:
     n = len(eligible(strategy, pool))
+    if isinstance(strategy, Distilled):
+        return sum(min(strategy.count, int((pool.labels == label).sum())) for label in set(pool.labels))
     fields = settings_of(strategy)
     if isinstance(strategy, ClassSubset):
         return max(1, rounded(strategy.fraction, n))
@@ -241,6 +244,13 @@ def test_training_takes_as_long_as_the_target_or_less_and_on_some_of_its_classes
     assert len(classes) >= 2
     assert set(classes) <= set(range(10))
     assert np.array_equal(classes, np.sort(classes))
+
+
+@every_strategy
+def test_examples_are_shown_once_an_epoch_unless_they_are_synthetic(strategy: Strategy) -> None:
+    assert strategy.passes(100, 1000, 10) >= 1
+    assert strategy.synthetic == isinstance(strategy, Distilled)
+    assert strategy.synthetic or strategy.passes(100, 1000, 10) == 1
 
 
 @every_strategy

@@ -79,7 +79,7 @@ def test_declared_parameters_are_the_options() -> None:
     import importlib
 
     project = yaml.safe_load((ROOT / "MLproject").read_text())
-    assert list(project["entry_points"]) == ["main", "score", "materialize", "train", "sweep", "report"]
+    assert list(project["entry_points"]) == ["main", "score", "materialize", "distill", "train", "sweep", "report"]
     for name, declared in project["entry_points"].items():
         command = getattr(importlib.import_module(f"entrypoints.{name}"), name)
         options = {parameter.name: parameter.default for parameter in command.params}

@@ -95,15 +95,16 @@ def test_a_live_runs_checkpoint_is_left_to_it(store: str, entry: Entry) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     from proxyflow.studies.lab import Lab
-    from proxyflow.studies.trainings import _newest_checkpoint
+    from proxyflow.studies.resuming import newest_checkpoint
     from proxyflow.tracking.runs import RunWriter
+    from proxyflow.training.checkpoints import Checkpoint
 
     lab = Lab(connect(), RunWriter(connect(), "alive"))
     run = trainings("alive")[0]
     key = run.data.tags["proxyflow.run_key"]
-    assert _newest_checkpoint(lab, key, 60) is None
+    assert newest_checkpoint(lab, "training", key, Checkpoint.load, before=60) is None
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=60)
-    found = _newest_checkpoint(lab, key, 60)
+    found = newest_checkpoint(lab, "training", key, Checkpoint.load, before=60)
     assert found is not None
     assert found.run_id == run.info.run_id

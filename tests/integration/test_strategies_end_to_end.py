@@ -23,6 +23,7 @@ ARGUMENTS = {"F": "0.2", "N": "1", "K": "3", "LIST": "0+3+5", "a-b": "0.05-0.96"
 SPELLINGS = [
     cls.name + "".join(f":{ARGUMENTS[field.metadata['symbol']]}" for field in settings_of(cls)[:1])
     for cls in strategies.values()
+    if not cls.synthetic
 ]
 OPTIONS = [f"easiest:0.2,by={name}" for name in measures if name != "loss"]
 OPTIONS += ["hardest:0.5,drop=0.05", "mix:0.2,balance=class", "k-center:0.2,balance=class"]

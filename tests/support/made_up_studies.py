@@ -22,7 +22,7 @@ def published_strategies() -> dict[str, tuple[float, float]]:
     """The published strategies as (relative cost, r2)."""
     found = {}
     for row in csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines()):
-        name = PUBLISHED.get(row["strategy_size"], "distilled:1")
+        name = PUBLISHED[row["strategy_size"]]
         found[name] = (float(row["relative_cost"]), float(row["r2"]))
     return found
 

@@ -63,4 +63,4 @@ def test_a_damaged_one_is_left_aside_for_the_other(tmp_path: Path, damage: str) 
         description.write_text(json.dumps({**told, "version": 99}))
     else:
         description.write_text(json.dumps({key: value for key, value in told.items() if key != "records"}))
-    assert [each.epoch for each in readable(tmp_path / slot for slot in SLOTS)] == [1]
+    assert [each.epoch for each in readable((tmp_path / slot for slot in SLOTS), Checkpoint.load)] == [1]

@@ -26,8 +26,8 @@ TRAININGS = (
 )
 SCORES = Scoring("digits", 6, "", 720)
 CHOICES = (
-    Choice("digits", "full", 0, "the-run-of-it", False, 2),
-    Choice("digits", "easiest:0.1", 0, "", True, 2),
+    Choice("digits", "full", 0, "the-run-of-it", "", 2),
+    Choice("digits", "easiest:0.1", 0, "", "scores", 2),
 )
 PLAN = Forecast((SCORES,), CHOICES, TRAININGS)
 

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from made_up import digits, noise_dataset, random_scores
 
+from proxyflow.distillation.methods import parse_method
+from proxyflow.distillation.spec import DistillationSpec
 from proxyflow.errors import InvalidValue
 from proxyflow.strategies import Strategy, parse_strategies, parse_strategy, strategies
 from proxyflow.studies.plan import (
     PlannedTraining,
     StudySpec,
     common_configuration,
+    distillation_key,
     epochs_for,
     example_counts,
     folds_for,
@@ -139,6 +142,27 @@ class Scoring:
     repeats: int = 1
 
 
+def test_the_key_of_synthetic_images_has_all_that_they_depend_on() -> None:
+    base = DistillationSpec(10, parse_method("distribution-matching"))
+    keys = {
+        distillation_key("data", base, 32),
+        distillation_key("other", base, 32),
+        distillation_key("data", base, 16),
+        distillation_key("data", dataclasses.replace(base, images_per_class=1), 32),
+        distillation_key("data", dataclasses.replace(base, seed=1), 32),
+        *(
+            distillation_key("data", dataclasses.replace(base, method=parse_method(name, settings)), 32)
+            for name, settings in (
+                ("distribution-matching", "width=16"),
+                ("gradient-steps", ""),
+                ("rank-agreement", ""),
+            )
+        ),
+    }
+    assert len(keys) == 8
+    assert distillation_key("data", dataclasses.replace(base, image_size=16), 32) == distillation_key("data", base, 16)
+
+
 def test_the_key_of_scores_has_their_model_their_repeats_and_their_data() -> None:
     base = Scoring(Training(Hyperparameters(), TrainingSettings()))
     other_model = Scoring(Training(Hyperparameters(arch="xresnet18"), TrainingSettings()))
@@ -203,12 +227,15 @@ def test_the_scoring_model_has_the_network_of_the_grid_where_there_is_one() -> N
 
 SPELLINGS = ["full", "random:0.1", "half-classes:0.5", "easiest:0.3,balance=class", "hardest:0.5,drop=0.05", "epochs:2"]
 SPELLINGS += ["easiest:0.2,by=heldout_loss", "other-half-classes:1.0", "slice:0.2-0.9", "mix:0.3", "k-center:0.1"]
-SPELLINGS += ["classes:0+3+5,fraction=0.5", "herding:0.1,balance=class", "kmeans-coreset:0.2"]
+SPELLINGS += ["distilled:3", "classes:0+3+5,fraction=0.5", "herding:0.1,balance=class", "kmeans-coreset:0.2"]
 # Which classes these choose is known only with scores, so of classes of different sizes their size is an estimate.
 BY_CONFUSION = {"easiest-classes", "confusable-classes"}
 
 
-@pytest.mark.parametrize("strategy", parse_strategies(" ".join(SPELLINGS)), ids=lambda s: s.canonical)
+CHOSEN = [strategy for strategy in parse_strategies(" ".join(SPELLINGS)) if not strategy.synthetic]
+
+
+@pytest.mark.parametrize("strategy", CHOSEN, ids=lambda s: s.canonical)
 def test_sizes_are_known_before_there_are_scores(strategy: Strategy) -> None:
     dataset = digits()
     subset = choose_subset(dataset, strategy, 3, random_scores(dataset.train))
@@ -219,6 +246,7 @@ def test_all_registered_strategies_have_their_sizes_known() -> None:
     assert set(strategies) - {spelling.partition(":")[0] for spelling in SPELLINGS} == BY_CONFUSION
     dataset = noise_dataset(train=[0, 1, 2, 3, 4] * 9, valid=[0, 1, 2, 3, 4] * 3, n_classes=5)
     assert example_counts(dataset, parse_strategy("other-half-classes:1")) == (18, 6, 2)
+    assert example_counts(dataset, parse_strategy("distilled:3")) == (15, 15, 5)
     for name in BY_CONFUSION:
         assert example_counts(dataset, parse_strategy(f"{name}:3,fraction=0.5")) == (14, 9, 3)
 

@@ -26,7 +26,7 @@ from proxyflow.report.figures.sheet import sheet, short
 from proxyflow.report.series import frontier, regression, transfer_panels
 
 ALL = {"quality_by_cost", "proxy_against_target", "transfer", "epochs", "hyperparameters"}
-SOME = ("full", "random:0.1", "easiest:0.1", "easiest:0.5", "epochs:5", "distilled:1")
+SOME = ("full", "random:0.1", "easiest:0.1", "easiest:0.5", "epochs:5", "distilled:10")
 
 
 @pytest.fixture(scope="module")

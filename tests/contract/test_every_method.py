@@ -1,0 +1,146 @@
+"""What holds for every method of distillation, so that a new one is tested by being registered."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_up import noise_dataset
+
+from proxyflow.data.catalog import Dataset
+from proxyflow.distillation import agreement
+from proxyflow.distillation.checkpoint import Checkpoint
+from proxyflow.distillation.distil import Distillation, State, distil
+from proxyflow.distillation.methods import Method, methods, parse_method, spelling
+from proxyflow.distillation.spec import DistillationSpec
+from proxyflow.settings import settings_of
+from proxyflow.strategies import parse_strategy
+from proxyflow.subsets.artifact import read_subset, write_subset
+
+# Small enough for tests; a method that is not here is tried as it is.
+SMALL = {
+    "distribution-matching": "iterations=4,width=4,depth=2,real_per_class=5",
+    "gradient-steps": "iterations=4,steps=2,epochs=2,batch=20",
+    "rank-agreement": "iterations=2,starts=2,pilot_epochs=1",
+}
+CPU = torch.device("cpu")
+every_method = pytest.mark.parametrize("name", list(methods))
+
+
+@pytest.fixture(autouse=True)
+def few_pilots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings take most of the time, and the rule that they are for has tests of its own."""
+    monkeypatch.setattr(agreement, "PILOTS", agreement.PILOTS[:1])
+
+
+def data(channels: int = 1) -> Dataset:
+    """Classes of 12, 12 and 3 examples."""
+    labels = [0, 1] * 12 + [2] * 3
+    return noise_dataset(train=labels, valid=[0, 1, 2] * 2, n_classes=3, channels=channels)
+
+
+def spec_of(name: str, images_per_class: int = 3, seed: int = 0) -> DistillationSpec:
+    return DistillationSpec(images_per_class, parse_method(name, SMALL.get(name, "")), image_size=12, seed=seed)
+
+
+def made(name: str, dataset: Dataset | None = None, start: State | None = None, **changes: int) -> Distillation:
+    return distil(dataset or data(), spec_of(name, **changes), CPU, "distilled:3", start)
+
+
+@cache
+def usual(name: str) -> tuple[Distillation, tuple[State, ...]]:
+    """A distillation that several tests look at, with the states on its way."""
+    states: list[State] = []
+
+    def keep(state: State) -> None:
+        tensors = {key: value.clone() for key, value in state.tensors.items()}
+        states.append(dataclasses.replace(state, tensors=tensors))
+
+    return distil(data(), spec_of(name), CPU, "distilled:3", on_interval=keep), tuple(states)
+
+
+def images_of(result: Distillation) -> np.ndarray:
+    return result.learned["images"].numpy()
+
+
+@every_method
+def test_a_method_says_what_it_is_and_its_settings_have_meanings_and_defaults(name: str) -> None:
+    cls = methods[name]
+    assert cls.name == name
+    for text in (cls.__doc__, cls.summary, cls.source):
+        assert str(text).strip()
+    assert any(character.isdigit() for character in cls.source), "the source names a year, section or equation"
+    fields = settings_of(cls)
+    assert len(fields) == len(dataclasses.fields(cls))
+    assert fields[0].name == "iterations"
+    assert all(field.metadata["help"] and field.default is not dataclasses.MISSING for field in fields)
+    assert all(f"{field.name}={field.default}" in spelling(cls) for field in fields)
+    assert parse_strategy(f"distilled:10,method={name}").data_strategy.canonical.startswith("distilled:10")
+
+
+@every_method
+def test_the_canonical_spelling_reads_back_to_an_equal_method(name: str) -> None:
+    method: Method = parse_method(name, SMALL.get(name, ""))
+    again, _, settings = method.canonical.partition(",")
+    assert parse_method(again, settings) == method
+    assert parse_method(name, iterations=7).iterations == 7
+    assert parse_method(name).canonical == name
+
+
+@every_method
+def test_images_are_so_many_of_each_class_and_what_is_kept_is_eight_bits_of_them(name: str, tmp_path: Path) -> None:
+    dataset = data(channels=3)
+    result = made(name, dataset, images_per_class=4)
+    subset = result.subset
+    # rank-agreement puts some of the smallest class aside.
+    assert list(np.bincount(subset.train.labels))[:2] == [4, 4]
+    assert 1 <= np.bincount(subset.train.labels)[2] <= 3
+    assert subset.train.images.shape[1:] == (12, 12, 3)
+    mean, std = (np.array(each).reshape(1, 3, 1, 1) for each in (dataset.mean, dataset.std))
+    levels = np.clip(np.rint((images_of(result) * std + mean) * 255), 0, 255)
+    assert np.abs(levels.transpose(0, 2, 3, 1) - subset.train.images).max() <= 1
+    assert subset.valid is dataset.valid
+    assert (subset.dataset_fingerprint, subset.n_source) == (dataset.fingerprint, 27)
+    write_subset(subset, tmp_path)
+    again = read_subset(tmp_path)
+    assert (again.fingerprint, again.n_source, again.selection) == (subset.fingerprint, 27, subset.selection)
+
+
+@every_method
+def test_what_it_costs_is_counted_and_losses_are_those_of_all_iterations(name: str) -> None:
+    result, _ = usual(name)
+    assert result.cost.train_seconds > 0
+    assert result.cost.examples_seen > 0
+    assert result.cost.train_flops > 0
+    assert result.subset.selection == result.cost
+    assert [iteration for iteration, _ in result.losses] == list(range(1, result.process.iterations + 1))
+    assert all(np.isfinite(loss) for _, loss in result.losses)
+
+
+@every_method
+def test_the_same_seed_gives_the_same_images_whatever_the_order_of_the_files(name: str) -> None:
+    dataset = data()
+    order = np.random.default_rng(0).permutation(len(dataset.train))
+    other = dataclasses.replace(dataset, train=dataset.train.take(order))
+    first = images_of(usual(name)[0])
+    assert np.array_equal(images_of(made(name, other)), first)
+    assert not np.array_equal(images_of(made(name, dataset, seed=1)), first)
+
+
+@every_method
+def test_one_that_goes_on_from_a_checkpoint_gives_the_images_of_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
+    whole, states = usual(name)
+    for state in (states[2], states[-2]):
+        Checkpoint(state, "key", 1.5, state.iteration).save(tmp_path)
+        checkpoint = Checkpoint.load(tmp_path)
+        assert (checkpoint.run_key, checkpoint.wall_seconds) == ("key", 1.5)
+        resumed = made(name, start=checkpoint.state)
+        assert np.array_equal(images_of(resumed), images_of(whole))
+        assert resumed.subset.fingerprint == whole.subset.fingerprint
+        assert resumed.losses == whole.losses
+        assert resumed.cost.examples_seen == whole.cost.examples_seen
+        assert resumed.cost.train_flops == whole.cost.train_flops

@@ -1,0 +1,217 @@
+"""The rules around synthetic images: what is refused before the start, how they are shown, and what they look like."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from made_up import digits, noise_dataset
+from PIL import Image
+
+from proxyflow.distillation import rehearsal
+from proxyflow.distillation.agreement import Agreement, split_off
+from proxyflow.distillation.distil import distil, seconds_of, subset_of
+from proxyflow.distillation.methods import parse_method
+from proxyflow.distillation.methods.rank_agreement import PILOTS
+from proxyflow.distillation.pictures import draw_sheet
+from proxyflow.distillation.problem import Problem
+from proxyflow.distillation.rehearsal import rehearse
+from proxyflow.distillation.spec import DistillationSpec
+from proxyflow.distillation.unrolling import parts_of
+from proxyflow.errors import InvalidValue, TrainingFailed, UserError
+from proxyflow.scoring.table import SelectionCost
+from proxyflow.strategies import parse_strategy
+from proxyflow.studies.estimate import Sizes
+from proxyflow.studies.plan import PlannedTraining
+from proxyflow.studies.trainings import as_shown
+from proxyflow.subsets import choose_subset
+from proxyflow.training.grids import grids
+from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+
+CPU = torch.device("cpu")
+TINY = DistillationSpec(2, parse_method("distribution-matching", "iterations=2,width=4,depth=2,real_per_class=4"), 12)
+
+
+def test_a_distillation_that_does_not_fit_is_refused_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = rehearse(TINY.method, Problem.of(digits(), TINY, CPU)).n_bytes
+    monkeypatch.setattr(rehearsal.psutil, "virtual_memory", lambda: type("Free", (), {"available": needed}))
+    with pytest.raises(
+        InvalidValue, match=r"memory=.* MB is not accepted.*fewer images_per_class, a smaller image_size"
+    ):
+        distil(digits(), TINY, CPU, "made")
+    monkeypatch.setattr(rehearsal.psutil, "virtual_memory", lambda: type("Free", (), {"available": 2 * needed}))
+    assert len(distil(digits(), TINY, CPU, "made").subset.train) == 20
+
+
+def estimate(settings: str = "", **changes: int) -> rehearsal.Rehearsal:
+    name = "gradient-steps" if "steps" in settings else "distribution-matching"
+    spec = DistillationSpec(
+        **{"images_per_class": 10, "image_size": 16, **changes}, method=parse_method(name, settings)
+    )
+    return rehearse(spec.method, Problem.of(digits(), spec, CPU))
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        (estimate("width=16"), estimate("width=32")),
+        (estimate(), estimate(image_size=32)),
+        (estimate("width=64"), estimate("width=64", images_per_class=40)),
+        (estimate("steps=10,epochs=1"), estimate("steps=10,epochs=3")),
+        (estimate("steps=10,batch=64"), estimate("steps=10,batch=1024")),
+    ],
+)
+def test_the_estimate_grows_with_what_takes_memory_and_work(
+    less: rehearsal.Rehearsal, more: rehearsal.Rehearsal
+) -> None:
+    assert more.n_bytes > 1.1 * less.n_bytes
+    assert more.flops > 1.3 * less.flops
+
+
+def test_operations_are_those_of_the_convolutions() -> None:
+    problem = Problem.of(digits(), TINY, CPU)
+    per_image = 2 * 9 * (1 * 4 * 12 * 12 + 4 * 4 * 6 * 6)
+    real, own = 10 * 4, 20
+    # Real images go forward, synthetic ones forward and back to the pixels.
+    assert rehearse(TINY.method, problem).flops == (real + 2 * own) * per_image
+
+
+def test_a_class_without_examples_is_refused() -> None:
+    dataset = noise_dataset(train=[0, 1] * 4, valid=[0, 1], n_classes=3)
+    with pytest.raises(UserError, match="no training example of class class 2"):
+        Problem.of(dataset, TINY, CPU)
+
+
+def test_too_few_examples_to_judge_pilots_by_are_refused() -> None:
+    dataset = noise_dataset(train=[0, 1] * 4, valid=[0, 1], n_classes=2)
+    with pytest.raises(UserError, match=r"of 8 that is 1 for 2 classes: use distribution-matching"):
+        split_off(dataset.train, 0)
+
+
+def test_a_loss_that_is_no_number_fails_with_what_to_change() -> None:
+    method = parse_method("distribution-matching", "iterations=20,width=4,depth=2,real_per_class=4,learning_rate=1e30")
+    with pytest.raises(
+        TrainingFailed, match=r"distribution-matching diverged before iteration .* smaller learning_rate"
+    ):
+        distil(digits(), dataclasses.replace(TINY, method=method), CPU, "made")
+
+
+def test_time_is_told_before_it_is_spent() -> None:
+    assert seconds_of(digits(), TINY, CPU, speed=1e9) < 10
+
+
+def test_every_step_has_every_class_and_no_step_is_empty() -> None:
+    labels = np.repeat([0, 1, 2], [4, 4, 1])
+    parts = parts_of(labels, 2)
+    assert sorted(np.concatenate(parts)) == list(range(9))
+    assert [sorted(set(labels[part])) for part in parts] == [[0, 1, 2], [0, 1]]
+    assert len(parts_of(labels, 10)) == 4
+
+
+def test_pilots_are_in_no_grid_that_studies_come_with() -> None:
+    assert len(set(PILOTS)) == 8
+    for make in grids.values():
+        assert not set(PILOTS) & set(make())
+
+
+def test_pilots_are_judged_by_examples_that_neither_they_nor_the_images_saw() -> None:
+    method = parse_method("rank-agreement", "iterations=1")
+    process = Agreement(method, Problem.of(digits(), DistillationSpec(2, method, 12), CPU))
+    rest, judges = process.rest.train, process.judges
+    assert len(judges) == 259
+    assert len(rest) + len(judges) == 1297
+    assert not set(rest.example_ids) & set(judges.example_ids)
+    assert set(judges.labels) == set(range(10))
+    assert set(process.matching.problem.dataset.train.example_ids) == set(rest.example_ids)
+
+
+def test_the_candidate_that_ranks_most_like_the_real_data_is_chosen_and_ties_go_to_the_first() -> None:
+    method = parse_method("rank-agreement", "iterations=1")
+    process = Agreement(method, Problem.of(digits(), DistillationSpec(1, method, 12), CPU))
+    assert process.agreement is None
+    process.candidates[:] = torch.arange(len(process.candidates)).view(-1, 1, 1, 1, 1)
+    real = torch.linspace(0.1, 0.8, 8, dtype=torch.float64)
+    process.accuracies[:, 0] = real
+    process.accuracies[:, 1:] = 0.5
+    assert process.agreement is not None
+    assert float(process.images.mean()) == 0
+    process.accuracies[:, 2] = -real
+    process.accuracies[:, 3:5] = (real**2).view(-1, 1)
+    assert list(process.agreement) == [0, -1, 1, 1]
+    assert float(process.images.mean()) == 2
+    assert process.summary()["chosen"] == "start 1, iteration 0"
+
+
+def planned(strategy: str, batch_size: int = 64) -> PlannedTraining:
+    settings = TrainingSettings(epochs=4, batch_size=batch_size)
+    return PlannedTraining("digits", parse_strategy(strategy), Hyperparameters(), settings, 0, "fast")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "batch_size", "passes", "used"),
+    [
+        ("distilled:10", 64, 1, 64),  # a tenth of 1,297 is 1.3 times 100
+        ("distilled:1", 64, 13, 10),
+        ("distilled:10,share=1.0", 64, 13, 64),
+        ("distilled:1,share=0.5", 64, 65, 10),
+        ("distilled:10,budget=steps,share=1.0", 64, 13, 64),
+        ("distilled:1,budget=steps,share=1.0", 64, 20, 10),  # 20 steps of 10
+        ("distilled:1,budget=steps", 64, 2, 10),
+        ("distilled:10,budget=epochs", 64, 1, 64),
+        ("distilled:1,budget=epochs", 64, 1, 10),
+    ],
+)
+def test_few_images_are_shown_as_often_as_the_budget_says(
+    strategy: str, batch_size: int, passes: int, used: int
+) -> None:
+    training = planned(strategy, batch_size)
+    count = int(strategy.partition(":")[2].partition(",")[0])
+    dataset = digits()
+    start = Problem.of(dataset, dataclasses.replace(TINY, images_per_class=count), CPU).start
+    images = dataset.train.take(start)
+    subset = subset_of(dataset, TINY, strategy, images.images, images.labels, SelectionCost())
+    shown, settings, found = as_shown(training, subset)
+    assert (found, settings.batch_size, len(shown.train)) == (passes, used, passes * 10 * count)
+    assert len(set(shown.train.example_ids)) == len(shown.train), "each showing is augmented by draws of its own"
+    assert set(shown.train.content_hashes) == set(subset.train.content_hashes)
+    assert settings.epochs == 4
+
+
+def test_real_images_are_shown_as_they_are() -> None:
+    subset = choose_subset(digits(), parse_strategy("random:0.1"), 0)
+    assert as_shown(planned("random:0.1"), subset) == (subset, planned("random:0.1").settings, 1)
+
+
+def test_budgets_share_one_set_of_images() -> None:
+    spellings = ("distilled:10", "distilled:10,share=1.0", "distilled:10,budget=steps", "distilled:10,budget=epochs")
+    assert {parse_strategy(each).data_strategy.canonical for each in spellings} == {"distilled:10"}
+    other = parse_strategy("distilled:10,iterations=300,share=1.0").data_strategy.canonical
+    assert other == "distilled:10,iterations=300"
+
+
+def test_what_is_made_is_not_chosen() -> None:
+    with pytest.raises(UserError, match=r"distilled:10 is made and not chosen: use the entry point distill"):
+        choose_subset(digits(), parse_strategy("distilled:10"), 0)
+
+
+def test_a_sheet_has_a_row_for_each_class(tmp_path: Path) -> None:
+    pixels = np.arange(3, dtype=np.uint8).repeat(32 * 32).reshape(3, 32, 32, 1) * 100
+    draw_sheet(pixels, np.array([0, 0, 1]), tmp_path / "sheet.png")
+    drawn = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert drawn.shape == (2 * 66 - 2, 2 * 66 - 2)
+    assert [drawn[0, 0], drawn[0, 66], drawn[66, 0], drawn[66, 66]] == [0, 100, 200, 255]
+
+
+def test_work_is_that_of_the_images_as_often_as_they_are_shown() -> None:
+    lab = SimpleNamespace(dataset=lambda name: digits())
+    sizes = Sizes(lab)  # type: ignore[arg-type]
+    once, often = (sizes.of(planned(each)) for each in ("distilled:1,budget=epochs", "distilled:1,share=1.0"))
+    assert once.n_train == often.n_train == 10
+    validated = 500 / 3
+    assert often.work / once.work == pytest.approx((130 * 10 + validated) / (10 + validated))
+    few, real = sizes.of(planned("distilled:10")), sizes.of(planned("random:0.1"))
+    assert few.work == pytest.approx(real.work, rel=0.3)
