@@ -46,6 +46,7 @@ ITERATIONS = Number(low=1, whole=True, example="300")
 )
 @_cli.SEED
 @_cli.PRICE
+@_cli.SYSTEM_METRICS
 @_cli.STUDY
 def distill(
     dataset: str,
@@ -56,13 +57,15 @@ def distill(
     image_size: int | None,
     seed: int,
     price_per_hour: float | None,
+    system_metrics: bool | None,
     study: str,
     **options: Any,
 ) -> None:
     written = "" if settings == _cli.NONE else settings
     chosen = parse_method(method, written, iterations or 0)
     dataset = canonical_name(dataset)
-    lab = _cli.open_lab(study, _cli.take_data_options(options), price_per_hour)
+    data_options = _cli.take_data_options(options)
+    lab = _cli.open_lab(study, data_options, price_per_hour, system_metrics=system_metrics)
     from proxyflow.distillation.spec import DistillationSpec
     from proxyflow.studies.distillations import check_distillation, make_distillation
 

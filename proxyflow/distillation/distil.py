@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from proxyflow.distillation.problem import Problem
 from proxyflow.distillation.process import Process, begin
 from proxyflow.distillation.rehearsal import check_memory, rehearse
 from proxyflow.distillation.spec import DistillationSpec
-from proxyflow.errors import TrainingFailed
+from proxyflow.errors import TrainingFailed, UserError
 from proxyflow.scoring.table import SelectionCost
 from proxyflow.subsets import Subset
 from proxyflow.training.devices import synchronize
@@ -101,7 +101,7 @@ def distil(
     process = begin(spec.method, problem)
     done, losses, cost = 0, [], SelectionCost()
     if start is not None:
-        process.restore(start.tensors)
+        _restore(process, start.tensors)
         done, losses, cost = start.iteration, list(start.losses), start.cost
     elif on_pictures is not None:
         on_pictures(0, problem.pixels(process.images), process.labels)
@@ -145,6 +145,20 @@ def distil(
         summary=process.summary(),
         process=process,
     )
+
+
+def _restore(process: Process, tensors: Mapping[str, Tensor]) -> None:
+    """Goes on from a state that whoever may write to a tracking server may have put there."""
+    shape = process.images.shape
+    try:
+        process.restore(tensors)
+        fits = process.images.shape == shape
+    except (KeyError, ValueError, IndexError, RuntimeError):  # torch's own for other shapes is the last
+        fits = False
+    if not fits:
+        raise UserError(
+            "the checkpoint to go on from does not fit this distillation: delete its run, or use another seed"
+        )
 
 
 def subset_of(

@@ -24,6 +24,7 @@ from proxyflow.subsets import Subset
 from proxyflow.subsets.artifact import write_subset
 from proxyflow.tracking import names
 from proxyflow.tracking.found import FoundRun
+from proxyflow.tracking.links import plain
 from proxyflow.tracking.reader import search
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def make_distillation(
     }
     note = (
         f"{spec.images_per_class} synthetic images per class in the place of the {len(dataset.train):,} training "
-        f"examples of {dataset.name}, made by {spec.method.canonical}: {spec.method.summary}."
+        f"examples of {plain(dataset.name)}, made by {spec.method.canonical}: {spec.method.summary}."
     )
     if main:
         # A run whose process was killed is still marked as running, and would be left alone.

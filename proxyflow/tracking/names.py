@@ -72,6 +72,10 @@ SCORE_METRICS = {
     "scoring_seconds": "seconds of looking at the examples with the trained models and of the measures",
     "agreement_SCORE": "mean Spearman correlation of a score between repeats, -1 to 1; only with `repeats`",
 }
+DISTILLATION_METRICS = {
+    "loss": "the method's loss, the mean of a hundredth of its iterations; the step is the iteration",
+    "estimated_memory_mb": "the memory that the method was expected to need, in MB of 2^20 bytes",
+}
 SUBSET_METRICS = {
     "n_train": "training examples of the subset",
     "fraction": "their share of the data set's training examples, 0 to 1",

@@ -33,7 +33,7 @@ from proxyflow.tracking.system import Sampling, sampled
 
 # Tags of MLflow's that may be a repository's address.
 ADDRESSES = ("mlflow.source.name", "mlflow.source.git.repoURL")
-SAMPLED: tuple[names.Kind, ...] = ("study", "score", "training")  # kinds of runs that work long enough
+SAMPLED: tuple[names.Kind, ...] = ("study", "score", "distillation", "training")  # kinds of runs that work long enough
 
 
 class RunWriter:
