@@ -17,6 +17,7 @@ from proxyflow.distillation.checkpoint import Checkpoint
 from proxyflow.distillation.distil import Distillation, State, distil
 from proxyflow.distillation.methods import Method, methods, parse_method, spelling
 from proxyflow.distillation.spec import DistillationSpec
+from proxyflow.errors import UserError
 from proxyflow.settings import settings_of
 from proxyflow.strategies import parse_strategy
 from proxyflow.subsets.artifact import read_subset, write_subset
@@ -144,3 +145,13 @@ def test_one_that_goes_on_from_a_checkpoint_gives_the_images_of_an_uninterrupted
         assert resumed.losses == whole.losses
         assert resumed.cost.examples_seen == whole.cost.examples_seen
         assert resumed.cost.train_flops == whole.cost.train_flops
+
+
+@every_method
+@pytest.mark.parametrize("damage", ["another size", "nothing"])
+def test_a_state_of_other_images_is_refused(name: str, damage: str) -> None:
+    _, states = usual(name)
+    tensors = {key: value[..., :-1] if value.dim() > 2 else value for key, value in states[0].tensors.items()}
+    altered = dataclasses.replace(states[0], tensors=tensors if damage == "another size" else {})
+    with pytest.raises(UserError, match="the checkpoint to go on from does not fit this distillation"):
+        made(name, start=altered)
