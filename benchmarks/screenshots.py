@@ -75,9 +75,8 @@ class Camera:
 
     def take(self, page: Page, name: str) -> None:
         """A picture of what is to be seen, in few colours."""
-        page.wait_for_load_state("networkidle")
         page.mouse.move(700, 5)  # nothing is to be pointed at
-        page.wait_for_timeout(1500)  # until what moves has come to rest
+        page.wait_for_timeout(3000)  # until what moves has come to rest; the page asks the server again and again
         path = IMAGES / f"tracking-{name}.png"
         page.screenshot(path=path)
         with Image.open(path) as picture:
@@ -85,7 +84,10 @@ class Camera:
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
     def take_all(self) -> None:
-        self.page.goto(f"{self.uri}/#/experiments/{self.experiment}/runs?{WORKFLOW}")
+        self.page.goto(f"{self.uri}/#/experiments/{self.experiment}/runs")
+        # MLflow remembers it, and so the pages that no link of ours leads to have the same layout.
+        self.page.get_by_text("Model training", exact=True).click()
+        self.page.get_by_role("link", name="the best first", exact=True).wait_for()
         best = follow(self.page, "the best first")
         best.get_by_text("matching runs").wait_for()
         self.take(best, "best")
@@ -93,7 +95,12 @@ class Camera:
         alike = [run for run in trainings if run.data.params["learning_rate"] == "0.01"]
         chosen = [run for run in alike if run.data.params["strategy"] in PROXIES]
         compare(best, [str(run.info.run_name) for run in chosen])
-        compared_metric(best, "wall_seconds")
+        for section in ("Visualizations", "Run details"):
+            best.get_by_role("button", name=section).click()
+        for switch in best.get_by_text("Show diff only").all()[:2]:
+            switch.click()
+        compared_metric(best, "best_valid_accuracy")
+        best.get_by_role("heading", name="Comparing").scroll_into_view_if_needed()
         self.take(best, "compare")
         by_strategy = follow(self.open(self.runs("study")[0]), "by strategy")
         by_strategy.get_by_text(f"Group: {PROXIES[0]}").wait_for()
