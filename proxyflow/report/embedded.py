@@ -65,13 +65,14 @@ def all_runs(quality: StudyQuality, trainings: pd.DataFrame, links: Mapping[str,
 
 
 def _links(ids: Sequence[str], links: Mapping[str, str]) -> Any:
-    """The addresses of runs: what stands before every id where that is the same for all, else a list; None without."""
+    """The addresses of runs: what stands before and after each id where that is the same for all, else a list; None
+    without."""
     found = [url if url.startswith(WEB) else "" for url in (links.get(run_id, "") for run_id in ids)]
     if not any(found):
         return None
-    prefix = found[0].removesuffix(ids[0])
-    if prefix and all(url == prefix + run_id for url, run_id in zip(found, ids, strict=True)):
-        return prefix
+    before, run_id, after = found[0].partition(ids[0])
+    if run_id and all(url == f"{before}{run_id}{after}" for url, run_id in zip(found, ids, strict=True)):
+        return {"before": before, "after": after}
     return found
 
 

@@ -172,9 +172,9 @@ def _insist(
             result = method()
         except Exception as error:
             trouble = trouble_of(error, store, path)
-            if trouble is error:
-                raise
             if not isinstance(trouble, KnownTrouble):
+                if trouble is error:
+                    raise
                 raise trouble from error
             if done() > before:
                 waiting, before = Waiting(patience_of(client), say, "the store of artifacts"), done()

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
-
-ROOT = Path(__file__).parents[2]
-
-# Small enough for tests: 8 pixels, one epoch, large batches.
-SMALL = ("--arch", "xresnet18", "--image-size", "8", "--batch-size", "128")
-STUDY = ("--image-size", "8", "--batch-size", "128")
-
-
-@dataclass(frozen=True)
-class Ended:
-    status: int
-    out: str
-    err: str
-
-
-Entry = Callable[..., Ended]
+from entry_points import Ended, Entry, free_port
 
 
 @pytest.fixture
@@ -53,26 +35,6 @@ def entry(store: str, capfd: pytest.CaptureFixture[str]) -> Entry:
     return call
 
 
-def environment(uri: str, **more: str) -> dict[str, str]:
-    """The environment of a child process that tracks to `uri`."""
-    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    return {**inherited, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT), **more}
-
-
-def spawn(uri: str, cwd: Path, name: str, *arguments: str) -> subprocess.Popen[str]:
-    """Starts an entry point as a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-m", f"entrypoints.{name}", *arguments],
-        cwd=cwd,
-        env=environment(uri),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell starts background jobs with Ctrl-C ignored, and so would be what they start; a user's is not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
 @pytest.fixture(scope="module")
 def grid_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Four configurations that train in a moment."""
@@ -82,12 +44,6 @@ def grid_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "  - {optimizer: sgd}\n  - {flip_probability: 0}\n"
     )
     return path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

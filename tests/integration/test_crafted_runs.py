@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from altered import EPS, ESCAPES, as_json, bomb
-from conftest import SMALL, Entry
+from entry_points import SMALL, Entry
 from mlflow.tracking import MlflowClient
 
 from proxyflow.errors import printable

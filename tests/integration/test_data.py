@@ -9,7 +9,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL, STUDY, Entry
+from entry_points import SMALL, STUDY, Entry
 from mlflow.tracking import MlflowClient
 from picture_files import BAD, make_folder
 from source_files import MAKE

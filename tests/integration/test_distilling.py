@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import SMALL, STUDY, Entry
+from entry_points import SMALL, STUDY, Entry
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from safetensors.numpy import load_file

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from conftest import ROOT, environment
+from entry_points import ROOT, environment
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 

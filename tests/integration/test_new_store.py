@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import ROOT, environment
+from entry_points import ROOT, environment
 
 COUNT = 3
 CONNECT = "from proxyflow.tracking.connection import connect; input(); connect().create_experiment(input())"

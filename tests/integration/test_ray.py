@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import STUDY, spawn
+from entry_points import STUDY, spawn
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, Entry, spawn
+from entry_points import SMALL, Entry, spawn
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import mlflow
 import pytest
-from conftest import STUDY, Entry
+from entry_points import STUDY, Entry
 from mlflow.tracking import MlflowClient
 
 
@@ -39,7 +39,8 @@ def test_a_study_over_http(
         page = (tmp_path / "remote" / "index.html").read_text()
         run = client.search_runs([experiment.experiment_id], "tags.`proxyflow.kind` = 'training'")[0]
         # What is the same in every run's address stands once.
-        assert f'"links":"{server}/#/experiments/{experiment.experiment_id}/runs/"' in page
+        before = f"{server}/#/experiments/{experiment.experiment_id}/runs/"
+        assert f'"links":{{"before":"{before}","after":"?workflowType=machine_learning"}}' in page
         assert f'"{run.info.run_id}"' in page
     finally:
         mlflow.set_tracking_uri(store)

@@ -5,6 +5,7 @@ Each fault is met in both ways that artifacts go: through MLflow's server, and f
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import resource
@@ -17,8 +18,9 @@ from typing import Any
 
 import boto3
 import mlflow
+import numpy as np
 import pytest
-from conftest import Entry, environment
+from entry_points import Entry, environment
 from faults import Fault, FaultyProxy
 from mlflow.tracking import MlflowClient
 
@@ -77,8 +79,8 @@ def standing(store: str) -> Iterator[Standing]:
         }
         for name, value in (team.environment_of("ada") | direct).items():
             patch.setenv(name, value)
-        patch.setattr(connection, "PATIENCE_SECONDS", 3.0)
-        patch.setattr(artifact_store, "PATIENCE_WITH_ERRORS", 3.0)
+        patch.setattr(connection, "PATIENCE_SECONDS", 1.5)
+        patch.setattr(artifact_store, "PATIENCE_WITH_ERRORS", 1.5)
         mlflow.set_tracking_uri(team.uri)
         yield Standing(team, proxy, MlflowClient(team.uri))
     proxy.close()
@@ -334,3 +336,26 @@ def test_a_database_that_restarts_under_the_server(
     assert run.data.tags["proxyflow.status"] == "finished"
     history = standing.client.get_metric_history(run.info.run_id, "valid_accuracy")
     assert [each.step for each in history] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("mode", ["direct"], indirect=True)
+def test_a_large_file_goes_up_in_parts_and_comes_down_in_pieces(standing: Standing, study: str, tmp_path: Path) -> None:
+    from proxyflow.tracking.transfer import fetch, upload
+
+    client = connection.connect()
+    experiment = client.get_experiment_by_name(study)
+    assert experiment is not None
+    run_id = client.create_run(experiment.experiment_id).info.run_id
+    content = np.random.default_rng(0).bytes(20_000_000)
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "train-00000.parquet").write_bytes(content)
+    with standing.proxy.with_faults(Fault("PUT .*partNumber=2", times=2, status=503, code="SlowDown")):
+        upload(client, run_id, tmp_path / "large", "subset")
+        parts = {told.partition("partNumber=")[2][:1] for told in standing.proxy.seen if "partNumber=" in told}
+    assert parts == {"1", "2", "3"}
+    whole = hashlib.sha256(content).hexdigest()
+    with standing.proxy.with_faults(Fault("GET", times=5, cut_after=4_000_000)):
+        got = fetch(client, run_id, "subset/train-00000.parquet", tmp_path / "back", whole)
+        sent = standing.proxy.sent
+    assert got.read_bytes() == content
+    assert sent < 1.1 * len(content), "what had arrived was asked for again"

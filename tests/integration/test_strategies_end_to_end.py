@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import SMALL, Entry
+from entry_points import SMALL, Entry
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from source_files import make_fashion_mnist
 
 from proxyflow.data.sources.fashion_mnist import DEBIAN
+from proxyflow.files import sha256_of
 from proxyflow.scoring.measures import measures
 from proxyflow.settings import settings_of
 from proxyflow.strategies import parse_strategy, strategies
@@ -136,6 +137,11 @@ def test_scores_that_cannot_be_used_are_refused(entry: Entry, scored: Run, tmp_p
     frame.loc[:4, "loss"] = float("nan")
     frame.drop(columns="forgetting_events").to_parquet(table)
     client.log_artifact(run_id, str(table), "scores")
+    summary = Path(client.download_artifacts(run_id, "scores/summary.json", str(tmp_path)))
+    told = json.loads(summary.read_text())
+    told["sha256"]["scores.parquet"] = sha256_of(table)
+    summary.write_text(json.dumps(told))
+    client.log_artifact(run_id, str(summary), "scores")
     assert "by=loss: 5 of 1297 scores" in refusal(entry, scored)
     assert "that run did not keep" in refusal(entry, scored, "easiest:0.1,by=forgetting_events")
     client.set_tag(run_id, "proxyflow.status", "failed")

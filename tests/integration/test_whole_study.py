@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, SMALL, STUDY, Entry, environment
+from entry_points import ROOT, SMALL, STUDY, Entry, environment
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 

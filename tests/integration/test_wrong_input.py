@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Entry
+from entry_points import Entry
 
 NOWHERE = "0123456789abcdef0123456789abcdef"
 
@@ -121,7 +121,7 @@ def test_an_altered_subset_is_refused(entry: Entry) -> None:
     path.write_bytes(bytes(data))
     ended = entry("train", "--subset", run.info.run_id, "--arch", "xresnet18")
     assert ended.status == 2
-    assert "train-00000.parquet does not have the checksum" in ended.err
+    assert "was altered: it does not have the checksum" in ended.err
 
 
 def test_help_names_every_option(entry: Entry) -> None:

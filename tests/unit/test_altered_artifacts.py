@@ -419,7 +419,7 @@ def test_scores_with_other_columns(
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
-    return next(readable([folder]), None)
+    return next(readable([folder], Checkpoint.load), None)
 
 
 def whole(found: Checkpoint | str | None) -> None:

@@ -175,7 +175,7 @@ def test_json_for_a_script_says_the_same_and_closes_nothing() -> None:
 
 def test_runs_are_columns_with_one_address_for_all() -> None:
     columns, ordered = all_runs(quality_of(STUDY), STUDY, origin_of(STUDY).links)
-    assert columns["links"] == SERVER
+    assert columns["links"] == {"before": SERVER, "after": ""}
     assert columns["dataset"]["names"] == ["imagenette", "imagewoof"]
     row = ordered.iloc[17]
     assert columns["config"]["names"][columns["config"]["codes"][17]] == row["config"]

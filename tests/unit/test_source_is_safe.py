@@ -31,7 +31,10 @@ CALLS = {
     "read_metadata": "of Arrow ends the process at a damaged footer; see footers",
 }
 # Where a module is found by its name: the names stand in the source, in a registry of plug-ins.
-BY_NAME = {"proxyflow/training/engine.py": "the modules of engines, each imported only when it is chosen"}
+BY_NAME = {
+    "proxyflow/training/engine.py": "the modules of engines, each imported only when it is chosen",
+    "proxyflow/distillation/process.py": "the modules of methods, each named by its class and imported with torch",
+}
 
 
 def findings(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -5,7 +5,7 @@ const text = (column, row) => runs[column].names[runs[column].codes[row]];
 
 function linkOf(row) {
   if (runs.links === null) return "";
-  return typeof runs.links === "string" ? runs.links + runs.id[row] : runs.links[row];
+  return Array.isArray(runs.links) ? runs.links[row] : runs.links.before + runs.id[row] + runs.links.after;
 }
 
 const short = (value, digits) => {
