@@ -131,6 +131,7 @@ def test_memory_is_measured_anew_for_each_training(engine_name: str, digits: Sub
     assert low.peak_memory_mb < high.peak_memory_mb - 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "rate"), [("adam", 0.003), ("sgd", 0.1), ("rmsprop", 0.003)])
 def test_every_optimizer_learns(engine_name: str, optimizer: str, rate: float) -> None:
     subset = choose_subset(load_dataset("digits"), parse_strategy("random:0.5"), seed=0)

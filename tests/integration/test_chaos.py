@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.chaos import QUICK, Verdict, measure
 
 
+@pytest.mark.slow
 def test_a_study_that_was_killed_equals_a_calm_one(tmp_path: Path) -> None:
     verdict, _ = measure(QUICK, tmp_path)
     assert verdict == Verdict(

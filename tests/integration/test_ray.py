@@ -71,6 +71,7 @@ def test_a_ray_sweep_that_is_stopped_says_so_and_leaves_nothing_running(store: s
     assert states == {("FINISHED", "finished"), ("KILLED", "interrupted")}
 
 
+@pytest.mark.slow
 def test_ray_gives_what_local_gives_though_a_worker_is_killed(
     store: str, grid_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,7 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return ("--dataset", "fashion-mnist", "--data-dir", str(folder))
 
 
-@pytest.mark.parametrize("data", ["digits", "fashion-mnist"], indirect=True)
+@pytest.mark.parametrize("data", ["digits", pytest.param("fashion-mnist", marks=pytest.mark.slow)], indirect=True)
 def test_every_strategy_is_materialized_and_trained_on(
     store: str, entry: Entry, data: tuple[str, ...], tmp_path: Path
 ) -> None:
