@@ -15,6 +15,15 @@ import requests
 from entry_points import Ended, Entry, free_port
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_keys() -> None:
+    """No module meets the keys of another's S3 server: boto3 and MLflow keep the first that they find."""
+    if "boto3" in sys.modules:
+        sys.modules["boto3"].DEFAULT_SESSION = None
+    if "mlflow.store.artifact.s3_artifact_repo" in sys.modules:
+        sys.modules["mlflow.store.artifact.s3_artifact_repo"]._cached_get_s3_client.cache_clear()
+
+
 @pytest.fixture
 def entry(store: str, capfd: pytest.CaptureFixture[str]) -> Entry:
     """Calls an entry point in this process, exit status and messages as a process would have them."""
