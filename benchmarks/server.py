@@ -21,6 +21,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_for(uri: str, child: subprocess.Popen[bytes]) -> None:
+    """Waits until an MLflow server answers.
+
+    Raises:
+        RuntimeError: its process has ended.
+        TimeoutError: it took too long.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        if child.poll() is not None:
+            raise RuntimeError(f"the server at {uri} ended with {child.returncode}")
+        try:
+            if requests.get(f"{uri}/health", timeout=1).ok:
+                return
+        except requests.RequestException:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the server at {uri} did not start") from None
+        time.sleep(0.2)
+
+
 class Server:
     """`mlflow server`, and artifacts, in `folder`; the same address after each start.
 
@@ -53,15 +73,8 @@ class Server:
         )
 
     def wait(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                if requests.get(f"{self.uri}/health", timeout=1).ok:
-                    return
-            except requests.RequestException:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"the server at {self.uri} did not start") from None
-            time.sleep(0.2)
+        assert self.child is not None
+        wait_for(self.uri, self.child)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Ends the server and its workers."""

@@ -16,15 +16,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import psutil
-import requests
 
-from benchmarks.server import START_SECONDS
+from benchmarks.server import wait_for
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "deploy" / "README.md"
@@ -247,18 +245,8 @@ class Team:
     def start_mlflow(self) -> None:
         """Starts MLflow's server and waits until it answers."""
         self.start("mlflow-direct" if self.direct else "mlflow")
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            (child,) = (self._children[name] for name in self._children if name.startswith("mlflow"))
-            if child.poll() is not None:
-                raise RuntimeError(f"the server ended with {child.returncode}: see {self.folder}")
-            try:
-                if requests.get(f"{self.uri}/health", timeout=1).ok:
-                    return
-            except requests.RequestException:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"the server at {self.uri} did not start") from None
-            time.sleep(0.2)
+        (child,) = (self._children[name] for name in self._children if name.startswith("mlflow"))
+        wait_for(self.uri, child)
 
     def stop_mlflow(self) -> None:
         self.stop("mlflow-direct" if self.direct else "mlflow")
