@@ -18,7 +18,7 @@ from proxyflow.progress import Progress
 from proxyflow.strategies import Distilled, Strategy
 from proxyflow.studies.keys import key_of_distillation
 from proxyflow.studies.lab import Lab, dataset_params, once, scratch
-from proxyflow.studies.resuming import log_checkpoint, newest_checkpoint
+from proxyflow.studies.resuming import forget_checkpoints, log_checkpoint, newest_checkpoint
 from proxyflow.studies.subsets import load_subset, selection_metrics
 from proxyflow.subsets import Subset
 from proxyflow.subsets.artifact import write_subset
@@ -165,24 +165,12 @@ def make_distillation(
                 lambda iteration, pixels, labels: _log_pictures(run, iteration, pixels, labels),
             )
         _log_files(run, spec, made, device_name(lab.device))
-        wall_seconds = time.perf_counter() - begun
-        metrics = {
-            "train_seconds": made.cost.train_seconds,
-            "wall_seconds": wall_seconds,
-            "examples_seen": made.cost.examples_seen,
-            "train_flops": made.cost.train_flops,
-            "estimated_memory_mb": made.memory_bytes / 2**20,
-            "n_train": float(len(made.subset.train)),
-            "fraction": len(made.subset.train) / len(dataset.train),
-            "cost_usd": lab.cost_usd(wall_seconds),
-        }
         run.log_params({"device": device_name(lab.device), "n_train": len(made.subset.train)})
         # With this the run can be found for what it holds; only now is that there.
         fingerprint = {names.SUBSET_FINGERPRINT: made.subset.fingerprint}
-        run.log_metrics(metrics | selection_metrics(made.subset.selection), tags=fingerprint)
+        run.log_metrics(_metrics(lab, dataset, made, wall_seconds=time.perf_counter() - begun), tags=fingerprint)
     # Only now that nothing can be lost any more.
-    for done in (run.id, *([resumed.run_id] if resumed is not None else [])):
-        lab.writer.delete_artifacts(done, names.CHECKPOINT)
+    forget_checkpoints(lab, run.id, resumed)
     lab.subsets[run.id] = made.subset
     lab.say(
         f"{strategy.canonical} of {dataset.name}: {len(made.subset.train):,} images, made in run {run.id}, "
@@ -203,6 +191,19 @@ def _params(dataset: Dataset, method: Method, spec: DistillationSpec) -> dict[st
         "n_classes": len(dataset.class_names),
         **dataclasses.asdict(method),
     }
+
+
+def _metrics(lab: Lab, dataset: Dataset, made: Distillation, wall_seconds: float) -> dict[str, float | None]:
+    return {
+        "train_seconds": made.cost.train_seconds,
+        "wall_seconds": wall_seconds,
+        "examples_seen": made.cost.examples_seen,
+        "train_flops": made.cost.train_flops,
+        "estimated_memory_mb": made.memory_bytes / 2**20,
+        "n_train": float(len(made.subset.train)),
+        "fraction": len(made.subset.train) / len(dataset.train),
+        "cost_usd": lab.cost_usd(wall_seconds),
+    } | selection_metrics(made.subset.selection)
 
 
 def _log_pictures(run: Run, iteration: int, pixels: Pixels, labels: NDArray[np.int64]) -> None:

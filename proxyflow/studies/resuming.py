@@ -89,6 +89,12 @@ def _download(lab: Lab, run_id: str, folder: Path, files: Iterable[str]) -> Path
     return folder
 
 
+def forget_checkpoints(lab: Lab, run_id: str, resumed: Resumed[S] | None) -> None:
+    """Deletes the checkpoints of work that is done, those that it went on from included."""
+    for done in (run_id, *([resumed.run_id] if resumed is not None else [])):
+        lab.writer.delete_artifacts(done, names.CHECKPOINT)
+
+
 def log_checkpoint(run: Run, checkpoint: Saved) -> None:
     """Uploads a checkpoint to its slot."""
     with scratch() as folder:

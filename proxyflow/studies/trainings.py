@@ -11,13 +11,13 @@ from proxyflow.studies.keys import key_of_training_on
 from proxyflow.studies.lab import Lab
 from proxyflow.studies.models import Model, keep_model
 from proxyflow.studies.plan import PlannedTraining
-from proxyflow.studies.resuming import log_checkpoint, newest_checkpoint
+from proxyflow.studies.resuming import forget_checkpoints, log_checkpoint, newest_checkpoint
 from proxyflow.studies.subsets import selection_metrics
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
 from proxyflow.tracking.links import paragraphs, plain
 from proxyflow.training.checkpoints import Checkpoint
-from proxyflow.training.engine import EpochRecord, TrainingResult, TrainingSpec, TrainingState, get_engine
+from proxyflow.training.engine import EpochRecord, Trained, TrainingResult, TrainingSpec, TrainingState, get_engine
 from proxyflow.training.hyperparameters import TrainingSettings
 from proxyflow.training.memory import explained
 
@@ -123,25 +123,28 @@ def train(
         run.log_params({name: getattr(result, field) for name, field in WHAT_RAN.items()})
         if (keep.weights or keep.model) and trained.best_weights is not None:
             trained.model.load_state_dict(trained.best_weights)
-            model = Model(
-                trained.model,
-                planned.hyperparameters,
-                epoch=result.best_epoch,
-                valid_accuracy=result.best_valid_accuracy,
-                class_names=tuple(subset.class_names[label] for label in subset.classes),
-                image_size=settings.image_size or subset.image_size,
-                mean=subset.mean,
-                std=subset.std,
-            )
-            keep_model(run, model, keep.weights, keep.model)
+            keep_model(run, _model_of(trained, planned, subset), keep.weights, keep.model)
         run.log_metrics(
             _metrics(lab, result, wall_seconds=time.perf_counter() - begun) | selection_metrics(subset.selection),
             tags={names.DIVERGED: str(result.diverged).lower()},
         )
     # Only now that nothing can be lost any more.
-    for done in (run.id, *([resumed.run_id] if resumed is not None else [])) if keep.checkpoints else ():
-        lab.writer.delete_artifacts(done, names.CHECKPOINT)
+    if keep.checkpoints:
+        forget_checkpoints(lab, run.id, resumed)
     return result, run.id
+
+
+def _model_of(trained: Trained, planned: PlannedTraining, subset: Subset) -> Model:
+    return Model(
+        trained.model,
+        planned.hyperparameters,
+        epoch=trained.result.best_epoch,
+        valid_accuracy=trained.result.best_valid_accuracy,
+        class_names=tuple(subset.class_names[label] for label in subset.classes),
+        image_size=planned.settings.image_size or subset.image_size,
+        mean=subset.mean,
+        std=subset.std,
+    )
 
 
 # Params that say what really ran, where the requested ones may have left it open.

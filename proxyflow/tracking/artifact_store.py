@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -93,33 +94,33 @@ def store_of(client: MlflowClient, run_id: str) -> ArtifactRepository:
     return store
 
 
+def giver_of(store: ArtifactRepository) -> Callable[[str, int], Bytes] | None:
+    """What gives an artifact of a store from a byte on, None for a store that gives artifacts only as a whole."""
+    if isinstance(store, HttpArtifactRepository):
+        return partial(_from_server, store)
+    if isinstance(store, S3ArtifactRepository):
+        return partial(_from_s3, store)
+    return None
+
+
 @contextmanager
-def opened(store: ArtifactRepository, path: str, start: int) -> Iterator[Bytes]:
+def opened(store: ArtifactRepository, give: Callable[[str, int], Bytes], path: str, start: int) -> Iterator[Bytes]:
     """Opens an artifact from its byte `start` on.
 
     Args:
+        give: of `giver_of`.
         path: below the store's root; from the name of an artifact of ours, or checked by the caller.
 
     Raises:
         Absent, KnownTrouble: see `trouble_of`.
     """
     try:
-        if isinstance(store, HttpArtifactRepository):
-            yield _from_server(store, path, start)
-        elif isinstance(store, S3ArtifactRepository):
-            yield _from_s3(store, path, start)
-        else:
-            raise NotImplementedError(f"{type(store).__name__} gives artifacts only as a whole")
+        yield give(path, start)
     except Exception as error:
         trouble = trouble_of(error, store, path)
         if trouble is error:
             raise
         raise trouble from error
-
-
-def can_resume(store: ArtifactRepository) -> bool:
-    """Whether `opened` knows this kind of store."""
-    return isinstance(store, (HttpArtifactRepository, S3ArtifactRepository))
 
 
 def _range(start: int) -> dict[str, str]:

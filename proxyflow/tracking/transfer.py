@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 from proxyflow.errors import StoreFailed, UserError, one_line
 from proxyflow.files import sha256_of
 from proxyflow.progress import Progress
-from proxyflow.tracking.artifact_store import Absent, can_resume, local_copy, opened, store_of, trouble_of
+from proxyflow.tracking.artifact_store import Absent, giver_of, local_copy, opened, store_of, trouble_of
 from proxyflow.tracking.outages import KnownTrouble, Waiting, how_long_to_wait, patience_of
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ def fetch(client: MlflowClient, run_id: str, path: str, target: Path, sha256: st
         part.unlink(missing_ok=True)
         raise UserError(
             f"{what} cannot be written to {target.parent} ({one_line(error)}): make room there, or name another folder "
-            "with PROXYFLOW_CACHE_DIR, or TMPDIR"
+            "with PROXYFLOW_DATA_DIR, or TMPDIR"
         ) from None
 
 
@@ -74,14 +74,15 @@ def _size(path: Path) -> int:
 
 def _continue(store: ArtifactRepository, path: str, part: Path) -> None:
     """Downloads what `part` lacks."""
-    if not can_resume(store):
+    give = giver_of(store)
+    if give is None:
         with Progress(f"downloading {PurePosixPath(path).name}", 0, "MB"):
             found = local_copy(store, path, part.parent / f"{part.name}.whole")
         # A store on this machine's disk gives the place of its own file.
         shutil.copyfile(found, part)
         shutil.rmtree(part.parent / f"{part.name}.whole", ignore_errors=True)
         return
-    with opened(store, path, _size(part)) as content, part.open("ab" if content.start else "wb") as file:
+    with opened(store, give, path, _size(part)) as content, part.open("ab" if content.start else "wb") as file:
         done = content.start
         for chunk in _shown(content.chunks, path, content.start, content.size):
             file.write(chunk)

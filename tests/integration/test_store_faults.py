@@ -262,7 +262,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half(
     *_, last = ended.stderr.strip().splitlines()
     assert "cannot be written to" in last
     assert "File too large" in last
-    assert "PROXYFLOW_CACHE_DIR" in last
+    assert "PROXYFLOW_DATA_DIR" in last
     assert not files_in(cache)
     assert entry("train", "--subset", subset_run, *TRAIN, "--study", study).status == 0
 
