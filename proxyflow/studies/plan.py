@@ -86,12 +86,13 @@ class StudySpec:
 
 
 def common_configuration(grid: Grid) -> Hyperparameters:
-    """The configuration that a study's scoring model has: the default, with the network of the grid.
+    """The configuration that a study's scoring model has: the default, with the network that most of the grid has.
 
-    A grid that has one network throughout is scored with it, so that scoring costs no more than a training does.
+    So the scores come from a model like those that are compared, and cost no more than a training of it does. Of
+    networks that are as common as each other it is the one that comes first.
     """
-    archs = {configuration.arch for configuration in grid}
-    return Hyperparameters(arch=archs.pop()) if len(archs) == 1 else Hyperparameters()
+    (arch, _), *_ = Counter(configuration.arch for configuration in grid).most_common(1)
+    return Hyperparameters(arch=arch)
 
 
 @dataclass(frozen=True)

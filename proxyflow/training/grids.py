@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,25 @@ def paper_grid() -> Grid:
     return tuple(dict.fromkeys(_paper_configurations()))
 
 
-def _paper_configurations() -> Iterator[Hyperparameters]:
-    default = Hyperparameters()
-    values = {field.name: field.metadata["grid"] for field in settings_of(default)}
+# The default network, then a shallower and a deeper one, as XResNet50, 18 and 101 are to each other.
+NARROW_ARCHS = ("xresnet18-w16", "xresnet10-w16", "xresnet34-w16")
+
+
+@grids.register("paper-narrow")
+def paper_narrow_grid() -> Grid:
+    """The published 36 with networks for a CPU in the place of the published three."""
+    return tuple(dict.fromkeys(_paper_configurations(NARROW_ARCHS)))
+
+
+def _paper_configurations(archs: Sequence[str] = ()) -> Iterator[Hyperparameters]:
+    """The published configurations, one of them several times.
+
+    Args:
+        archs: in the place of the published ones, the default first.
+    """
+    values = {field.name: field.metadata["grid"] for field in settings_of(Hyperparameters)}
+    values["arch"] = archs or values["arch"]
+    default = Hyperparameters(arch=values["arch"][0])
     yield default
     for name in ("arch", "learning_rate"):
         for value in values[name]:

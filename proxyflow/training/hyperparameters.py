@@ -8,6 +8,7 @@ from typing import Any
 
 from proxyflow.errors import InvalidValue
 from proxyflow.settings import Choice, Number, OptionalValue, normalise, setting, settings_of
+from proxyflow.training.architectures import ARCHITECTURES
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class Hyperparameters:
 
     arch: str = setting(
         "xresnet50",
-        Choice(("xresnet50", "xresnet18", "xresnet34", "xresnet101")),
-        "network, fastai's XResNet",
+        Choice(tuple(ARCHITECTURES)),
+        "network, fastai's XResNet; those in -w16 are a quarter as wide, for small images and CPUs",
         label="arch",
         grid=("xresnet50", "xresnet18", "xresnet101"),
     )

@@ -14,7 +14,7 @@ from torch import nn
 from proxyflow.data.catalog import DataOptions
 from proxyflow.files import sha256_of, write_json
 from proxyflow.seeds import stream_seed
-from proxyflow.training import xresnet
+from proxyflow.training import architectures, xresnet
 from proxyflow.training.hyperparameters import Hyperparameters
 from proxyflow.training.xresnet import XResNet
 
@@ -72,7 +72,10 @@ def flops_per_example(hyperparameters: Hyperparameters, n_classes: int, image_si
 def _count_flops(arch: str, stem_1: int, stem_2: int, n_classes: int, image_size: int) -> float:
     """Counted once per shape and machine: the counter brings a compiler with it, two seconds of each start."""
     name = f"{arch} {stem_1}-{stem_2} {n_classes} classes {image_size} px"
-    written_by = {"torch": torch.__version__, "network": sha256_of(Path(xresnet.__file__))}
+    written_by = {
+        "torch": torch.__version__,
+        "network": [sha256_of(Path(str(module.__file__))) for module in (architectures, xresnet)],
+    }
     path = DataOptions().cache / "flops.json"
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))

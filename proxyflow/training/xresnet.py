@@ -12,17 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-# (channels of a block's output over its width, blocks per stage)
-ARCHS = {
-    "xresnet18": (1, (2, 2, 2, 2)),
-    "xresnet34": (1, (3, 4, 6, 3)),
-    "xresnet50": (4, (3, 4, 6, 3)),
-    "xresnet101": (4, (3, 4, 23, 3)),
-}
-WIDTHS = (64, 128, 256, 512)
-
-# The third convolution of the stem feeds the first stage, which is 64 wide in every XResNet.
-STEM_OUT = 64
+from proxyflow.training.architectures import ARCHITECTURES
 
 
 class ConvLayer(nn.Sequential):
@@ -64,25 +54,25 @@ class XResNet(nn.Sequential):
     """Images `(n, 3, size, size)` to logits `(n, n_classes)`.
 
     Args:
-        arch: one of `ARCHS`.
+        arch: one of `ARCHITECTURES`.
         stem: channels of the stem's first two convolutions.
     """
 
     def __init__(self, arch: str, n_classes: int, stem: Sequence[int]) -> None:
-        expansion, depths = ARCHS[arch]
+        shape = ARCHITECTURES[arch]
         first, second = stem
         layers: list[nn.Module] = [
             ConvLayer(3, first, 3, stride=2),
             ConvLayer(first, second, 3),
-            ConvLayer(second, STEM_OUT, 3),
+            ConvLayer(second, shape.width, 3),
             nn.MaxPool2d(3, 2, 1),
         ]
-        n_in = STEM_OUT
-        for stage, (width, depth) in enumerate(zip(WIDTHS, depths, strict=True)):
+        n_in = shape.width
+        for stage, (width, depth) in enumerate(zip(shape.widths, shape.depths, strict=True)):
             blocks = []
             for number in range(depth):
-                blocks.append(ResBlock(expansion, n_in, width, 2 if stage and not number else 1))
-                n_in = width * expansion
+                blocks.append(ResBlock(shape.expansion, n_in, width, 2 if stage and not number else 1))
+                n_in = width * shape.expansion
             layers.append(nn.Sequential(*blocks))
         # fastai drops out nothing here; the layer keeps the classifier's number.
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0), nn.Linear(n_in, n_classes)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from entry_points import Entry
 
@@ -105,10 +107,11 @@ def test_runs_of_another_kind_are_refused(entry: Entry) -> None:
     assert "study=Default has no training yet: run sweep with study=Default first" in report.err
 
 
-def test_an_altered_subset_is_refused(entry: Entry) -> None:
-    from pathlib import Path
-
+def test_an_altered_subset_is_refused(entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.tracking import MlflowClient
+
+    # A cache that another test filled would give the file as it was made, and so nothing to refuse.
+    monkeypatch.setenv("PROXYFLOW_DATA_DIR", str(tmp_path))
 
     assert entry("materialize", "--strategy", "random:0.2", "--study", "altered").status == 0
     client = MlflowClient()

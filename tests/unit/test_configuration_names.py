@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from proxyflow.errors import InvalidValue
 from proxyflow.quality.options import Setting
 from proxyflow.report.vocabulary import VOCABULARY, settings_by_name
+from proxyflow.training.architectures import ARCHITECTURES
 from proxyflow.training.grids import load_grid
 from proxyflow.training.hyperparameters import Hyperparameters
 
@@ -29,7 +30,7 @@ decimals = st.integers(1, 10**9).map(lambda n: n / 10**6)
 @given(
     st.builds(
         Hyperparameters,
-        arch=st.sampled_from(["xresnet50", "xresnet18", "xresnet34", "xresnet101"]),
+        arch=st.sampled_from(list(ARCHITECTURES)),
         learning_rate=decimals | st.sampled_from([1e-12, 1e-05, 0.003, 1e6]),
         stem_channels_1=st.integers(1, 1024),
         stem_channels_2=st.integers(1, 1024),

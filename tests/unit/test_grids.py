@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -40,6 +41,13 @@ def test_the_published_grid_has_20_configurations_of_the_learning_rate_and_16_ot
 
 def test_the_published_grid_begins_with_the_default() -> None:
     assert load_grid("paper")[0] == Hyperparameters()
+
+
+def test_the_narrow_grid_is_the_published_one_with_other_networks() -> None:
+    networks = {"xresnet50": "xresnet18-w16", "xresnet18": "xresnet10-w16", "xresnet101": "xresnet34-w16"}
+    published = load_grid("paper")
+    expected = [dataclasses.replace(each, arch=networks[each.arch]) for each in published]
+    assert list(load_grid("paper-narrow")) == expected
 
 
 def test_the_demo_grid_is_of_one_small_network_and_has_no_configuration_twice() -> None:

@@ -223,6 +223,10 @@ def test_a_training_is_titled_by_data_set_strategy_and_configuration() -> None:
 def test_the_scoring_model_has_the_network_of_the_grid_where_there_is_one() -> None:
     assert common_configuration(load_grid("demo")) == Hyperparameters(arch="xresnet18")
     assert common_configuration(load_grid("paper")) == Hyperparameters()
+    # A study of small networks must not have to train the large default one for its scores.
+    assert common_configuration(load_grid("paper-narrow")) == Hyperparameters(arch="xresnet18-w16")
+    one_each = (Hyperparameters(arch="xresnet34"), Hyperparameters(arch="xresnet18"))
+    assert common_configuration(one_each) == Hyperparameters(arch="xresnet34")
 
 
 SPELLINGS = ["full", "random:0.1", "half-classes:0.5", "easiest:0.3,balance=class", "hardest:0.5,drop=0.05", "epochs:2"]

@@ -8,19 +8,35 @@ import pytest
 import torch
 from torch import nn
 
+from proxyflow.training.architectures import ARCHITECTURES
 from proxyflow.training.hyperparameters import Hyperparameters
 from proxyflow.training.models import build_model
-from proxyflow.training.xresnet import ARCHS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from fastai.vision.models import xresnet as reference
 
 
-@pytest.mark.parametrize("arch", list(ARCHS))
+def _reference(arch: str) -> nn.Module:
+    """fastai's network; of a narrow one its `widen` with a stem that ends as narrow."""
+    name, _, narrow = arch.partition("-w")
+    if not narrow:
+        return getattr(reference, name)(n_out=7, stem_szs=(4, 48, 64))
+    shape = ARCHITECTURES[arch]
+    widen = shape.width / 64
+    model = reference.XResNet(
+        reference.ResBlock, shape.expansion, list(shape.depths), n_out=7, stem_szs=(4, 48, shape.width), widen=widen
+    )
+    # fastai widens the stages and leaves the stem's output at 64, a third of all the work at this width.
+    model[4] = model._make_layer(shape.width, shape.width, blocks=shape.depths[0], stride=1, sa=False)
+    reference.init_cnn(model[4])
+    return model
+
+
+@pytest.mark.parametrize("arch", list(ARCHITECTURES))
 def test_weights_load_into_fastais_network_and_give_its_outputs(arch: str) -> None:
     ours = build_model(Hyperparameters(arch=arch, stem_channels_1=4, stem_channels_2=48), 7, seed=0)
-    theirs = getattr(reference, arch)(n_out=7, stem_szs=(4, 48, 64))
+    theirs = _reference(arch)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     drawn = {name: value.clone() for name, value in theirs.state_dict().items()}
     theirs.load_state_dict(ours.state_dict())
