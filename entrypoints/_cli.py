@@ -390,4 +390,4 @@ def show_report(made: MadeReport) -> None:
     if made.run_id:
         print(f"report run {made.run_id} in experiment {made.study}")
     else:
-        print(f"not logged: you may read study {made.study} and not write to it")
+        print(f"not logged: {made.unlogged}")

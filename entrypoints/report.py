@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from entrypoints import _cli
+from proxyflow.data.catalog import absolute
+from proxyflow.errors import InvalidValue
 from proxyflow.quality.pairs import COSTS
 from proxyflow.settings import Choice, Number, OptionalValue
 
@@ -63,10 +65,25 @@ from proxyflow.settings import Choice, Number, OptionalValue
     show_default=True,
     help="Other studies, separated by commas, whose measures the page and compare.csv set beside this one's.",
 )
+@click.option(
+    "--runs",
+    default=_cli.NONE,
+    show_default=True,
+    help="The runs.csv that an earlier report wrote: makes the report again from it and the curves.csv beside it, with "
+    "no tracking server, and logs nothing. study is then its name alone, auto that of the file's folder.",
+)
 @_cli.STUDY
-def report(study: str, compare: str, **options: Any) -> None:
+def report(study: str, compare: str, runs: str, **options: Any) -> None:
     others = () if compare == _cli.NONE else tuple(dict.fromkeys(filter(None, map(str.strip, compare.split(",")))))
-    from proxyflow.report.run import ReportOptions, make_report
+    from proxyflow.report.run import ReportOptions, make_report, remake_report
+
+    if runs != _cli.NONE:
+        if others:
+            raise InvalidValue("compare", compare, "other studies are on the tracking server; leave out runs")
+        path = absolute("runs", runs)
+        name = path.parent.name if study == _cli.AUTO else study
+        _cli.show_report(remake_report(path, name, ReportOptions(runs=runs, **options)))
+        return
     from proxyflow.tracking.connection import connect, resolve_study
     from proxyflow.tracking.runs import RunWriter
 

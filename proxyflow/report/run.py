@@ -20,6 +20,7 @@ from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality, measure_study
 from proxyflow.report.figures import draw_figures
 from proxyflow.report.page import Origin, write_page
+from proxyflow.report.recorded import read_recorded
 from proxyflow.report.tables import as_metrics, text_table, write_tables
 from proxyflow.report.vocabulary import VOCABULARY
 from proxyflow.tracking import names
@@ -46,6 +47,7 @@ class ReportOptions:
     tolerance: float = 0.1
     bootstrap: int = 1000
     compare: tuple[str, ...] = ()
+    runs: str | None = None
 
     @property
     def quality(self) -> QualityOptions:
@@ -74,15 +76,17 @@ class MadeReport:
 
     Attributes:
         study: its study.
-        run_id: the report run; empty where the user may read the study and not write to it.
+        run_id: the report run; empty where none was made.
         page: the local page.
         table: the table of strategies as text.
+        unlogged: why none was made.
     """
 
     study: str
     run_id: str
     page: Path
     table: str
+    unlogged: str = ""
 
 
 def folder_of(out: str, study: str) -> Path:
@@ -106,6 +110,33 @@ def check_out(out: str, study: str) -> Path:
     return folder
 
 
+@dataclass(frozen=True, eq=False)
+class _Material:
+    """What a report is made of.
+
+    Attributes:
+        trainings: see `reader.trainings`.
+        curves: of the target's runs, see `curves.accuracy_curves`; None where they are not known.
+        quality: measured from both.
+        compared: other study to its table of strategies.
+    """
+
+    trainings: pd.DataFrame
+    curves: pd.DataFrame | None
+    quality: StudyQuality
+    compared: dict[str, pd.DataFrame]
+
+    def write(self, folder: Path, options: ReportOptions, origin: Origin) -> None:
+        """Writes tables, figures and page."""
+        quality, compared = self.quality, self.compared
+        studies = {origin.study: quality.strategies, **compared} if compared else {}
+        write_tables(quality, self.trainings, folder, studies, self.curves)
+        draw_figures(quality, folder / "figures")
+        write_page(
+            quality, self.trainings, options.quality, origin, folder / "figures", folder / "index.html", compared
+        )
+
+
 def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> MadeReport:
     """Makes and logs the report of the writer's study, whatever there is of it.
 
@@ -117,37 +148,27 @@ def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> Ma
     others = {name: study_experiment(client, name, create=False) for name in options.compare}
     found = _trainings(client, experiment, writer.study)
     folder = check_out(options.out, writer.study)
-    quality = _measure(client, found, options, writer.study)
+    curves, quality = _measure(client, found, options, writer.study)
     compared = {
-        name: _measure(client, _trainings(client, other, name), options, name).strategies
+        name: _measure(client, _trainings(client, other, name), options, name)[1].strategies
         for name, other in others.items()
     }
-    origin = Origin(
-        study=writer.study,
-        command=options.command(writer.study),
-        versions={"proxyflow": __version__, "mlflow": version("mlflow"), "python": sys.version.split()[0]},
-        links={run_id: run_url(experiment, run_id) for run_id in found["run_id"]},
-        planned=_planned(client, experiment),
-    )
+    material = _Material(found, curves, quality, compared)
+    links = {run_id: run_url(experiment, run_id) for run_id in found["run_id"]}
+    origin = _origin(writer.study, options, links, _planned(client, experiment))
     what = f"Proxy quality of study {plain(writer.study)} over {len(quality.runs)} trainings"
     data = found[["dataset", "dataset_fingerprint"]].drop_duplicates().sort_values("dataset")
     tags = {
         names.DATASET: ",".join(data["dataset"]),
         names.DATASET_FINGERPRINT: ",".join(data["dataset_fingerprint"]),
     }
-
-    def write() -> None:
-        write_tables(quality, found, folder, {writer.study: quality.strategies, **compared} if compared else {})
-        draw_figures(quality, folder / "figures")
-        write_page(quality, found, options.quality, origin, folder / "figures", folder / "index.html", compared)
-
-    run_id = ""
+    run_id = unlogged = ""
     try:
         with writer.open("report", f"report {writer.study}", f"{what}.", tags, main=True) as run:
             run_id = run.id
             page = run_path(experiment, run.id, PAGE)
             run.set_tags({names.NOTE: paragraphs(f"{what}: [the page]({page}).", links_to_views(experiment))})
-            write()
+            material.write(folder, options, origin)
             run.log_params(options.params)
             run.log_metrics(as_metrics(quality))
             run.log_folder(folder, names.REPORT)
@@ -155,9 +176,32 @@ def make_report(client: Client, writer: RunWriter, options: ReportOptions) -> Ma
     except NotAllowed:
         if run_id:
             raise
-        write()
+        unlogged = f"you may read study {writer.study} and not write to it"
+        material.write(folder, options, origin)
         close_adopted(f"A report of study {writer.study}, which this user may not write to; only its files were made.")
-    return MadeReport(writer.study, run_id, folder / "index.html", text_table(quality))
+    return MadeReport(writer.study, run_id, folder / "index.html", text_table(quality), unlogged)
+
+
+def remake_report(path: Path, study: str, options: ReportOptions) -> MadeReport:
+    """Makes a report again from the tables that an earlier one wrote; no server is asked, and nothing is logged.
+
+    Args:
+        path: `runs.csv` of that report, with `curves.csv` beside it.
+
+    Raises:
+        UserError: it is no such file, or `out` cannot be written.
+    """
+    found, curves = read_recorded(path)
+    folder = check_out(options.out, study)
+    quality = measure_study(found, options.quality, VOCABULARY, curves)
+    _Material(found, curves, quality, {}).write(folder, options, _origin(study, options, {}, None))
+    close_adopted(f"A report of study {study} from {path}; only its files were made.")
+    return MadeReport(study, "", folder / "index.html", text_table(quality), f"it was made from {path}")
+
+
+def _origin(study: str, options: ReportOptions, links: dict[str, str], planned: int | None) -> Origin:
+    versions = {"proxyflow": __version__, "mlflow": version("mlflow"), "python": sys.version.split()[0]}
+    return Origin(study, options.command(study), versions, links, planned)
 
 
 def _trainings(client: Client, experiment: str, study: str) -> pd.DataFrame:
@@ -167,10 +211,12 @@ def _trainings(client: Client, experiment: str, study: str) -> pd.DataFrame:
     return found
 
 
-def _measure(client: Client, found: pd.DataFrame, options: ReportOptions, study: str) -> StudyQuality:
+def _measure(
+    client: Client, found: pd.DataFrame, options: ReportOptions, study: str
+) -> tuple[pd.DataFrame, StudyQuality]:
     target = found[(found["strategy"] == TARGET) & (found["status"] == "finished")]
     curves = accuracy_curves(client, target, study)
-    return measure_study(found, options.quality, VOCABULARY, curves)
+    return curves, measure_study(found, options.quality, VOCABULARY, curves)
 
 
 def _link_from_study(client: Client, experiment: str, page: str) -> None:

@@ -13,8 +13,9 @@ from proxyflow.errors import UserError, shortened
 from proxyflow.files import replacing
 from proxyflow.quality.runs import KEY, one_name_each
 from proxyflow.quality.summary import StudyQuality
+from proxyflow.tracking import names
 
-COMPARED = "compare"
+COMPARED, RUNS, CURVES = "compare", "runs", "curves"
 LONGEST_NAME = 60  # in the table for terminals
 # What MLflow takes in no part of a metric's name.
 NO_NAME = re.compile(r"[^\w.\- :]")
@@ -45,6 +46,12 @@ RUN_COLUMNS = [
     "subset_fingerprint",
     "run_key",
     "error",
+    "name",
+    "n_valid",
+    "start_time",
+    "end_time",
+    "skipped_steps",
+    *names.SELECTION_METRICS,
 ]
 
 
@@ -53,10 +60,13 @@ def write_tables(
     trainings: pd.DataFrame,
     folder: Path,
     compared: Mapping[str, pd.DataFrame] | None = None,
+    curves: pd.DataFrame | None = None,
 ) -> None:
     """Writes every table of a report as CSV; one of an earlier report that this one has not is removed.
 
     Args:
+        trainings: all of the study, see `tracking.reader.trainings`; `recorded` reads them again.
+        curves: accuracies of the target's runs after each epoch, likewise.
         compared: study to its table of strategies, where studies are compared.
     """
     trainings, _ = one_name_each(trainings)
@@ -72,10 +82,13 @@ def write_tables(
         "epochs": quality.curves,
         "hyperparameters": quality.hyperparameters,
         "comparisons": quality.comparisons,
-        "runs": trainings.sort_values(KEY)[RUN_COLUMNS],
+        RUNS: trainings.sort_values(KEY)[RUN_COLUMNS],
         "notes": pd.DataFrame(quality.notes, columns=["strategy", "note"]),
     }
-    (folder / f"{COMPARED}.csv").unlink(missing_ok=True)
+    for name in (COMPARED, CURVES):
+        (folder / f"{name}.csv").unlink(missing_ok=True)
+    if curves is not None:
+        tables[CURVES] = curves
     if compared:
         tables[COMPARED] = pd.concat([table.assign(study=name) for name, table in compared.items()])[
             ["study", *quality.strategies.columns]

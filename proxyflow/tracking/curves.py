@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 from mlflow.tracking import MlflowClient
 
+from proxyflow.errors import printable
 from proxyflow.tracking import curve_cache, rest
 from proxyflow.tracking.ahead import ask_ahead
 from proxyflow.tracking.connection import server_address
@@ -95,7 +96,22 @@ def _one_by_one(client: MlflowClient, run_ids: list[str]) -> pd.DataFrame:
     return _curves([(run_id, each.step, each.value) for run_id, values in history for each in values])
 
 
+def curves_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Curves from a table of text, by the same rules and with the same columns as `accuracy_curves`.
+
+    Args:
+        rows: columns `COLUMNS`, all of str; a row that holds no number is left out.
+    """
+    numbers = {name: pd.to_numeric(rows[name], errors="coerce") for name in ("epoch", METRIC)}
+    found = pd.DataFrame({"run_id": rows["run_id"].map(printable), **numbers}).dropna()
+    found = found[found["epoch"].between(1, MOST_EPOCHS)]
+    return _joined([_possible(found.astype(COLUMNS))])
+
+
 def _curves(values: list[tuple[str, int, float]]) -> pd.DataFrame:
-    found = pd.DataFrame(values, columns=list(COLUMNS)).astype(COLUMNS)
+    return _possible(pd.DataFrame(values, columns=list(COLUMNS)).astype(COLUMNS))
+
+
+def _possible(found: pd.DataFrame) -> pd.DataFrame:
     # Others may have logged what no training gives.
     return found[found["epoch"].between(1, MOST_EPOCHS) & found[METRIC].between(0, 1)]

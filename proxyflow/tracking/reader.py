@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -135,18 +136,31 @@ def trainings(client: MlflowClient, experiments: Sequence[str]) -> pd.DataFrame:
         `epochs` and `n_valid` (Int64, missing where unknown), `diverged` bool, `device` str, `precision` str,
         `start_time`, `end_time` (ms) and one float column per metric of the contract (nan where missing).
     """
+    return _frame(_row(run) for run in search(client, experiments, KIND="training"))
+
+
+def trainings_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Trainings from a table of text, by the same rules and with the same columns as `trainings`.
+
+    Args:
+        rows: columns `TRAINING_COLUMNS`, all of str.
+    """
+    columns = {str(name): list(rows[name]) for name in TRAINING_COLUMNS}
+    return _frame(_read(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True))
+
+
+def _frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {name: [] for name in TRAINING_COLUMNS}
     # The words of a study are few, and each of 20,000 runs brings its own copies.
     words: dict[str, str] = {}
-    for run in search(client, experiments, KIND="training"):
-        row = _row(run)
+    for row in rows:
         for name, values in columns.items():
             value = row[name]
             if isinstance(value, str):
                 value = words[value] if value in words else words.setdefault(value, printable(value))
             values.append(value)
-    frame = pd.DataFrame(columns)
-    return frame.astype({"epochs": "Int64", "n_valid": "Int64", "seed": "int64", "diverged": bool, "end_time": "Int64"})
+    whole = dict.fromkeys(("epochs", "n_valid", "start_time", "end_time"), "Int64")
+    return pd.DataFrame(columns).astype({**whole, "seed": "int64", "diverged": bool})
 
 
 def _row(run: FoundRun) -> dict[str, Any]:
@@ -162,6 +176,28 @@ def _row(run: FoundRun) -> dict[str, Any]:
     row |= {"start_time": run.start_time, "end_time": run.end_time}
     row |= {metric: _measured(metric, run.metrics.get(metric, math.nan)) for metric in TRAINING_METRICS}
     return row
+
+
+def _read(row: Mapping[str, str]) -> dict[str, Any]:
+    """A training from the text of its columns."""
+    read: dict[str, Any] = dict(row)
+    read |= {name: _whole(row[name]) for name in ("epochs", "n_valid")}
+    read |= {name: _time(row[name]) for name in ("start_time", "end_time")}
+    read["seed"] = _whole(row["seed"]) or 0
+    read["diverged"] = row["diverged"].lower() == "true"
+    return read | {metric: _measured(metric, _number(row[metric])) for metric in TRAINING_METRICS}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _time(text: str) -> int | None:
+    """Milliseconds since 1970."""
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None
 
 
 def _measured(metric: str, value: float) -> float:

@@ -47,7 +47,12 @@ def test_a_signal_amid_a_call_to_the_store_leaves_no_trace_of_the_stores_own(sto
 
 @pytest.mark.parametrize(
     ("number", "status", "left"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "interrupted"), (signal.SIGKILL, -9, "running")],
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        # Half a minute for a way that differs from the first by a number.
+        pytest.param(signal.SIGTERM, 143, "interrupted", marks=pytest.mark.slow),
+        (signal.SIGKILL, -9, "running"),
+    ],
 )
 def test_an_interrupted_sweep_is_resumed(
     store: str, entry: Entry, grid_file: Path, tmp_path: Path, number: int, status: int, left: str

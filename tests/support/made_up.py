@@ -83,8 +83,8 @@ def training(strategy: str = "full", config: str = "default", accuracy: float = 
 
 def trainings_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as the tracking reader gives them: every column there, whole numbers nullable."""
-    frame = pd.DataFrame(list(rows), columns=[*RUN_COLUMNS, "start_time", "end_time"])
-    return frame.astype({"epochs": "Int64", "seed": "int64", "end_time": "Int64"})
+    frame = pd.DataFrame(list(rows), columns=RUN_COLUMNS)
+    return frame.astype({"epochs": "Int64", "seed": "int64", "start_time": "Int64", "end_time": "Int64"})
 
 
 def study_rows(accuracies: Mapping[str, Sequence[float]], **changes: Any) -> list[dict[str, Any]]:

@@ -126,7 +126,7 @@ def test_a_configuration_named_twice_is_refused(text: str) -> None:
 
 
 def test_an_unknown_grid_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InvalidValue, match=r"grid=papr .*paper, demo, or the path of a \.yaml file"):
+    with pytest.raises(InvalidValue, match=r"grid=papr .*paper, paper-narrow, demo, or the path of a \.yaml file"):
         load_grid("papr")
 
 

@@ -14,6 +14,7 @@ from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.summary import StudyQuality, measure_study
 from proxyflow.report.tables import RUN_COLUMNS, number, text_table, with_interval, write_tables
 from proxyflow.report.vocabulary import VOCABULARY
+from proxyflow.tracking.reader import TRAINING_COLUMNS
 
 STRATEGY_COLUMNS = (
     "strategy,family,r2,r2_low,r2_high,spearman,spearman_low,spearman_high,cost_adjusted_r2,relative_cost,"
@@ -65,6 +66,8 @@ def test_the_columns_are_those_that_other_programs_rely_on(folder: Path) -> None
     assert header(folder / "strategies.csv") == STRATEGY_COLUMNS.split(",")
     assert header(folder / "best.csv") == BEST_COLUMNS
     assert header(folder / "runs.csv") == RUN_COLUMNS
+    # A report is made again from this file, so nothing of a training may be left out.
+    assert sorted(RUN_COLUMNS) == sorted(TRAINING_COLUMNS)
     assert header(folder / "notes.csv") == ["strategy", "note"]
 
 

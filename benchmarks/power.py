@@ -1,0 +1,160 @@
+"""What could a study decide? Simulated studies, drawn from the spread and the noise of a pilot's accuracies.
+
+A simulated study has 36 configurations on each data set of the pilot. What the target's accuracies really are is drawn
+from the pilot's configurations, with replacement; what a proxy's really are is drawn so that they explain as
+much of it as the published table says of two strategies of like cost (Shleifer & Prokop 2019, table 2). Each
+accuracy is then measured with noise, drawn from what the pilot's configurations (of the better or the worse half)
+differ by between two seeds, on the target and on the proxy `random:0.1`, and rounded to 1 in 500.
+
+Printed are, for one seed to three, the share of studies in which the interval of the difference of the two r2 lies
+above 0, and half the width of that interval and of the two strategies' own.
+
+    python -m benchmarks.power --pilot RUNS.csv [--quick] [--json PATH]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+
+from benchmarks.bench import parse_options, write_json
+from proxyflow.quality import bootstrap
+from proxyflow.quality.measured import measure
+from proxyflow.quality.measures import Floats
+from proxyflow.quality.options import QualityOptions
+from proxyflow.quality.pairs import Pairs
+from proxyflow.quality.runs import TARGET
+from proxyflow.seeds import generator
+
+CONFIGURATIONS, SEEDS, VALID = 36, (1, 2, 3), 500
+NOISY = "random:0.1"
+# Published r2 of strategies whose costs are alike.
+QUESTIONS = {
+    "easiest:0.1 and random:0.1": (0.81, 0.41),
+    "easiest:0.5 and random:0.5": (0.96, 0.87),
+    "easiest:0.5 and hardest:0.5": (0.96, 0.79),
+    "random:0.25 and epochs of 25 %": (0.65, 0.64),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """A strategy's accuracies in the pilot, on one data set.
+
+    Attributes:
+        mean: `(configurations,)`, over the seeds.
+        noise: `(configurations,)`, standard deviation between seeds.
+    """
+
+    mean: Floats
+    noise: Floats
+
+    @property
+    def better(self) -> np.ndarray:
+        """Which configurations are of the better half."""
+        return np.asarray(self.mean >= np.median(self.mean))
+
+
+def observed(runs: pd.DataFrame, dataset: str, strategy: str) -> Observed:
+    rows = runs[(runs["dataset"] == dataset) & (runs["strategy"] == strategy) & (runs["status"] == "finished")]
+    table = rows.pivot(index="config", columns="seed", values="best_valid_accuracy").dropna()
+    return Observed(table.mean(axis=1).to_numpy(), table.std(axis=1, ddof=1).to_numpy())
+
+
+def measured(truth: Floats, pilot: Observed, seeds: int, rng: np.random.Generator) -> Floats:
+    """Accuracies as trainings would give them, `(configurations, seeds)`.
+
+    Args:
+        truth: `(configurations,)`.
+    """
+    better = truth >= np.median(truth)
+    scale = np.where(better, *(rng.choice(pilot.noise[pilot.better == half], len(truth)) for half in (True, False)))
+    noisy = truth[:, None] + scale[:, None] * rng.normal(size=(len(truth), seeds))
+    return np.asarray(np.rint(np.clip(noisy, 0, 1) * VALID) / VALID)
+
+
+def study(pilots: list[tuple[Observed, Observed]], r2s: tuple[float, ...], seeds: int, rng: np.random.Generator,
+          name: str) -> list[Pairs]:  # fmt: skip
+    """The pairs of each proxy of one simulated study."""
+    frames: list[list[pd.DataFrame]] = [[] for _ in r2s]
+    for number, (target, proxy) in enumerate(pilots):
+        spread = target.mean.std()
+        quality = rng.choice(target.mean, CONFIGURATIONS) + 0.1 * spread * rng.normal(size=CONFIGURATIONS)
+        accuracies = measured(quality, target, seeds, rng)
+        z = (quality - quality.mean()) / quality.std()
+        for r2, into in zip(r2s, frames, strict=True):
+            own = np.sqrt(r2) * z + np.sqrt(1 - r2) * rng.normal(size=CONFIGURATIONS)
+            of_proxy = measured(proxy.mean.mean() + proxy.mean.std() * own, proxy, seeds, rng)
+            rows, columns = np.indices(accuracies.shape)
+            frame = pd.DataFrame(
+                {
+                    "config": rows.ravel(),
+                    "seed": columns.ravel(),
+                    "accuracy_proxy": of_proxy.ravel(),
+                    "accuracy_target": accuracies.ravel(),
+                }
+            )
+            into.append(frame.assign(dataset=f"{name} {number}", cluster=frame["config"] + CONFIGURATIONS * number))
+    return [Pairs(pd.concat(parts, ignore_index=True), 0) for parts in frames]
+
+
+def power(
+    pilots: list[tuple[Observed, Observed]], question: str, seeds: int, studies: int, samples: int
+) -> dict[str, float]:
+    """What so many simulated studies could tell of one question."""
+    rng = generator(0, "power", question, seeds)
+    found: list[dict[str, float]] = []
+    for number in range(studies):
+        sides = study(pilots, QUESTIONS[question], seeds, rng, f"study {number}")
+        draws = bootstrap.draw(sides[0].frame.assign(strategy=TARGET), samples)
+        both = [measure(pairs, draws, QualityOptions(), ("r2",)) for pairs in sides]
+        low, high = bootstrap.percentile(both[0].samples["r2"] ** 2 - both[1].samples["r2"] ** 2)
+        halves = [(each.estimates["r2"].high - each.estimates["r2"].low) / 2 for each in both]
+        values = [each.estimates["r2"].value for each in both]
+        found.append(
+            {
+                "decided": float(low > 0),
+                "half_width_of_difference": (high - low) / 2,
+                "half_width": float(halves[0]),
+                "half_width_of_other": float(halves[1]),
+                "r2": values[0],
+                "r2_of_other": values[1],
+            }
+        )
+    return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+
+
+def main() -> None:
+    options = parse_options(__doc__, pilot="")
+    if not options.pilot:
+        raise SystemExit("give --pilot RUNS.csv, which a report of the pilot wrote")
+    studies, samples = (50, 200) if options.quick else (400, 500)
+    runs = pd.read_csv(options.pilot)
+    datasets = sorted(runs["dataset"].unique())
+    pilots = [(observed(runs, dataset, TARGET), observed(runs, dataset, NOISY)) for dataset in datasets]
+    for dataset, sides in zip(datasets, pilots, strict=True):
+        for strategy, side in zip((TARGET, NOISY), sides, strict=True):
+            print(
+                f"{dataset:<20} {strategy:<12} {len(side.mean)} configurations: {side.mean.mean():.3f}, spread "
+                f"{side.mean.std():.3f}; noise {np.sqrt((side.noise**2).mean()):.4f}, of the better half "
+                f"{np.sqrt((side.noise[side.better] ** 2).mean()):.4f}"
+            )
+    cases = [(question, seeds) for question in QUESTIONS for seeds in SEEDS]
+    found = Parallel(n_jobs=-1)(delayed(power)(pilots, *case, studies, samples) for case in cases)
+    print(f"\n{'question':<32} seeds  decided  half-widths: difference, one, other   r2 as measured: one, other")
+    figures: dict[str, float] = {"studies_of_each_case": studies, "bootstrap_samples": samples}
+    for (question, seeds), each in zip(cases, found, strict=True):
+        print(
+            f"{question:<32} {seeds:>5}  {each['decided']:>7.2f}  {each['half_width_of_difference']:>23.2f}"
+            f"{each['half_width']:>5.2f}{each['half_width_of_other']:>7.2f}  {each['r2']:>20.2f}"
+            f"{each['r2_of_other']:>7.2f}"
+        )
+        figures |= {f"{name}, {question}, {seeds} seeds": value for name, value in each.items()}
+    write_json(options.json, {}, figures)
+
+
+if __name__ == "__main__":
+    main()
