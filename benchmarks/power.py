@@ -6,8 +6,9 @@ much of it as the published table says of two strategies of like cost (Shleifer 
 accuracy is then measured with noise, drawn from what the pilot's configurations (of the better or the worse half)
 differ by between two seeds, on the target and on the proxy `random:0.1`, and rounded to 1 in 500.
 
-Printed are, for one seed to three, the share of studies in which the interval of the difference of the two r2 lies
-above 0, and half the width of that interval and of the two strategies' own.
+Printed are, for one seed to three, over single runs and over means over the seeds, the share of studies in which the
+interval of the difference of the two r2 lies above 0, and half the width of that interval and of the two strategies'
+own.
 
     python -m benchmarks.power --pilot RUNS.csv [--quick] [--json PATH]
 """
@@ -27,10 +28,12 @@ from proxyflow.quality.measures import Floats
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.pairs import Pairs
 from proxyflow.quality.runs import TARGET
+from proxyflow.quality.seeds import over_seeds
 from proxyflow.seeds import generator
 
 CONFIGURATIONS, SEEDS, VALID = 36, (1, 2, 3), 500
 NOISY = "random:0.1"
+HALF_WIDTHS = ("half_width_of_difference", "half_width", "half_width_of_other")
 # Published r2 of strategies whose costs are alike.
 QUESTIONS = {
     "easiest:0.1 and random:0.1": (0.81, 0.41),
@@ -102,7 +105,7 @@ def study(pilots: list[tuple[Observed, Observed]], r2s: tuple[float, ...], seeds
 
 
 def power(
-    pilots: list[tuple[Observed, Observed]], question: str, seeds: int, studies: int, samples: int
+    pilots: list[tuple[Observed, Observed]], question: str, seeds: int, means: bool, studies: int, samples: int
 ) -> dict[str, float]:
     """What so many simulated studies could tell of one question."""
     rng = generator(0, "power", question, seeds)
@@ -110,7 +113,7 @@ def power(
     for number in range(studies):
         sides = study(pilots, QUESTIONS[question], seeds, rng, f"study {number}")
         draws = bootstrap.draw(sides[0].frame.assign(strategy=TARGET), samples)
-        both = [measure(pairs, draws, QualityOptions(), ("r2",)) for pairs in sides]
+        both = [measure(over_seeds(pairs) if means else pairs, draws, QualityOptions(), ("r2",)) for pairs in sides]
         low, high = bootstrap.percentile(both[0].samples["r2"] ** 2 - both[1].samples["r2"] ** 2)
         halves = [(each.estimates["r2"].high - each.estimates["r2"].low) / 2 for each in both]
         values = [each.estimates["r2"].value for each in both]
@@ -142,17 +145,17 @@ def main() -> None:
                 f"{side.mean.std():.3f}; noise {np.sqrt((side.noise**2).mean()):.4f}, of the better half "
                 f"{np.sqrt((side.noise[side.better] ** 2).mean()):.4f}"
             )
-    cases = [(question, seeds) for question in QUESTIONS for seeds in SEEDS]
+    cases = [(question, seeds, means) for question in QUESTIONS for seeds in SEEDS for means in (False, seeds > 1)]
+    cases = list(dict.fromkeys(cases))
     found = Parallel(n_jobs=-1)(delayed(power)(pilots, *case, studies, samples) for case in cases)
-    print(f"\n{'question':<32} seeds  decided  half-widths: difference, one, other   r2 as measured: one, other")
+    print(f"\n{'question':<32} seeds of     decided  half-width: difference, one, other   r2: one, other")
     figures: dict[str, float] = {"studies_of_each_case": studies, "bootstrap_samples": samples}
-    for (question, seeds), each in zip(cases, found, strict=True):
-        print(
-            f"{question:<32} {seeds:>5}  {each['decided']:>7.2f}  {each['half_width_of_difference']:>23.2f}"
-            f"{each['half_width']:>5.2f}{each['half_width_of_other']:>7.2f}  {each['r2']:>20.2f}"
-            f"{each['r2_of_other']:>7.2f}"
-        )
-        figures |= {f"{name}, {question}, {seeds} seeds": value for name, value in each.items()}
+    for (question, seeds, means), each in zip(cases, found, strict=True):
+        case = f"{question:<32} {seeds:>5} {'means' if means else 'runs':<6}"
+        widths = "".join(f"{each[name]:>9.2f}" for name in HALF_WIDTHS)
+        print(f"{case} {each['decided']:>7.2f} {widths}  {each['r2']:>17.2f}{each['r2_of_other']:>9.2f}")
+        case = f"{question}, {seeds} seeds, {'means' if means else 'runs'}"
+        figures |= {f"{name}, {case}": value for name, value in each.items()}
     write_json(options.json, {}, figures)
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from proxyflow.quality.bootstrap import Draws, Estimate, percentile
-from proxyflow.quality.measures import Accuracies, Floats, Good, r2, spearman
+from proxyflow.quality.measures import Accuracies, Floats, Good, r2, slope, spearman
 from proxyflow.quality.pairs import Pairs, positions
 from proxyflow.seeds import generator
 
 CEILING_COLUMNS = ["source", "measure", "value", "low", "high", "n"]
-SEEDS, VALIDATION = "seeds", "validation"
+SEEDS, SEED_MEANS, VALIDATION = "seeds", "seed_means", "validation"
 REPEATS = 200
 
 
@@ -29,11 +29,15 @@ def noise_ceiling(target: pd.DataFrame, good: Good, draws: Draws | None) -> pd.D
         draws: bootstrap samples, None for no intervals.
 
     Returns:
-        Columns `CEILING_COLUMNS`. `source` is `seeds` (the target under another seed; `n` pairs of runs) or
-        `validation` (two draws of the validation images, simulated; `n` runs, the interval is that of one draw). Seeds
-        that lack configurations weigh by the pairs that they have.
+        Columns `CEILING_COLUMNS`. `source` is one of
+
+        - `seeds`: the target under another seed, `n` pairs of runs; seeds that lack configurations weigh by the pairs
+          that they have;
+        - `seed_means`: the target's mean over its seeds against that over as many others, from the former by the
+          formula of Spearman and Brown (1910), r2 alone;
+        - `validation`: two draws of the validation images, simulated; `n` runs, the interval is that of one draw.
     """
-    rows = [*_under_other_seeds(target, good, draws), *_under_other_images(target, good)]
+    rows = [*_under_other_seeds(target, good, draws), *_of_means(target, draws), *_under_other_images(target, good)]
     return pd.DataFrame(rows, columns=CEILING_COLUMNS)
 
 
@@ -71,6 +75,31 @@ def _under_other_seeds(target: pd.DataFrame, good: Good, draws: Draws | None) ->
             estimate = Estimate(estimate.value, *percentile(np.average(samples, axis=0, weights=sizes)))
         rows.append(_row(SEEDS, name, estimate, sum(sizes)))
     return rows
+
+
+def _of_means(target: pd.DataFrame, draws: Draws | None) -> list[dict[str, object]]:
+    """What r2 the mean over so many seeds has with that over as many others."""
+    pairs = other_seed_pairs(target)
+    sizes = [len(each.frame) for each in pairs]
+    slopes = [float(slope(each.accuracies, np.ones((1, len(each.frame))))[0]) for each in pairs]
+    if not pairs or not np.isfinite(slopes).all():
+        return []
+    seeds = target.groupby(["dataset", "config"])["seed"].nunique().mean()
+    estimate = Estimate(float(_r2_of_means(np.average(slopes, weights=sizes), seeds)))
+    if draws is not None:
+        samples = [slope(each.accuracies, draws.of(each.frame)) for each in pairs]
+        ends = percentile(_r2_of_means(np.average(samples, axis=0, weights=sizes), seeds))
+        estimate = Estimate(estimate.value, *ends)
+    return [_row(SEED_MEANS, "r2", estimate, sum(sizes))]
+
+
+def _r2_of_means(correlation: Floats | float, seeds: float) -> Floats:
+    """The square of the correlation between means over so many seeds, from that between single ones.
+
+    A correlation below 0 is one of noise alone, and leaves nothing to be predicted.
+    """
+    single = np.maximum(correlation, 0)
+    return np.asarray((seeds * single / (1 + (seeds - 1) * single)) ** 2)
 
 
 def _under_other_images(target: pd.DataFrame, good: Good) -> list[dict[str, object]]:

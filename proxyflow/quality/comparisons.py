@@ -3,7 +3,7 @@ intervals side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -14,6 +14,7 @@ from proxyflow.quality.measured import MEASURES, Measured, measure
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.pairs import PAIR
 from proxyflow.quality.runs import TARGET
+from proxyflow.quality.seeds import OF_MEANS, over_seeds, several
 
 COMPARISON_COLUMNS = [
     "strategy",
@@ -34,10 +35,14 @@ COMPARED = ("r2", "spearman")
 
 
 def compare_strategies(measured: Mapping[str, Measured], draws: Draws | None, options: QualityOptions) -> pd.DataFrame:
-    """Every two proxies of like cost, compared on the pairs that both have.
+    """Every two proxies of like cost, compared on the pairs that both have; with several seeds also on the means.
+
+    An r2 whose correlation is the wrong way round counts as negative: such a proxy misleads, and the more so the larger
+    its r2.
 
     Returns:
-        Columns `COMPARISON_COLUMNS`, the better one first; `probability` is the share of the bootstrap samples in
+        Columns `COMPARISON_COLUMNS`, the better one first; `measure` ends in `OF_MEANS` where it is over means over
+        seeds; `probability` is the share of the bootstrap samples in
         which it is better, half of those that tie counted. Empty without a bootstrap.
     """
     if draws is None:
@@ -49,7 +54,11 @@ def compare_strategies(measured: Mapping[str, Measured], draws: Draws | None, op
             continue
         sides = _on_common_pairs(measured[one], measured[other], draws, options)
         for name in COMPARED:
-            rows += _compare(name, (one, other), costs, sides)
+            rows += _compare(name, "", (one, other), costs, sides, options)
+        if several(sides[0].pairs):
+            means = [measure(over_seeds(side.pairs), draws, options, COMPARED) for side in sides]
+            for name in COMPARED:
+                rows += _compare(name, OF_MEANS, (one, other), costs, means, options)
     table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
     return table.sort_values(["measure", "relative_cost", "strategy", "other"], kind="stable", ignore_index=True)
 
@@ -69,13 +78,19 @@ def _on_common_pairs(
 
 
 def _compare(
-    name: str, strategies: tuple[str, str], costs: list[float], sides: tuple[Measured, Measured]
+    name: str,
+    suffix: str,
+    strategies: tuple[str, str],
+    costs: list[float],
+    sides: Sequence[Measured],
+    options: QualityOptions,
 ) -> list[tuple[object, ...]]:
-    values = [side.estimates[name].value for side in sides]
-    if not np.isfinite(values).all():
+    if not all(name in side.samples for side in sides):
         return []
+    formula, signed = MEASURES[name].formula, MEASURES[name].signed
+    values = [float(signed(formula(side.pairs, np.ones((1, len(side.pairs.frame))), options))[0]) for side in sides]
     order = (0, 1) if values[0] >= values[1] else (1, 0)
-    left, right = (MEASURES[name].value(sides[i].samples[name]) for i in order)
+    left, right = (signed(sides[i].samples[name]) for i in order)
     difference = left - right
     defined = difference[np.isfinite(difference)]
     if not len(defined):
@@ -85,7 +100,7 @@ def _compare(
         (
             *(strategies[i] for i in order),
             *(costs[i] for i in order),
-            name,
+            f"{name}{suffix}",
             values[order[0]] - values[order[1]],
             *percentile(defined),
             probability,

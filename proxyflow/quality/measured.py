@@ -41,6 +41,10 @@ class Measure:
         """The measure from what the formula gives."""
         return raw**2 if self.square else raw
 
+    def signed(self, raw: Floats) -> Floats:
+        """The measure with the formula's sign: a relation the wrong way round is worse than none."""
+        return raw * np.abs(raw) if self.square else raw
+
     def estimate(self, raw: float, samples: Floats | None) -> Estimate:
         """The value with its interval."""
         value = float(self.value(np.array(raw)))

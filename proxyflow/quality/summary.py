@@ -20,6 +20,7 @@ from proxyflow.quality.measures import MIN_PAIRS, Floats
 from proxyflow.quality.options import QualityOptions, Vocabulary
 from proxyflow.quality.pairs import Pairs, make_pairs
 from proxyflow.quality.runs import TARGET, count_runs
+from proxyflow.quality.seeds import MEASURED_OF_MEANS, OF_MEANS, over_seeds, several
 from proxyflow.quality.selection import selection_table
 from proxyflow.quality.transfer import measure_parts
 from proxyflow.quality.verdict import Verdict, judge
@@ -55,7 +56,9 @@ class StudyQuality:
 
     Attributes:
         strategies: one row per strategy, columns `STRATEGY_COLUMNS`; the target first, then by cost.
-        measures: one row per strategy and measure with its interval, see `measured.MEASURES`, and `cost_adjusted_r2`.
+        measures: one row per strategy and measure with its interval, see `measured.MEASURES`, and `cost_adjusted_r2`;
+            with several seeds also those over means, whose names end in `seeds.OF_MEANS`.
+        means: strategy to its measures over means over seeds, where it has several.
         best: one row per strategy, data set and seed, see `best.best_rows`.
         best_configurations: the published table 1, see `best.best_configurations`.
         selection: what choosing the strategies' examples costs, see `selection.selection_table`.
@@ -75,6 +78,7 @@ class StudyQuality:
 
     strategies: pd.DataFrame
     measures: pd.DataFrame
+    means: Mapping[str, Measured]
     best: pd.DataFrame
     best_configurations: BestConfigurations
     selection: pd.DataFrame
@@ -121,6 +125,11 @@ def measure_study(
         ["proxy", "relative_cost", "strategy"], kind="stable", ascending=[True, False, True]
     )
     ordered = {name: measured[name] for name in order["strategy"]}
+    means = {
+        name: measure(over_seeds(each.pairs), draws, options, MEASURED_OF_MEANS)
+        for name, each in ordered.items()
+        if several(each.pairs)
+    }
     pairs = {name: each.pairs for name, each in ordered.items()}
     selection = selection_table(pairs, options.cost_basis)
     ceiling = noise_ceiling(target, options.good, draws)
@@ -128,7 +137,8 @@ def measure_study(
     notes = [*counted.notes, *([NO_TARGET] if target.empty else []), *([rough] if rough and len(table) else [])]
     return StudyQuality(
         strategies=table.loc[order.index].reset_index(drop=True),
-        measures=_measure_table(ordered, adjusted),
+        measures=_measure_table(ordered, adjusted, means),
+        means=means,
         best=_concat(best, BEST_COLUMNS),
         best_configurations=best_configurations(target, vocabulary),
         selection=selection,
@@ -157,11 +167,15 @@ def _strategy_table(measured: Mapping[str, Measured], best: list[pd.DataFrame], 
     return pd.DataFrame(rows, columns=STRATEGY_COLUMNS).astype(dict.fromkeys(STRATEGY_COLUMNS[2:-2], np.float64))
 
 
-def _measure_table(measured: Mapping[str, Measured], adjusted: Mapping[str, dict[str, Estimate]]) -> pd.DataFrame:
-    rows = [
-        measure_rows(name, {**each.estimates, **adjusted[name]}, len(each.pairs.frame))
-        for name, each in measured.items()
-    ]
+def _measure_table(
+    measured: Mapping[str, Measured], adjusted: Mapping[str, dict[str, Estimate]], means: Mapping[str, Measured]
+) -> pd.DataFrame:
+    rows = []
+    for name, each in measured.items():
+        rows.append(measure_rows(name, {**each.estimates, **adjusted[name]}, len(each.pairs.frame)))
+        if name in means:
+            of_means = {f"{key}{OF_MEANS}": estimate for key, estimate in means[name].estimates.items()}
+            rows.append(measure_rows(name, of_means, len(means[name].pairs.frame)))
     return _concat(rows, MEASURE_COLUMNS)
 
 

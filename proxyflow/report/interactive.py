@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from proxyflow.quality.costs import PUBLISHED_CURVE
+from proxyflow.quality.seeds import OF_MEANS
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.embedded import numbers
 from proxyflow.report.families import look_of
@@ -20,6 +21,7 @@ from proxyflow.report.tables import number, with_interval
 
 Figure = dict[str, Any]
 SHOWN = {"r2": "r²", "spearman": "Spearman", "cost_adjusted_r2": "cost-adjusted r²"}
+SHOWN |= {f"{name}{OF_MEANS}": f"{title} of means" for name, title in SHOWN.items()}
 
 
 def figures(quality: StudyQuality) -> dict[str, Figure]:

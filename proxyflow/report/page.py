@@ -15,6 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from proxyflow.files import write_text
+from proxyflow.quality.ceiling import SEED_MEANS
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality
@@ -144,6 +145,8 @@ def _context(quality: StudyQuality, trainings: pd.DataFrame, options: QualityOpt
         "recovery_rows": recovered,
         "hyperparameter_names": names,
         "hyperparameter_rows": hyperparameters,
+        "mean_rows": views.mean_rows(quality),
+        "mean_ceiling": ceiling_of(quality, "r2", SEED_MEANS),
         "comparisons": list(quality.comparisons.itertuples()),
         "selection": list(quality.selection.astype({"pays_off_after": object}).replace({pd.NA: None}).itertuples()),
         "datasets": sorted(runs[["dataset", "dataset_fingerprint"]].drop_duplicates().itertuples(index=False)),

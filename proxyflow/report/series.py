@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from proxyflow.quality.ceiling import SEED_MEANS, SEEDS, VALIDATION
 from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.looks import Look, look
@@ -19,10 +20,13 @@ from proxyflow.report.vocabulary import HYPERPARAMETERS
 
 # More pairs of data sets would need a page of panels; the rest is in transfer.csv.
 DATASET_COLUMNS = 3
-# The better source first: its name in a legend, and what a point above the line means.
+# Of the measures over single runs, the better source first.
+RUN_CEILINGS = (SEEDS, VALIDATION)
+# Source to its name in a legend, and what a point above the line means.
 CEILINGS = {
-    "seeds": ("noise ceiling: the target under another seed", "no proxy can be expected above it"),
-    "validation": (
+    SEEDS: ("noise ceiling: the target under another seed", "no proxy can be expected above it"),
+    SEED_MEANS: ("noise ceiling: the target's means over other seeds", "no proxy can be expected above it"),
+    VALIDATION: (
         "noise ceiling: the target under other validation images",
         "a proxy above it agrees with the target partly by the chance of these very images",
     ),
@@ -45,10 +49,15 @@ class Ceiling(NamedTuple):
     meaning: str
 
 
-def ceiling_of(quality: StudyQuality, measure: str) -> Ceiling | None:
-    """The noise ceiling of a measure: from seeds where the study has them, else from the validation images."""
+def ceiling_of(quality: StudyQuality, measure: str, *sources: str) -> Ceiling | None:
+    """The noise ceiling of a measure: from seeds where the study has them, else from the validation images.
+
+    Args:
+        sources: others to take it from, the best first.
+    """
     table = quality.ceiling
-    for source, (label, meaning) in CEILINGS.items():
+    for source in sources or RUN_CEILINGS:
+        label, meaning = CEILINGS[source]
         rows = table[(table["source"] == source) & (table["measure"] == measure) & table["value"].notna()]
         if len(rows):
             row = rows.iloc[0]

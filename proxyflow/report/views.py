@@ -85,6 +85,28 @@ def strategy_rows(quality: StudyQuality) -> list[StrategyRow]:
 
 
 @dataclass(frozen=True)
+class MeanRow:
+    """A strategy in the table of means over seeds."""
+
+    strategy: str
+    measures: Mapping[str, Measured]
+    n_pairs: int
+
+
+def mean_rows(quality: StudyQuality) -> list[MeanRow]:
+    """One row per proxy that was run under several seeds."""
+    return [
+        MeanRow(
+            name,
+            {key: Measured(each.value, each.low, each.high) for key, each in measured.estimates.items()},
+            len(measured.pairs.frame),
+        )
+        for name, measured in quality.means.items()
+        if name != TARGET
+    ]
+
+
+@dataclass(frozen=True)
 class Completeness:
     """How much of the study is there.
 
