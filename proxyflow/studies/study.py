@@ -31,7 +31,9 @@ from proxyflow.tracking.run import Run
 from proxyflow.tracking.views import furnish, links_to_views
 
 RETRIES = 2
-LOOK_AGAIN_SECONDS = (1.0, 3.0)  # at what other processes are doing
+LOOK_AGAIN_SECONDS = (1.0, 3.0)  # at what other processes are doing, when nothing else is left to do
+# What others have finished meanwhile is counted this often, and so that asking takes at most this share of the time.
+COUNT_SECONDS, COUNT_SHARE = 60.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,7 @@ class _Rounds:
         self.queue: deque[Task] = deque()
         self.tries: Counter[str] = Counter()
         self.elsewhere: list[Task] = []
+        self.count_at = COUNT_SECONDS
         self.stopped = ""
 
     def run(self, tasks: list[Task]) -> str:
@@ -226,6 +229,8 @@ class _Rounds:
                     self.queue.append(done.task)
                 else:
                     self.board.ended(done)
+                if self.elsewhere and self.clock() >= self.count_at:
+                    self._count_finished()
             if self.elsewhere and not self.queue and not self._over():
                 self._look_elsewhere()
                 if self.elsewhere and not told:
@@ -246,6 +251,15 @@ class _Rounds:
                 continue
             self.board.begin(task)
             yield task
+
+    def _count_finished(self) -> None:
+        """Counts what others have finished, so that the time left is the study's and not that of this process alone."""
+        begun = self.clock()
+        done = _finished(self.lab)
+        for task in [task for task in self.elsewhere if task.key in done]:
+            self.elsewhere.remove(task)
+            self.board.found(task)
+        self.count_at = self.clock() + max(COUNT_SECONDS, (self.clock() - begun) / COUNT_SHARE)
 
     def _look_elsewhere(self) -> None:
         """What others have finished is found; what they have left is to be done."""

@@ -107,6 +107,18 @@ def test_every_task_is_done_once_in_order(case: Callable[..., Case]) -> None:
     assert (this.board.finished, this.board.made, this.board.failed) == (3, 3, {})
 
 
+def test_what_others_finish_is_counted_while_there_is_more_to_do(case: Callable[..., Case]) -> None:
+    this = case(a=[{"status": "taken"}])
+    this.server.finished = {"a"}
+    standing = []
+    begin = this.board.begin
+    this.board.begin = lambda task: (standing.append((task.key, this.board.finished)), begin(task))[1]  # type: ignore[method-assign,func-returns-value]
+    assert this.rounds.run(TASKS) == ""
+    # Without it the time left would be that of all tasks by this process alone, until the very end.
+    assert standing == [("a", 0), ("b", 1), ("c", 2)]
+    assert (this.board.finished, this.board.made) == (3, 2)
+
+
 def test_what_may_pass_is_tried_again_after_the_others(case: Callable[..., Case]) -> None:
     this = case(a=[LOST, LOST])
     this.rounds.run(TASKS)
