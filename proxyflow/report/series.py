@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from proxyflow.quality.ceiling import SEED_MEANS, SEEDS, VALIDATION
 from proxyflow.quality.runs import TARGET
+from proxyflow.quality.seeds import OF_MEANS
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.looks import Look, look
 from proxyflow.report.tables import with_interval
@@ -63,6 +64,46 @@ def ceiling_of(quality: StudyQuality, measure: str, *sources: str) -> Ceiling | 
             row = rows.iloc[0]
             return Ceiling(float(row["value"]), float(row["low"]), float(row["high"]), label, meaning)
     return None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two proxies of like cost.
+
+    Attributes:
+        strategy, other: the one with the larger r2 first.
+        cost: relative, of the first.
+        differences: `r2` and `spearman` to the difference with the ends of its interval, where there is one.
+    """
+
+    strategy: str
+    other: str
+    cost: float
+    differences: dict[str, tuple[float, float, float]]
+
+
+def comparison_rows(quality: StudyQuality) -> tuple[bool, list[Comparison]]:
+    """Comparisons in the order of the table.
+
+    Returns:
+        Whether they are of means over seeds, which the study has with several seeds, and the comparisons.
+    """
+    table = quality.comparisons
+    of_means = bool(table["measure"].str.endswith(OF_MEANS).any())
+    suffix = OF_MEANS if of_means else ""
+    rows = {}
+    for row in table[table["measure"] == f"r2{suffix}"].to_dict("records"):
+        told = (float(row["difference"]), float(row["low"]), float(row["high"]))
+        pair = (str(row["strategy"]), str(row["other"]))
+        rows[pair] = Comparison(*pair, float(row["relative_cost"]), {"r2": told})
+    for row in table[table["measure"] == f"spearman{suffix}"].to_dict("records"):
+        told = (float(row["difference"]), float(row["low"]), float(row["high"]))
+        pair = (str(row["strategy"]), str(row["other"]))
+        if pair in rows:
+            rows[pair].differences["spearman"] = told
+        elif (swapped := rows.get(pair[::-1])) is not None:
+            swapped.differences["spearman"] = (-told[0], -told[2], -told[1])
+    return of_means, list(rows.values())
 
 
 def dataset_looks(quality: StudyQuality) -> dict[str, Look]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -23,9 +25,9 @@ from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.figures import FIGURES, draw_figures, proxy_against_target
 from proxyflow.report.figures.labels import label_points
 from proxyflow.report.figures.sheet import sheet, short
-from proxyflow.report.series import frontier, regression, transfer_panels
+from proxyflow.report.series import comparison_rows, frontier, regression, transfer_panels
 
-ALL = {"quality_by_cost", "proxy_against_target", "transfer", "epochs", "hyperparameters"}
+ALL = {"quality_by_cost", "proxy_against_target", "transfer", "epochs", "hyperparameters", "comparisons"}
 SOME = ("full", "random:0.1", "easiest:0.1", "easiest:0.5", "epochs:5", "distilled:10")
 
 
@@ -73,6 +75,7 @@ def test_figures_name_what_they_show(drawn: Path) -> None:
     assert texts(drawn / "transfer.svg").count("correlation") == 6
     assert "flip" in texts(drawn / "hyperparameters.svg")
     assert "after epoch" in texts(drawn / "epochs.svg")
+    assert "easiest:0.1 – random:0.1" in texts(drawn / "comparisons.svg")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +93,25 @@ def test_what_cannot_be_drawn_is_not_and_an_earlier_one_is_gone(
     # One training of the target more or less decides whether its epochs can be compared.
     assert found - {"epochs"} == expected
     assert all(path.read_bytes() != b"an earlier report's" for path in tmp_path.iterdir())
+
+
+def test_differences_of_spearman_are_turned_to_the_order_of_r2() -> None:
+    columns = ["strategy", "other", "measure", "difference", "low", "high", "relative_cost"]
+    rows = [
+        ("a", "b", "r2", 0.3, 0.1, 0.5, 0.1),
+        ("b", "a", "spearman", 0.2, -0.1, 0.4, 0.12),
+        ("a", "c", "r2", 0.1, 0.0, 0.2, 0.1),
+    ]
+    runs = pd.DataFrame(rows, columns=columns)
+    of_means, told = comparison_rows(cast(StudyQuality, SimpleNamespace(comparisons=runs)))
+    assert not of_means
+    assert [(each.strategy, each.other, each.cost) for each in told] == [("a", "b", 0.1), ("a", "c", 0.1)]
+    assert told[0].differences == {"r2": (0.3, 0.1, 0.5), "spearman": (-0.2, -0.4, 0.1)}
+    assert told[1].differences == {"r2": (0.1, 0.0, 0.2)}
+    means = pd.concat([runs, runs.assign(measure=runs["measure"] + "_of_means", difference=0.9)])
+    of_means, told = comparison_rows(cast(StudyQuality, SimpleNamespace(comparisons=means)))
+    assert of_means
+    assert told[0].differences["r2"] == (0.9, 0.1, 0.5)
 
 
 def test_names_of_any_kind_are_drawn_as_they_are(tmp_path: Path) -> None:

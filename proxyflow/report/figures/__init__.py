@@ -1,14 +1,24 @@
-"""The report's static figures, as PNG and SVG: the published figures 1 to 4, and transfer per hyperparameter."""
+"""The report's static figures, as PNG and SVG: the published figures 1 to 4, hyperparameters, and comparisons."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from proxyflow.quality.summary import StudyQuality
-from proxyflow.report.figures import epochs, hyperparameters, proxy_against_target, quality_by_cost, transfer
+from proxyflow.report.figures import (
+    comparisons,
+    epochs,
+    hyperparameters,
+    proxy_against_target,
+    quality_by_cost,
+    transfer,
+)
 from proxyflow.report.figures.sheet import SUFFIXES
 
-FIGURES = {module.NAME: module for module in (quality_by_cost, proxy_against_target, transfer, epochs, hyperparameters)}
+FIGURES = {
+    module.NAME: module
+    for module in (quality_by_cost, proxy_against_target, transfer, epochs, hyperparameters, comparisons)
+}
 
 
 def draw_figures(quality: StudyQuality, folder: Path) -> None:

@@ -1,0 +1,54 @@
+"""Which of two proxies of like cost is better: differences with their intervals, beside the line of no difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from proxyflow.drawing import as_text
+from proxyflow.quality.summary import StudyQuality
+from proxyflow.report.figures.sheet import SOFT, save, sheet, short
+from proxyflow.report.looks import look
+from proxyflow.report.series import Comparison, comparison_rows
+from proxyflow.report.tables import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NAME = "comparisons"
+TITLES = {"r2": "difference of r²", "spearman": "difference of Spearman"}
+# Rows that a figure can bear; comparisons.csv has all.
+MAX_ROWS = 60
+ROW_HEIGHT = 0.2
+
+
+def draw(quality: StudyQuality, folder: Path) -> bool:
+    """Draws the differences of r2 and of Spearman; False where no two proxies are of like cost."""
+    of_means, rows = comparison_rows(quality)
+    rows = rows[:MAX_ROWS]
+    if not rows:
+        return False
+    height = max(ROW_HEIGHT * len(rows), 0.6)
+    with sheet(2, 1, (2.9, height), (0.2, 0), (3.9, 0.2, 0.55, 0.4), sharey=True) as (figure, axes):
+        for axis, (measure, title) in zip(axes[0], TITLES.items(), strict=True):
+            axis.set_title(f"{title}, means over seeds" if of_means else title, fontsize=9.5)
+            _draw_differences(axis, rows, measure)
+        names = [f"{short(row.strategy, 24)} – {short(row.other, 24)}  ({number(row.cost)})" for row in rows]
+        axes[0, 0].set_yticks(range(len(rows)), [as_text(name) for name in names], fontsize=8)
+        axes[0, 0].set_ylim(len(rows) - 0.4, -0.6)
+        save(figure, folder, NAME)
+    return True
+
+
+def _draw_differences(axis: Axes, rows: list[Comparison], measure: str) -> None:
+    axis.axvline(0, color=SOFT, linewidth=1)
+    axis.grid(axis="y", visible=False)
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel("first better →", loc="right", fontsize=8.5)
+    told = np.array([row.differences.get(measure, (np.nan,) * 3) for row in rows])
+    for apart, colour in ((False, "#8a93a0"), (True, look(1).light)):
+        chosen = np.flatnonzero(np.isfinite(told[:, 0]) & (((told[:, 1] > 0) | (told[:, 2] < 0)) == apart))
+        axis.hlines(chosen, told[chosen, 1], told[chosen, 2], color=colour, linewidth=1.4)
+        axis.plot(told[chosen, 0], chosen, "o", color=colour, markersize=4.5)
