@@ -2,7 +2,8 @@
 
 A simulated study has 36 configurations on each data set of the pilot. What the target's accuracies really are is drawn
 from the pilot's configurations, with replacement; what a proxy's really are is drawn so that they explain as
-much of it as the published table says of two strategies of like cost (Shleifer & Prokop 2019, table 2). Each
+much of it as the published table says of two strategies of like cost (Shleifer & Prokop 2019, table 2). Every proxy has
+the spread and the noise of `random:0.1`, also where the question is of dearer ones, whose noise is likely less. Each
 accuracy is then measured with noise, drawn from what the pilot's configurations (of the better or the worse half)
 differ by between two seeds, on the target and on the proxy `random:0.1`, and rounded to 1 in 500.
 
@@ -16,6 +17,7 @@ own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,15 +25,17 @@ from joblib import Parallel, delayed
 
 from benchmarks.bench import parse_options, write_json
 from proxyflow.quality import bootstrap
-from proxyflow.quality.measured import measure
+from proxyflow.quality.measured import MEASURES, measure
 from proxyflow.quality.measures import Floats
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.pairs import Pairs
-from proxyflow.quality.runs import TARGET
+from proxyflow.quality.runs import TARGET, count_runs
 from proxyflow.quality.seeds import over_seeds
+from proxyflow.report.recorded import read_recorded
 from proxyflow.seeds import generator
 
 CONFIGURATIONS, SEEDS, VALID = 36, (1, 2, 3), 500
+ENOUGH = 8  # configurations of a pilot
 NOISY = "random:0.1"
 HALF_WIDTHS = ("half_width_of_difference", "half_width", "half_width_of_other")
 # Published r2 of strategies whose costs are alike.
@@ -49,11 +53,20 @@ class Observed:
 
     Attributes:
         mean: `(configurations,)`, over the seeds.
-        noise: `(configurations,)`, standard deviation between seeds.
+        noise: `(configurations,)`, standard deviation of one run between seeds.
+        seeds: how many there are to a mean.
     """
 
     mean: Floats
     noise: Floats
+    seeds: int
+
+    @property
+    def truth(self) -> Floats:
+        """The means, shrunk to the spread that they would have without what is left of the noise."""
+        noise, spread = float((self.noise**2).mean()) / self.seeds, float(self.mean.var())
+        share = np.sqrt(max(0.0, 1 - noise / spread)) if spread else 0.0
+        return np.asarray(self.mean.mean() + share * (self.mean - self.mean.mean()))
 
     @property
     def better(self) -> np.ndarray:
@@ -62,9 +75,11 @@ class Observed:
 
 
 def observed(runs: pd.DataFrame, dataset: str, strategy: str) -> Observed:
-    rows = runs[(runs["dataset"] == dataset) & (runs["strategy"] == strategy) & (runs["status"] == "finished")]
+    rows = runs[(runs["dataset"] == dataset) & (runs["strategy"] == strategy)]
     table = rows.pivot(index="config", columns="seed", values="best_valid_accuracy").dropna()
-    return Observed(table.mean(axis=1).to_numpy(), table.std(axis=1, ddof=1).to_numpy())
+    if len(table.columns) < 2 or len(table) < ENOUGH:
+        raise SystemExit(f"the pilot needs {strategy} of {dataset}: {ENOUGH} configurations, two seeds or more")
+    return Observed(table.mean(axis=1).to_numpy(), table.std(axis=1, ddof=1).to_numpy(), len(table.columns))
 
 
 def measured(truth: Floats, pilot: Observed, seeds: int, rng: np.random.Generator) -> Floats:
@@ -84,13 +99,13 @@ def study(pilots: list[tuple[Observed, Observed]], r2s: tuple[float, ...], seeds
     """The pairs of each proxy of one simulated study."""
     frames: list[list[pd.DataFrame]] = [[] for _ in r2s]
     for number, (target, proxy) in enumerate(pilots):
-        spread = target.mean.std()
-        quality = rng.choice(target.mean, CONFIGURATIONS) + 0.1 * spread * rng.normal(size=CONFIGURATIONS)
+        truth, own_truth = target.truth, proxy.truth
+        quality = rng.choice(truth, CONFIGURATIONS) + 0.1 * truth.std() * rng.normal(size=CONFIGURATIONS)
         accuracies = measured(quality, target, seeds, rng)
         z = (quality - quality.mean()) / quality.std()
         for r2, into in zip(r2s, frames, strict=True):
             own = np.sqrt(r2) * z + np.sqrt(1 - r2) * rng.normal(size=CONFIGURATIONS)
-            of_proxy = measured(proxy.mean.mean() + proxy.mean.std() * own, proxy, seeds, rng)
+            of_proxy = measured(own_truth.mean() + own_truth.std() * own, proxy, seeds, rng)
             rows, columns = np.indices(accuracies.shape)
             frame = pd.DataFrame(
                 {
@@ -114,7 +129,7 @@ def power(
         sides = study(pilots, QUESTIONS[question], seeds, rng, f"study {number}")
         draws = bootstrap.draw(sides[0].frame.assign(strategy=TARGET), samples)
         both = [measure(over_seeds(pairs) if means else pairs, draws, QualityOptions(), ("r2",)) for pairs in sides]
-        low, high = bootstrap.percentile(both[0].samples["r2"] ** 2 - both[1].samples["r2"] ** 2)
+        low, high = bootstrap.percentile(np.subtract(*(MEASURES["r2"].signed(each.samples["r2"]) for each in both)))
         halves = [(each.estimates["r2"].high - each.estimates["r2"].low) / 2 for each in both]
         values = [each.estimates["r2"].value for each in both]
         found.append(
@@ -135,7 +150,7 @@ def main() -> None:
     if not options.pilot:
         raise SystemExit("give --pilot RUNS.csv, which a report of the pilot wrote")
     studies, samples = (50, 200) if options.quick else (400, 500)
-    runs = pd.read_csv(options.pilot)
+    runs = count_runs(read_recorded(Path(options.pilot))[0]).frame
     datasets = sorted(runs["dataset"].unique())
     pilots = [(observed(runs, dataset, TARGET), observed(runs, dataset, NOISY)) for dataset in datasets]
     for dataset, sides in zip(datasets, pilots, strict=True):

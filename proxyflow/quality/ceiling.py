@@ -1,4 +1,6 @@
-"""The noise ceiling: how well the target predicts itself, which no proxy can be expected to beat.
+"""The noise ceiling: how well the target predicts itself, as a proxy would that is as noisy and otherwise perfect.
+
+A proxy whose accuracies are less noisy than the target's may lie above it.
 
 Where a study has several seeds, each target run is set against the next seed's. Where it has one, the noise of a
 validation set of so many images is simulated. The latter is an upper bound on the noise that matters: a proxy is judged
@@ -78,28 +80,41 @@ def _under_other_seeds(target: pd.DataFrame, good: Good, draws: Draws | None) ->
 
 
 def _of_means(target: pd.DataFrame, draws: Draws | None) -> list[dict[str, object]]:
-    """What r2 the mean over so many seeds has with that over as many others."""
-    pairs = other_seed_pairs(target)
-    sizes = [len(each.frame) for each in pairs]
-    slopes = [float(slope(each.accuracies, np.ones((1, len(each.frame))))[0]) for each in pairs]
-    if not pairs or not np.isfinite(slopes).all():
+    """What r2 the mean over so many seeds has with that over as many others.
+
+    Data sets differ in how much of their differences is noise, so the formula is applied to each by itself.
+    """
+    slopes, spread, sizes = [], [], []
+    for _, runs in target.groupby("dataset", sort=True):
+        found = [_slopes(each, draws) for each in other_seed_pairs(runs)]
+        told = [each for each in found if np.isfinite(each[0])]
+        if not told:
+            continue
+        seeds = float(runs.groupby("config")["seed"].nunique().mean())
+        slopes.append(_stepped_up(np.mean([value for value, _ in told]), seeds))
+        spread.append(_stepped_up(np.mean([samples for _, samples in told], axis=0), seeds))
+        sizes.append(len(runs))
+    if not slopes:
         return []
-    seeds = target.groupby(["dataset", "config"])["seed"].nunique().mean()
-    estimate = Estimate(float(_r2_of_means(np.average(slopes, weights=sizes), seeds)))
+    estimate = Estimate(float(np.average(slopes, weights=sizes) ** 2))
     if draws is not None:
-        samples = [slope(each.accuracies, draws.of(each.frame)) for each in pairs]
-        ends = percentile(_r2_of_means(np.average(samples, axis=0, weights=sizes), seeds))
-        estimate = Estimate(estimate.value, *ends)
+        estimate = Estimate(estimate.value, *percentile(np.average(spread, axis=0, weights=sizes) ** 2))
     return [_row(SEED_MEANS, "r2", estimate, sum(sizes))]
 
 
-def _r2_of_means(correlation: Floats | float, seeds: float) -> Floats:
-    """The square of the correlation between means over so many seeds, from that between single ones.
+def _slopes(pairs: Pairs, draws: Draws | None) -> tuple[float, Floats]:
+    """The correlation of two seeds, and that of each bootstrap sample."""
+    weights = np.zeros((0, len(pairs.frame))) if draws is None else draws.of(pairs.frame)
+    return float(slope(pairs.accuracies, np.ones((1, len(pairs.frame))))[0]), slope(pairs.accuracies, weights)
 
-    A correlation below 0 is one of noise alone, and leaves nothing to be predicted.
+
+def _stepped_up(correlation: Floats | np.floating, seeds: float) -> Floats:
+    """The correlation of two means over so many seeds, from that of two single ones.
+
+    One below 0 is that of noise alone, and leaves nothing to be predicted.
     """
     single = np.maximum(correlation, 0)
-    return np.asarray((seeds * single / (1 + (seeds - 1) * single)) ** 2)
+    return np.asarray(seeds * single / (1 + (seeds - 1) * single))
 
 
 def _under_other_images(target: pd.DataFrame, good: Good) -> list[dict[str, object]]:

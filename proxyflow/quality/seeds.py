@@ -10,9 +10,11 @@ import pandas as pd
 
 from proxyflow.quality.pairs import PAIR, Pairs
 
+# Far more than the accuracies of any number of images need.
+DIGITS = 12
 # Ends the name of a measure that is over means.
 OF_MEANS = "_of_means"
-# What means are measured by: those that differ from the same over runs.
+# What means are measured by; costs are the same over runs.
 MEASURED_OF_MEANS = ("r2", "spearman", "kendall", "top5_overlap", "regret", "expected_regret", "best_recovered")
 
 
@@ -26,8 +28,11 @@ def over_seeds(pairs: Pairs) -> Pairs:
     same = [name for name in ("config_group", "cluster") if name in frame]
     numbers = [name for name in frame.columns if name not in (*PAIR, *same)]
     groups = frame.groupby(["dataset", "config"], sort=True)
+    accuracies = [name for name in numbers if name.startswith("accuracy_")]
     # A mean over costs some of which are not known is not known, either.
     means = groups[numbers].mean().where(groups[numbers].count().eq(groups.size(), axis=0))
+    # Accuracies with the same sum tie, whatever the last digits of their floats are.
+    means[accuracies] = means[accuracies].round(DIGITS)
     joined = pd.concat([groups[same].first(), means], axis=1).reset_index()
     return Pairs(joined.assign(seed=0)[list(frame.columns)], pairs.n_missing)
 

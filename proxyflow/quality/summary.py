@@ -134,7 +134,12 @@ def measure_study(
     selection = selection_table(pairs, options.cost_basis)
     ceiling = noise_ceiling(target, options.good, draws)
     parts, transfer = measure_parts(pairs, draws, options, vocabulary)
-    notes = [*counted.notes, *([NO_TARGET] if target.empty else []), *([rough] if rough and len(table) else [])]
+    notes = [
+        *counted.notes,
+        *_unequal_seeds(target),
+        *([NO_TARGET] if target.empty else []),
+        *([rough] if rough and len(table) else []),
+    ]
     return StudyQuality(
         strategies=table.loc[order.index].reset_index(drop=True),
         measures=_measure_table(ordered, adjusted, means),
@@ -159,6 +164,17 @@ def measure_study(
             + [(name, reason) for name, each in measured.items() for reason in _reasons(each, options)]
         ),
     )
+
+
+def _unequal_seeds(target: pd.DataFrame) -> list[str]:
+    """A note where some configurations of the target have fewer seeds than others."""
+    counts = target.groupby(["dataset", "config"])["seed"].nunique()
+    if counts.nunique() < 2:
+        return []
+    return [
+        f"the target's configurations have {counts.min()} to {counts.max()} seeds each: means over fewer seeds are "
+        "noisier, so measures of means are rough until all have the same."
+    ]
 
 
 def _strategy_table(measured: Mapping[str, Measured], best: list[pd.DataFrame], vocabulary: Vocabulary) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from proxyflow.report.tables import number, with_interval
 
 Figure = dict[str, Any]
 SHOWN = {"r2": "r²", "spearman": "Spearman", "cost_adjusted_r2": "cost-adjusted r²"}
-SHOWN |= {f"{name}{OF_MEANS}": f"{title} of means" for name, title in SHOWN.items()}
+SHOWN |= {f"{name}{OF_MEANS}": f"{SHOWN[name]} of means" for name in ("r2", "spearman")}
 
 
 def figures(quality: StudyQuality) -> dict[str, Figure]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -37,10 +38,14 @@ def read_recorded(path: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
 def _rows(path: Path, columns: list[str]) -> pd.DataFrame:
     """The file's rows as text."""
     try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:  # pandas' parser's errors are ValueErrors
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read as a table ({reason}): give the {RUNS}.csv of a report") from None
-    if missing := [name for name in columns if name not in rows]:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): give the {RUNS}.csv of a report") from None
+    except (ValueError, csv.Error) as error:  # no UTF-8, or no CSV
+        raise UserError(f"{path} is no table ({error}): give the {RUNS}.csv of a report") from None
+    if missing := [name for name in columns if name not in header]:
         raise UserError(f"{path} has no column {', '.join(missing)}: give a file that this version's report wrote")
-    return rows
+    if uneven := [number for number, row in enumerate(rows, start=2) if len(row) != len(header)]:
+        raise UserError(f"{path}, row {uneven[0]}: it has {len(rows[uneven[0] - 2])} cells, not {len(header)}")
+    return pd.DataFrame(rows, columns=header, dtype=str)[columns]

@@ -23,10 +23,11 @@ from proxyflow.report.vocabulary import HYPERPARAMETERS
 DATASET_COLUMNS = 3
 # Of the measures over single runs, the better source first.
 RUN_CEILINGS = (SEEDS, VALIDATION)
+LESS_NOISY = "a proxy above it is less noisy than the target itself"
 # Source to its name in a legend, and what a point above the line means.
 CEILINGS = {
-    SEEDS: ("noise ceiling: the target under another seed", "no proxy can be expected above it"),
-    SEED_MEANS: ("noise ceiling: the target's means over other seeds", "no proxy can be expected above it"),
+    SEEDS: ("noise ceiling: the target under another seed", LESS_NOISY),
+    SEED_MEANS: ("noise ceiling: the target's means over other seeds", LESS_NOISY),
     VALIDATION: (
         "noise ceiling: the target under other validation images",
         "a proxy above it agrees with the target partly by the chance of these very images",
@@ -86,20 +87,21 @@ def comparison_rows(quality: StudyQuality) -> tuple[bool, list[Comparison]]:
     """Comparisons in the order of the table.
 
     Returns:
-        Whether they are of means over seeds, which the study has with several seeds, and the comparisons.
+        Whether they are of means over seeds, as they are where all have several seeds, and the comparisons.
     """
     table = quality.comparisons
-    of_means = bool(table["measure"].str.endswith(OF_MEANS).any())
+    counts = table["measure"].value_counts()
+    # Of a study whose second seed has only begun, some pairs have no means yet, and none is to be left out.
+    of_means = 0 < counts.get("r2", 0) == counts.get(f"r2{OF_MEANS}", 0)
     suffix = OF_MEANS if of_means else ""
-    rows = {}
-    for row in table[table["measure"] == f"r2{suffix}"].to_dict("records"):
+    rows: dict[tuple[str, str], Comparison] = {}
+    for row in table[table["measure"].isin([f"r2{suffix}", f"spearman{suffix}"])].to_dict("records"):
         told = (float(row["difference"]), float(row["low"]), float(row["high"]))
         pair = (str(row["strategy"]), str(row["other"]))
-        rows[pair] = Comparison(*pair, float(row["relative_cost"]), {"r2": told})
-    for row in table[table["measure"] == f"spearman{suffix}"].to_dict("records"):
-        told = (float(row["difference"]), float(row["low"]), float(row["high"]))
-        pair = (str(row["strategy"]), str(row["other"]))
-        if pair in rows:
+        # The table is sorted by measure, r2 before Spearman, which may have the other one first.
+        if row["measure"] == f"r2{suffix}":
+            rows[pair] = Comparison(*pair, float(row["relative_cost"]), {"r2": told})
+        elif pair in rows:
             rows[pair].differences["spearman"] = told
         elif (swapped := rows.get(pair[::-1])) is not None:
             swapped.differences["spearman"] = (-told[0], -told[2], -told[1])

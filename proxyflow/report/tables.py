@@ -85,8 +85,6 @@ def write_tables(
         RUNS: trainings.sort_values(KEY)[RUN_COLUMNS],
         "notes": pd.DataFrame(quality.notes, columns=["strategy", "note"]),
     }
-    for name in (COMPARED, CURVES):
-        (folder / f"{name}.csv").unlink(missing_ok=True)
     if curves is not None:
         tables[CURVES] = curves
     if compared:
@@ -96,6 +94,9 @@ def write_tables(
     for name, table in tables.items():
         with replacing(folder / f"{name}.csv") as path:
             table.to_csv(path, index=False)
+    # Last, as a report may be made from the very files that it replaces.
+    for name in {COMPARED, CURVES} - set(tables):
+        (folder / f"{name}.csv").unlink(missing_ok=True)
 
 
 def read_tables(folder: str | Path) -> dict[str, pd.DataFrame]:

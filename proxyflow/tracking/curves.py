@@ -104,7 +104,7 @@ def curves_of(rows: pd.DataFrame) -> pd.DataFrame:
     """
     numbers = {name: pd.to_numeric(rows[name], errors="coerce") for name in ("epoch", METRIC)}
     found = pd.DataFrame({"run_id": rows["run_id"].map(printable), **numbers}).dropna()
-    found = found[found["epoch"].between(1, MOST_EPOCHS)]
+    found = found[found["epoch"].between(1, MOST_EPOCHS) & (found["epoch"] % 1 == 0)]
     return _joined([_possible(found.astype(COLUMNS))])
 
 

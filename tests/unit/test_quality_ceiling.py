@@ -41,7 +41,7 @@ FIRST, SECOND = [0.9, 0.8, 0.7, 0.85], [0.88, 0.81, 0.75, 0.7]
 def test_two_seeds_give_the_agreement_of_the_one_with_the_other() -> None:
     table = noise_ceiling(targets({3: FIRST, 7: SECOND}), ALL, None)
     assert list(table.columns) == CEILING_COLUMNS
-    assert set(table["source"]) == {"seeds"}
+    assert set(table["source"]) == {"seeds", "seed_means"}
     r2, rho = (ceiling_of(table, "seeds", name) for name in ("r2", "spearman"))
     assert r2["value"] == pytest.approx(pearsonr(FIRST, SECOND).statistic ** 2)
     # By hand: ranks 4 2 1 3 and 4 3 2 1, squared differences 0 1 1 4, so 1 - 6 * 6 / (4 * 15).

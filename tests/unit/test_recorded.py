@@ -92,13 +92,39 @@ def test_numbers_that_no_training_has_are_missing_and_text_is_cleaned(written: P
     assert "\x1b" not in row["config"]
 
 
+def test_an_epoch_is_a_whole_number(written: Path, tmp_path: Path) -> None:
+    for name in ("runs", "curves"):
+        (tmp_path / f"{name}.csv").write_bytes((written / f"{name}.csv").read_bytes())
+    with (tmp_path / "curves.csv").open("a") as file:
+        file.write("a,1.7,0.5\na,2,0.5\na,3,nan\na,4,1.5\na,inf,0.5\na,5,one\n")
+    curves = read_recorded(tmp_path / "runs.csv")[1]
+    assert curves is not None
+    assert curves.loc[curves["run_id"] == "a", "epoch"].tolist() == [2]
+
+
+def test_a_report_may_replace_the_files_that_it_is_made_from(written: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("runs.csv", "curves.csv"):
+        (folder / name).write_bytes((written / name).read_bytes())
+    frame, curves = read_recorded(folder / "runs.csv")
+    quality = measure_study(frame, QualityOptions(bootstrap=0), VOCABULARY, curves)
+    write_tables(quality, frame, folder, curves=curves)
+    assert all((folder / name).read_bytes() == (written / name).read_bytes() for name in ("runs.csv", "curves.csv"))
+    write_tables(quality, frame, folder)
+    assert not (folder / "curves.csv").exists(), "curves of another report do not stay"
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (None, "No such file or directory"),
-        (b"", "No columns to parse"),
-        (b"\xff\xfe\x00", "cannot be read as a table"),
+        (b"", "has no column run_id, dataset"),
+        (b"\xff\xfe\x00", "is no table"),
+        (b"\x1f\x8b\x08", "is no table"),
+        (b'a,"b\n', "is no table"),
         (b"a,b\n1,2,3\n4\n", "has no column run_id, dataset"),
+        (",".join(RUN_COLUMNS).encode() + b"\n" + b"," * len(RUN_COLUMNS) + b"\n", "row 2: it has 35 cells, not 34"),
         (",".join(RUN_COLUMNS).encode() + b"\n", "holds no training"),
         (",".join(name for name in RUN_COLUMNS if name != "seed").encode() + b"\n", "has no column seed: give a file"),
     ],

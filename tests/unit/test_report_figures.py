@@ -112,6 +112,12 @@ def test_differences_of_spearman_are_turned_to_the_order_of_r2() -> None:
     of_means, told = comparison_rows(cast(StudyQuality, SimpleNamespace(comparisons=means)))
     assert of_means
     assert told[0].differences["r2"] == (0.9, 0.1, 0.5)
+    # A second seed that has only begun leaves no comparison out.
+    begun = means.drop(index=2).reset_index(drop=True)
+    begun = pd.concat([begun, runs.iloc[[2]]])
+    of_means, told = comparison_rows(cast(StudyQuality, SimpleNamespace(comparisons=begun)))
+    assert not of_means
+    assert len(told) == 2
 
 
 def test_names_of_any_kind_are_drawn_as_they_are(tmp_path: Path) -> None:

@@ -119,6 +119,29 @@ def test_what_others_finish_is_counted_while_there_is_more_to_do(case: Callable[
     assert (this.board.finished, this.board.made) == (3, 2)
 
 
+def test_asking_what_others_have_finished_takes_little_of_the_time(
+    case: Callable[..., Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this = case()
+    asked: list[float] = []
+    now = [0.0]
+
+    def slow(lab: Lab) -> set[str]:
+        asked.append(now[0])
+        now[0] += 3
+        return set()
+
+    monkeypatch.setattr(study, "_finished", slow)
+    this.rounds.clock = lambda: now[0]
+    this.rounds.elsewhere = [TASKS[0]]
+    for moment in range(0, 1000, 10):
+        now[0] = max(now[0], float(moment))
+        if now[0] >= this.rounds.count_at:
+            this.rounds._count_finished()
+    # The first after a minute; three seconds each, so the next after three hundred.
+    assert asked == [60.0, 370.0, 680.0, 990.0]
+
+
 def test_what_may_pass_is_tried_again_after_the_others(case: Callable[..., Case]) -> None:
     this = case(a=[LOST, LOST])
     this.rounds.run(TASKS)

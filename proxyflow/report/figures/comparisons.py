@@ -26,10 +26,10 @@ ROW_HEIGHT = 0.2
 
 def draw(quality: StudyQuality, folder: Path) -> bool:
     """Draws the differences of r2 and of Spearman; False where no two proxies are of like cost."""
-    of_means, rows = comparison_rows(quality)
-    rows = rows[:MAX_ROWS]
-    if not rows:
+    of_means, found = comparison_rows(quality)
+    if not found:
         return False
+    rows = found[:MAX_ROWS]
     height = max(ROW_HEIGHT * len(rows), 0.6)
     with sheet(2, 1, (2.9, height), (0.2, 0), (3.9, 0.2, 0.55, 0.4), sharey=True) as (figure, axes):
         for axis, (measure, title) in zip(axes[0], TITLES.items(), strict=True):
@@ -38,6 +38,8 @@ def draw(quality: StudyQuality, folder: Path) -> bool:
         names = [f"{short(row.strategy, 24)} – {short(row.other, 24)}  ({number(row.cost)})" for row in rows]
         axes[0, 0].set_yticks(range(len(rows)), [as_text(name) for name in names], fontsize=8)
         axes[0, 0].set_ylim(len(rows) - 0.4, -0.6)
+        if len(found) > len(rows):
+            figure.text(0.01, 0.01, f"{len(found) - len(rows)} more: comparisons.csv", fontsize=8, color=SOFT)
         save(figure, folder, NAME)
     return True
 
