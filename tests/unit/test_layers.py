@@ -32,6 +32,7 @@ LAYERS = [
         "scoring.table",
         "distillation.methods",
         "distillation.spec",
+        "training.architectures",
         "training.hyperparameters",
         "training.grids",
         "training.precision",
