@@ -21,6 +21,8 @@ STUDIES = sorted(path.parent for path in REPORTS.glob("*/runs.csv"))
 # `.62 [.41, .78]`, as the report itself writes a value with its interval.
 NUMBER = r"-?(?:[0-9]+)?\.?[0-9]+"
 TOLD = re.compile(rf"(?<![\w.])({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
+# Brackets that are no link's.
+BRACKETS = re.compile(r"\[[^\]]*\](?!\()")
 # Columns that hold a value with the ends of its interval.
 VALUES = {
     "measures": ["value"],
@@ -46,8 +48,11 @@ def told_by(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
     for name, columns in VALUES.items():
         for column in columns:
             ends = [f"{column}_low", f"{column}_high"] if f"{column}_low" in tables[name] else ["low", "high"]
-            for row in tables[name][[column, *ends]].dropna().itertuples(index=False):
-                yield with_interval(*map(float, row))
+            for value, low, high in tables[name][[column, *ends]].dropna().astype(float).itertuples(index=False):
+                yield with_interval(value, low, high)
+                # The table has the better one of two first, and a README the one that a claim is of.
+                if name == "comparisons":
+                    yield with_interval(-value, -high, -low)
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
@@ -67,6 +72,7 @@ def test_every_number_with_an_interval_in_a_readme_is_in_its_tables(folder: Path
     text = (folder / "README.md").read_text(encoding="utf-8")
     told = [f"{value} [{low}, {high}]" for value, low, high in TOLD.findall(text)]
     assert [each for each in told if each not in known] == []
+    assert len(told) == len(BRACKETS.findall(text)), "every interval is written as the report writes one"
 
 
 def test_the_index_names_every_study() -> None:
