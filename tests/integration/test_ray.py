@@ -47,6 +47,7 @@ def kill_a_worker_at_work(study: str) -> None:
     raise AssertionError("no worker has begun")
 
 
+@pytest.mark.slow
 def test_a_ray_sweep_that_is_stopped_says_so_and_leaves_nothing_running(store: str, grid_file: Path) -> None:
     arguments = ["--grid", str(grid_file), "--strategies", "full", "--epochs", "60", "--executor", "ray", *STUDY]
     MlflowClient().search_experiments()  # makes the store's tables, which two processes cannot do together

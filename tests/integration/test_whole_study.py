@@ -261,6 +261,7 @@ def test_a_subset_of_fewer_epochs_trains_for_as_many(entry: Entry) -> None:
     assert trained == {("epochs:2", "2"), ("epochs:1", "1")}
 
 
+@pytest.mark.slow
 def test_a_strategy_by_held_out_loss_gets_its_folds(entry: Entry, grid_file: Path, tmp_path: Path) -> None:
     arguments = ("--study", "folds", "--grid", str(grid_file), "--epochs", "1", *STUDY)
     ended = entry("sweep", *arguments, "--strategies", "full,easiest:0.1,by=heldout_loss")
