@@ -166,11 +166,11 @@ def main() -> None:
     print(f"\n{'question':<32} seeds of     decided  half-width: difference, one, other   r2: one, other")
     figures: dict[str, float] = {"studies_of_each_case": studies, "bootstrap_samples": samples}
     for (question, seeds, means), each in zip(cases, found, strict=True):
-        case = f"{question:<32} {seeds:>5} {'means' if means else 'runs':<6}"
+        unit = "means" if means else "runs"
         widths = "".join(f"{each[name]:>9.2f}" for name in HALF_WIDTHS)
+        case = f"{question:<32} {seeds:>5} {unit:<6}"
         print(f"{case} {each['decided']:>7.2f} {widths}  {each['r2']:>17.2f}{each['r2_of_other']:>9.2f}")
-        case = f"{question}, {seeds} seeds, {'means' if means else 'runs'}"
-        figures |= {f"{name}, {case}": value for name, value in each.items()}
+        figures |= {f"{name}, {question}, {seeds} seeds, {unit}": value for name, value in each.items()}
     write_json(options.json, {}, figures)
 
 

@@ -12,6 +12,8 @@ from proxyflow.report.tables import CURVES, RUN_COLUMNS, RUNS
 from proxyflow.tracking import curves as of_epochs
 from proxyflow.tracking.reader import trainings_of
 
+TOLD = 3  # columns that a message names
+
 
 def read_recorded(path: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Trainings as a report wrote them, checked as those of a server are, since others may have written the file.
@@ -45,7 +47,10 @@ def _rows(path: Path, columns: list[str]) -> pd.DataFrame:
     except (ValueError, csv.Error) as error:  # no UTF-8, or no CSV
         raise UserError(f"{path} is no table ({error}): give the {RUNS}.csv of a report") from None
     if missing := [name for name in columns if name not in header]:
-        raise UserError(f"{path} has no column {', '.join(missing)}: give a file that this version's report wrote")
+        told = ", ".join(missing[:TOLD]) + (f" and {len(missing) - TOLD} more" if len(missing) > TOLD else "")
+        raise UserError(f"{path} has no column {told}: give a file that this version's report wrote")
+    if twice := [name for name in columns if header.count(name) > 1]:
+        raise UserError(f"{path} has the column {twice[0]} {header.count(twice[0])} times: leave one of them")
     if uneven := [number for number, row in enumerate(rows, start=2) if len(row) != len(header)]:
         raise UserError(f"{path}, row {uneven[0]}: it has {len(rows[uneven[0] - 2])} cells, not {len(header)}")
     return pd.DataFrame(rows, columns=header, dtype=str)[columns]
