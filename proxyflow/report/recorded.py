@@ -53,5 +53,7 @@ def _rows(path: Path, columns: list[str]) -> pd.DataFrame:
         raise UserError(f"{path} has the column {twice[0]} {header.count(twice[0])} times: leave one of them")
     if uneven := [number for number, row in enumerate(rows, start=2) if len(row) != len(header)]:
         cells = len(rows[uneven[0] - 2])
-        raise UserError(f"{path}, row {uneven[0]}: it has {cells} cells, not {len(header)}; give it as the report wrote it")
+        raise UserError(
+            f"{path}, row {uneven[0]}: it has {cells} cells, not {len(header)}; give it as the report wrote it"
+        )
     return pd.DataFrame(rows, columns=header, dtype=str)[columns]
