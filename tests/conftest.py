@@ -41,12 +41,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A tracking store of the module's own, set as MLflow's."""
     import mlflow
 
+    from proxyflow.tracking.connection import connect
+
     folder = tmp_path_factory.mktemp("store")
     uri = f"sqlite:///{folder}/mlflow.db"
     before = Path.cwd()
     os.chdir(folder)  # artifacts of a sqlite store go below the working folder
     mlflow.set_tracking_uri(uri)
     os.environ["MLFLOW_TRACKING_URI"] = uri
+    # Made before a child process and the test itself, with MLflow's plain client, would both make it.
+    connect()
     yield uri
     os.environ.pop("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(None)

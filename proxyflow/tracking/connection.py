@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,13 +22,10 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 import mlflow
 import requests
-import sqlalchemy
-from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from proxyflow.errors import NotAllowed, NotFound, TrackingUnavailable, UserError, one_line
-from proxyflow.files import digest
 from proxyflow.tracking.outages import patient
 from proxyflow.tracking.views import furnish
 
@@ -65,10 +59,13 @@ def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
         _reach_http(uri)
-    elif scheme.split("+")[0] in ("postgresql", "mysql", "mssql", "sqlite"):
-        _reach_database(uri)
     try:
-        with _alone(uri):
+        if scheme.split("+")[0] in ("postgresql", "mysql", "mssql", "sqlite"):
+            # Those who have a server need not wait for the import of a store.
+            from proxyflow.tracking.databases import open_database
+
+            client = open_database(uri, hide_password(uri), REACH_SECONDS)
+        else:
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except MlflowException as error:
@@ -112,21 +109,6 @@ def hide_password(uri: str) -> str:
     return f"{parts.scheme}://{uri.rpartition('@')[2]}" if broken else uri
 
 
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Keeps this host's processes from making the tables of one new database together, which MLflow cannot."""
-    if not uri.startswith("sqlite:///"):
-        yield
-        return
-    lock = FileLock(Path(tempfile.gettempdir()) / f"proxyflow-{digest(uri)[:16]}.lock")
-    with suppress(OSError):
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _reach_http(uri: str) -> None:
     verify = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() not in ("true", "1")
     try:
@@ -149,30 +131,6 @@ def _reach_http(uri: str) -> None:
             f"the tracking server {hide_password(uri)} answers with status {answer.status_code}: wait until it works, "
             "or set MLFLOW_TRACKING_URI to one that does"
         )
-
-
-def _reach_database(uri: str) -> None:
-    try:
-        url = sqlalchemy.make_url(uri)
-        local = url.drivername.startswith("sqlite")
-        if local and url.database:
-            Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
-        limit = {} if local or "mssql" in url.drivername else {"connect_timeout": REACH_SECONDS}
-        engine = sqlalchemy.create_engine(url, connect_args=limit)
-        try:
-            sqlalchemy.inspect(engine).get_table_names()
-        finally:
-            engine.dispose()
-    except ModuleNotFoundError as error:
-        raise TrackingUnavailable(
-            f"the tracking store {hide_password(uri)} needs the Python package {error.name}: install it"
-        ) from None
-    except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise TrackingUnavailable(
-            f"the tracking store {hide_password(uri)} cannot be opened within {REACH_SECONDS} s ({first_line}): "
-            "start it, or set MLFLOW_TRACKING_URI to one that works"
-        ) from None
 
 
 def adopted_run_id() -> str | None:

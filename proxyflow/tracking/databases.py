@@ -1,0 +1,140 @@
+"""Opening a store that is a database, also where somebody else is making its tables at this moment.
+
+MLflow makes the tables of a new store in dozens of steps that take seconds together, and two programs that do so at
+once trip over each other: often both fail, and leave what neither can mend. So a new SQLite file is made beside its
+place and appears whole, and a store that another program is making is left to it until it is done.
+
+Importing this module takes MLflow's whole store along, over a second: it is for those who have no server.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import sqlalchemy
+from alembic.util import CommandError
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+from mlflow.store.db.base_sql_model import Base
+from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxyflow.errors import TrackingUnavailable, one_line
+from proxyflow.files import digest
+
+# Between two steps of MLflow's making may lie the import of alembic: half a second, more where the machine is busy.
+SETTLE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a store's making has come: its tables, and the revision that alembic noted."""
+
+    tables: frozenset[str]
+    revisions: tuple[str, ...]
+
+
+def open_database(uri: str, named: str, reach_seconds: int) -> MlflowClient:
+    """A client of a store that is a database; makes the store where there is none.
+
+    Args:
+        uri: of the store, as MLflow takes it.
+        named: the same without credentials, for messages.
+        reach_seconds: how long it may take to answer.
+
+    Raises:
+        TrackingUnavailable: it does not answer, or its tables cannot be made.
+        MlflowException: MLflow refuses it, for instance as one of another version.
+    """
+    with _alone(uri):
+        _make_whole(uri)
+        state = _reach(uri, named, reach_seconds)
+        # Who began to make it is left to it, until nothing happens there any more.
+        while not state.tables >= Base.metadata.tables.keys() and state != (state := _later(uri, named, reach_seconds)):
+            pass
+        while True:
+            try:
+                client = MlflowClient(uri)
+                client.search_experiments(max_results=1)
+                return client
+            except (MlflowException, CommandError, SQLAlchemyError) as error:
+                if state != (state := _later(uri, named, reach_seconds)):
+                    continue
+                if isinstance(error, MlflowException):
+                    raise
+                raise TrackingUnavailable(
+                    f"the tracking store {named} lacks tables that MLflow cannot make ({one_line(error)}): delete it "
+                    "if it holds nothing yet, else bring it up to date (mlflow db upgrade)"
+                ) from None
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Lets one process of this host at a time make a store."""
+    lock = FileLock(Path(tempfile.gettempdir()) / f"proxyflow-{digest(uri)[:16]}.lock")
+    with suppress(OSError):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _make_whole(uri: str) -> None:
+    """Makes an SQLite store that is not there yet; whatever stands in the way is for the next step to say."""
+    with suppress(OSError, SQLAlchemyError, MlflowException):
+        url = sqlalchemy.make_url(uri)
+        if not url.drivername.startswith("sqlite") or url.database in (None, "", ":memory:"):
+            return
+        path = Path(str(url.database)).absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            return
+        beside = path.with_name(f".{path.name}.{uuid4().hex}")
+        try:
+            store = SqlAlchemyStore(f"sqlite:///{beside}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
+            store.engine.dispose()
+            # Unlike a rename, a link never takes the place of what somebody else began in the meantime.
+            os.link(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _reach(uri: str, named: str, reach_seconds: int) -> State:
+    """What a store holds at this moment."""
+    try:
+        url = sqlalchemy.make_url(uri)
+        limited = url.drivername.startswith(("postgresql", "mysql"))
+        engine = sqlalchemy.create_engine(url, connect_args={"connect_timeout": reach_seconds} if limited else {})
+        try:
+            tables = frozenset(sqlalchemy.inspect(engine).get_table_names())
+            with engine.connect() as connection:
+                noted = sqlalchemy.text("SELECT version_num FROM alembic_version")
+                revisions = connection.scalars(noted).all() if "alembic_version" in tables else ()
+        finally:
+            engine.dispose()
+    except ModuleNotFoundError as error:
+        raise TrackingUnavailable(
+            f"the tracking store {named} needs the Python package {error.name}: install it"
+        ) from None
+    except (SQLAlchemyError, OSError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise TrackingUnavailable(
+            f"the tracking store {named} cannot be opened within {reach_seconds} s ({first_line}): "
+            "start it, or set MLFLOW_TRACKING_URI to one that works"
+        ) from None
+    return State(tables, tuple(revisions))
+
+
+def _later(uri: str, named: str, reach_seconds: int) -> State:
+    time.sleep(SETTLE_SECONDS)
+    return _reach(uri, named, reach_seconds)
