@@ -13,7 +13,7 @@ from proxyflow.quality.pairs import Pairs
 PERCENT = 100.0
 
 
-def best_rows(pairs: Pairs, strategy: str) -> pd.DataFrame:
+def best_rows(pairs: Pairs, strategy: str, vocabulary: Vocabulary) -> pd.DataFrame:
     """Per data set and seed: the configuration that the proxy ranks first, and what the target says of it.
 
     Returns:
@@ -23,13 +23,14 @@ def best_rows(pairs: Pairs, strategy: str) -> pd.DataFrame:
         `recovered` (1, 0, or nan where a tie decides), `regret` in points of accuracy (nan where a tie decides).
     """
     rows = []
+    default = vocabulary.default_of(pairs.frame["config"].unique())
     for (dataset, seed), group in pairs.frame.groupby(["dataset", "seed"], sort=True):
         first = group[group["accuracy_proxy"] == group["accuracy_proxy"].max()]
         best = group["accuracy_target"].max()
         target_best = group.loc[group["accuracy_target"] == best, "config"]
         decided = first["accuracy_target"].nunique() == 1
         reached = float(first["accuracy_target"].iloc[0]) if decided else np.nan
-        default = group.loc[group["config"] == "default", "accuracy_target"]
+        base = group.loc[group["config"] == default, "accuracy_target"]
         rows.append(
             {
                 "dataset": dataset,
@@ -40,7 +41,7 @@ def best_rows(pairs: Pairs, strategy: str) -> pd.DataFrame:
                 "target_accuracy": reached,
                 "target_best_config": " | ".join(target_best),
                 "target_best_accuracy": float(best),
-                "target_default_accuracy": float(default.iloc[0]) if len(default) else np.nan,
+                "target_default_accuracy": float(base.iloc[0]) if len(base) else np.nan,
                 "recovered": float(reached == best) if decided else np.nan,
                 "regret": PERCENT * (float(best) - reached),
             }
@@ -93,6 +94,7 @@ def best_configurations(target: pd.DataFrame, vocabulary: Vocabulary) -> BestCon
         target: the target's runs.
     """
     accuracies, settings = [], []
+    default = vocabulary.default_of(target["config"].unique())
     for dataset, runs in target.groupby("dataset", sort=True):
         by_config = runs.groupby("config", sort=False)["best_valid_accuracy"].agg(["mean", "count"])
         complete = by_config[by_config["count"] == by_config["count"].max()]["mean"]
@@ -102,7 +104,7 @@ def best_configurations(target: pd.DataFrame, vocabulary: Vocabulary) -> BestCon
                 "dataset": dataset,
                 "config": " | ".join(best),
                 "accuracy": float(complete.max()),
-                "default_accuracy": float(complete.get("default", np.nan)),
+                "default_accuracy": float(complete.get(default, np.nan)),
                 "n_seeds": int(by_config["count"].max()),
             }
         )

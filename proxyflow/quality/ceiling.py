@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from proxyflow.quality.best import PERCENT
 from proxyflow.quality.bootstrap import Draws, Estimate, percentile
-from proxyflow.quality.measures import Accuracies, Floats, Good, r2, slope, spearman
+from proxyflow.quality.measures import Accuracies, Floats, Good, expected_regret, r2, slope, spearman
 from proxyflow.quality.pairs import Pairs, positions
 from proxyflow.seeds import generator
 
@@ -23,7 +24,7 @@ REPEATS = 200
 
 
 def noise_ceiling(target: pd.DataFrame, good: Good, draws: Draws | None) -> pd.DataFrame:
-    """What r2 and Spearman the target has with itself.
+    """What r2 and Spearman the target has with itself, and what its first choice loses.
 
     Args:
         target: the target's runs: `dataset`, `config`, `cluster`, `seed`, `best_valid_accuracy`, and `n_valid` where it
@@ -34,7 +35,7 @@ def noise_ceiling(target: pd.DataFrame, good: Good, draws: Draws | None) -> pd.D
         Columns `CEILING_COLUMNS`. `source` is one of
 
         - `seeds`: the target under another seed, `n` pairs of runs; seeds that lack configurations weigh by the pairs
-          that they have;
+          that they have; also `expected_regret` in points, of the best configuration under one seed by another;
         - `seed_means`: the target's mean over its seeds against that over as many others, from the former by the
           formula of Spearman and Brown (1910), r2 alone;
         - `validation`: two draws of the validation images, simulated; `n` runs, the interval is that of one draw.
@@ -60,7 +61,7 @@ def other_seed_pairs(target: pd.DataFrame) -> list[Pairs]:
 
 def _under_other_seeds(target: pd.DataFrame, good: Good, draws: Draws | None) -> list[dict[str, object]]:
     rows = []
-    for name in ("r2", "spearman"):
+    for name in ("r2", "spearman", "expected_regret"):
         told, values = [], []
         for each in other_seed_pairs(target):
             value = float(_measured(name, each.accuracies, np.ones((1, len(each.frame))), good)[0])
@@ -151,6 +152,8 @@ def _without_noise(observed: Floats, images: np.ndarray) -> Floats:
 
 
 def _measured(name: str, pairs: Accuracies, weights: Floats, good: Good) -> Floats:
+    if name == "expected_regret":
+        return PERCENT * expected_regret(pairs, weights)
     return r2(pairs, weights) if name == "r2" else spearman(pairs, weights, good)
 
 

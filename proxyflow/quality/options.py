@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from proxyflow.quality.measures import Good
@@ -49,9 +49,11 @@ class Vocabulary:
     Attributes:
         family_of: a strategy's family by its spelling.
         is_synthetic: whether a strategy trains on synthetic data, which the cost curve is not fitted to.
+        default_of: which of these configurations is the one that the others differ from, None where none is.
         settings_of: all hyperparameters of a configuration by its name, none where the name is not known.
     """
 
     family_of: Callable[[str], str]
     is_synthetic: Callable[[str], bool]
+    default_of: Callable[[Iterable[str]], str | None]
     settings_of: Callable[[str], tuple[Setting, ...]]

@@ -19,6 +19,7 @@ from proxyflow.quality.measured import MEASURE_COLUMNS, MEASURES, Measured, meas
 from proxyflow.quality.measures import MIN_PAIRS, Floats
 from proxyflow.quality.options import QualityOptions, Vocabulary
 from proxyflow.quality.pairs import Pairs, make_pairs
+from proxyflow.quality.robustness import robustness_table
 from proxyflow.quality.runs import TARGET, count_runs
 from proxyflow.quality.seeds import MEASURED_OF_MEANS, OF_MEANS, over_seeds, several
 from proxyflow.quality.selection import selection_table
@@ -67,6 +68,7 @@ class StudyQuality:
         curves: see `epochs.epoch_table`; empty where no curve was given.
         hyperparameters: see `hyperparameters.hyperparameter_table`.
         comparisons: see `comparisons.compare_strategies`.
+        robustness: see `robustness.robustness_table`.
         verdict: the whole in plain words.
         pairs: strategy to its pairs.
         runs: the trainings that count.
@@ -88,6 +90,7 @@ class StudyQuality:
     curves: pd.DataFrame
     hyperparameters: pd.DataFrame
     comparisons: pd.DataFrame
+    robustness: pd.DataFrame
     verdict: Verdict
     pairs: Mapping[str, Pairs]
     runs: pd.DataFrame
@@ -114,7 +117,7 @@ def measure_study(
     target = runs[runs["strategy"] == TARGET]
     draws = draw(runs, options.bootstrap) if options.bootstrap and len(target) else None
     measured = {name: measure(make_pairs(runs, name), draws, options) for name in sorted(runs["strategy"].unique())}
-    best = [best_rows(each.pairs, name) for name, each in measured.items()]
+    best = [best_rows(each.pairs, name, vocabulary) for name, each in measured.items()]
     table = _strategy_table(measured, best, vocabulary)
     synthetic = table["strategy"].map(vocabulary.is_synthetic).to_numpy(dtype=bool)
     curve, rough = _choose_curve(table[~synthetic], options)
@@ -153,6 +156,7 @@ def measure_study(
         curves=pd.DataFrame(columns=EPOCH_COLUMNS) if curves is None else epoch_table(target, curves, draws),
         hyperparameters=hyperparameter_table({name: each for name, each in pairs.items() if name != TARGET}, draws),
         comparisons=compare_strategies(ordered, draws, options),
+        robustness=robustness_table(ordered, draws, options),
         verdict=judge(ordered, ceiling, selection, options),
         pairs=pairs,
         runs=runs,

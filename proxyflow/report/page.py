@@ -148,6 +148,7 @@ def _context(quality: StudyQuality, trainings: pd.DataFrame, options: QualityOpt
         "mean_rows": views.mean_rows(quality),
         "mean_ceiling": ceiling_of(quality, "r2", SEED_MEANS),
         "comparisons": list(quality.comparisons.itertuples()),
+        "robustness": list(quality.robustness.itertuples()),
         "selection": list(quality.selection.astype({"pays_off_after": object}).replace({pd.NA: None}).itertuples()),
         "datasets": sorted(runs[["dataset", "dataset_fingerprint"]].drop_duplicates().itertuples(index=False)),
         "devices": sorted({str(device) for device in runs["device"].dropna()} - {""}),

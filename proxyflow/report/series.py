@@ -120,6 +120,15 @@ def measured(quality: StudyQuality, measure: str) -> pd.DataFrame:
     return table[table[measure].notna() & table["relative_cost"].notna()]
 
 
+def measured_means(quality: StudyQuality, measure: str) -> pd.DataFrame:
+    """The same over means over seeds: strategies with several seeds that have both this measure and a cost."""
+    table = quality.strategies[quality.strategies["strategy"].isin(quality.means)].copy()
+    for part in ("value", "low", "high"):
+        column = measure if part == "value" else f"{measure}_{part}"
+        table[column] = [float(getattr(quality.means[name].estimates[measure], part)) for name in table["strategy"]]
+    return table[table[measure].notna() & table["relative_cost"].notna()]
+
+
 def drawable(quality: StudyQuality) -> list[str]:
     """Strategies to draw against the target, in the table's order: those with a pair, the target itself left out."""
     table = quality.strategies

@@ -82,6 +82,7 @@ def write_tables(
         "epochs": quality.curves,
         "hyperparameters": quality.hyperparameters,
         "comparisons": quality.comparisons,
+        "robustness": quality.robustness,
         RUNS: trainings.sort_values(KEY)[RUN_COLUMNS],
         "notes": pd.DataFrame(quality.notes, columns=["strategy", "note"]),
     }

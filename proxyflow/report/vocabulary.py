@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+
 from proxyflow.errors import UserError
 from proxyflow.quality.options import Setting, Vocabulary
 from proxyflow.report.families import family_of, is_synthetic
@@ -21,6 +25,24 @@ def settings_by_name(config: str) -> tuple[Setting, ...]:
     )
 
 
+def default_of(configs: Iterable[str]) -> str | None:
+    """The configuration that a grid varies: the default, or its network with all else at the defaults.
+
+    A grid for other networks than the published has none with the default's name.
+    """
+    found = {}
+    for config in configs:
+        with suppress(UserError):
+            found[config] = Hyperparameters.from_name(config)
+    default = Hyperparameters().name
+    if default in found:
+        return default
+    archs = Counter(each.arch for each in found.values())
+    bases = [config for config, each in found.items() if set(each.differences) == {"arch"}]
+    # Networks that are varied themselves, with all else alike, are in fewer configurations.
+    return max(bases, key=lambda config: archs[found[config].arch], default=None)
+
+
 def setting_label(name: str) -> str:
     """A hyperparameter's name as people read it: `learning rate`."""
     return "architecture" if name == "arch" else name.replace("_", " ")
@@ -36,4 +58,4 @@ def _labels() -> dict[str, str]:
 
 # What stands for a hyperparameter in a configuration's name (`lr`), in that order, to what people call it.
 HYPERPARAMETERS = _labels()
-VOCABULARY = Vocabulary(family_of, is_synthetic, settings_by_name)
+VOCABULARY = Vocabulary(family_of, is_synthetic, default_of, settings_by_name)

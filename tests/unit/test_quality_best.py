@@ -29,7 +29,7 @@ def rows_of(
 
 
 def best_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    return best_rows(make_pairs(trainings_frame(rows), PROXY), PROXY)
+    return best_rows(make_pairs(trainings_frame(rows), PROXY), PROXY, VOCABULARY)
 
 
 def the_best(proxy: Mapping[str, float], target: Mapping[str, float]) -> dict[str, Any]:
@@ -197,3 +197,27 @@ def test_no_target_has_no_best_configuration() -> None:
     assert found.accuracies.empty
     assert list(found.accuracies.columns) == ["dataset", "config", "accuracy", "default_accuracy", "n_seeds"]
     assert list(found.settings.columns) == ["dataset", "setting", "value", "differs"]
+
+
+@pytest.mark.parametrize(
+    ("configs", "expected"),
+    [
+        (["arch=xresnet18", "default", "lr=0.1"], "default"),
+        # A grid for other networks: the one that is varied, not those that it is varied to.
+        (
+            ["arch=xresnet10-w16", "arch=xresnet18-w16,lr=0.1", "arch=xresnet18-w16,opt=sgd", "arch=xresnet18-w16"],
+            "arch=xresnet18-w16",
+        ),
+        (["lr=0.1", "a name of a later version"], None),
+        ([], None),
+    ],
+)
+def test_the_default_is_what_the_others_differ_from(configs: list[str], expected: str | None) -> None:
+    assert VOCABULARY.default_of(configs) == expected
+
+
+def test_the_accuracy_of_a_base_that_is_not_the_default_is_told() -> None:
+    accuracies = {"arch=xresnet18-w16": 0.7, "arch=xresnet18-w16,lr=0.1": 0.9, "arch=xresnet18-w16,flip=0": 0.8}
+    assert the_best(accuracies, accuracies)["target_default_accuracy"] == 0.7
+    runs = target_runs(*(("digits", config, 0, accuracy) for config, accuracy in accuracies.items()))
+    assert best_configurations(runs, VOCABULARY).accuracies["default_accuracy"].tolist() == [0.7]

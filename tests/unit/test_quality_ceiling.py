@@ -191,3 +191,9 @@ def test_the_ceiling_is_the_same_each_time_and_in_any_order_of_the_runs() -> Non
     runs = targets({0: FIRST, 1: SECOND}, n_valid=500)
     first, again = (noise_ceiling(runs, ALL, draw(runs, 50)) for _ in range(2))
     pd.testing.assert_frame_equal(first, again)
+
+
+def test_the_regret_of_another_seed_is_what_its_first_choice_loses() -> None:
+    table = noise_ceiling(targets({0: [0.9, 0.8, 0.7], 1: [0.5, 0.85, 0.8]}), ALL, None)
+    # By the second seed the first seed's choice is 35 points below its best; by the first the second's is 10 below.
+    assert ceiling_of(table, "seeds", "expected_regret")["value"] == pytest.approx((35 + 10) / 2)

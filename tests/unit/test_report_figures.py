@@ -23,11 +23,12 @@ from made_up_studies import (
 
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.report.figures import FIGURES, draw_figures, proxy_against_target
-from proxyflow.report.figures.labels import label_points
+from proxyflow.report.figures.labels import label_points, side_by_side
 from proxyflow.report.figures.sheet import sheet, short
 from proxyflow.report.series import comparison_rows, frontier, regression, transfer_panels
 
 ALL = {"quality_by_cost", "proxy_against_target", "transfer", "epochs", "hyperparameters", "comparisons"}
+OF_MEANS = "quality_by_cost_of_means"
 SOME = ("full", "random:0.1", "easiest:0.1", "easiest:0.5", "epochs:5", "distilled:10")
 
 
@@ -52,7 +53,7 @@ def texts(path: Path) -> str:
 
 
 def test_every_figure_is_there_as_png_and_svg_and_nothing_else(drawn: Path) -> None:
-    assert set(FIGURES) == ALL
+    assert set(FIGURES) == ALL | {OF_MEANS}
     assert names(drawn) == {f"{name}.{suffix}" for name in ALL for suffix in ("png", "svg")}
     for name in ALL:
         assert (drawn / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -85,7 +86,7 @@ def test_figures_name_what_they_show(drawn: Path) -> None:
 def test_what_cannot_be_drawn_is_not_and_an_earlier_one_is_gone(
     study: Callable[[], pd.DataFrame], expected: set[str], tmp_path: Path
 ) -> None:
-    for name in ALL:
+    for name in FIGURES:
         (tmp_path / f"{name}.svg").write_text("an earlier report's")
         (tmp_path / f"{name}.png").write_text("an earlier report's")
     draw_figures(quality_of(study()), tmp_path)
@@ -118,6 +119,24 @@ def test_differences_of_spearman_are_turned_to_the_order_of_r2() -> None:
     of_means, told = comparison_rows(cast(StudyQuality, SimpleNamespace(comparisons=begun)))
     assert not of_means
     assert len(told) == 2
+
+
+def test_means_over_seeds_have_a_figure_of_their_own(tmp_path: Path) -> None:
+    draw_figures(quality_of(published_study(seeds=2, strategies=SOME)), tmp_path)
+    drawn = texts(tmp_path / f"{OF_MEANS}.svg")
+    assert all(strategy in drawn for strategy in SOME)
+    assert "the target's means over other seeds" in drawn
+    assert "single runs" in texts(tmp_path / "quality_by_cost.svg")
+
+
+def test_what_is_of_like_cost_stands_side_by_side() -> None:
+    places = side_by_side(np.array([0.5, 0.1, 0.505, 0.25, 0.1]), 0.02)
+    assert places == pytest.approx([0.4925, 0.09, 0.5125, 0.25, 0.11])
+    # What is moved aside by one group joins the next.
+    assert side_by_side(np.array([0.1, 0.1, 0.1, 0.125]), 0.02) == pytest.approx(
+        0.10625 + 0.02 * np.array([-1.5, -0.5, 0.5, 1.5])
+    )
+    assert side_by_side(np.array([]), 0.02).size == 0
 
 
 def test_names_of_any_kind_are_drawn_as_they_are(tmp_path: Path) -> None:

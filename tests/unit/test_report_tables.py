@@ -55,6 +55,7 @@ def test_the_tables_are_there_and_nothing_half_written(folder: Path) -> None:
         "measures.csv",
         "notes.csv",
         "parts.csv",
+        "robustness.csv",
         "runs.csv",
         "selection.csv",
         "strategies.csv",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from proxyflow.quality.summary import StudyQuality
@@ -15,16 +16,19 @@ from proxyflow.report.figures import (
 )
 from proxyflow.report.figures.sheet import SUFFIXES
 
-FIGURES = {
-    module.NAME: module
-    for module in (quality_by_cost, proxy_against_target, transfer, epochs, hyperparameters, comparisons)
+FIGURES: dict[str, Callable[[StudyQuality, Path], bool]] = {
+    **{
+        module.NAME: module.draw
+        for module in (quality_by_cost, proxy_against_target, transfer, epochs, hyperparameters, comparisons)
+    },
+    quality_by_cost.OF_MEANS: quality_by_cost.draw_means,
 }
 
 
 def draw_figures(quality: StudyQuality, folder: Path) -> None:
     """Draws every figure that the study has data for, and removes what an earlier report drew and this one does not."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, module in FIGURES.items():
-        if not module.draw(quality, folder):
+    for name, draw in FIGURES.items():
+        if not draw(quality, folder):
             for suffix in SUFFIXES:
                 (folder / f"{name}.{suffix}").unlink(missing_ok=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from proxyflow.drawing import as_text
 from proxyflow.report.figures.sheet import short
 
@@ -37,7 +40,7 @@ def label_points(axis: Axes, xs: Sequence[float], ys: Sequence[float], names: Se
         taken.append(box)
         at_left, middle = box[0] > x, (box[1] + box[3]) / 2
         edge = box[0] if at_left else box[2] if box[2] < x else (box[0] + box[2]) / 2
-        far = max(abs(edge - x) - POINT, abs(middle - y) - LINE) > 0.1
+        far = max(abs(edge - x) - POINT, abs(middle - y) - LINE / 2) > 0.04
         axis.annotate(
             as_text(text),
             (xs[index], ys[index]),
@@ -59,6 +62,33 @@ def label_points(axis: Axes, xs: Sequence[float], ys: Sequence[float], names: Se
                 linewidth=0.6,
                 zorder=1,
             )
+
+
+def side_by_side(xs: NDArray[np.float64], apart: float) -> NDArray[np.float64]:
+    """Places at least so far apart, in the order of `xs` and as near to them as that allows.
+
+    Those that are too near stand evenly around their mean.
+    """
+    places = np.array(xs, dtype=np.float64)
+    order = np.argsort(places, kind="stable")
+    groups: list[list[int]] = []
+    for index in order:
+        groups.append([int(index)])
+        # A group that grew may now reach the one before it.
+        while len(groups) > 1 and _first(groups[-1], xs, apart) - _last(groups[-2], xs, apart) < apart:
+            last = groups.pop()
+            groups[-1] += last
+    for group in groups:
+        places[group] = _first(group, xs, apart) + apart * np.arange(len(group))
+    return places
+
+
+def _first(group: Sequence[int], xs: NDArray[np.float64], apart: float) -> float:
+    return float(np.mean(xs[group])) - apart * (len(group) - 1) / 2
+
+
+def _last(group: Sequence[int], xs: NDArray[np.float64], apart: float) -> float:
+    return float(np.mean(xs[group])) + apart * (len(group) - 1) / 2
 
 
 def _free(x: float, y: float, length: float, size: tuple[float, float], taken: Sequence[Box]) -> Box | None:

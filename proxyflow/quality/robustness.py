@@ -1,0 +1,75 @@
+"""Whether comparisons hold on each data set alone, and without the configuration that the target does worst with.
+
+A pooled difference may be the mean of two that disagree, and a correlation may hang on one configuration that fails on
+the proxy and on the target alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from proxyflow.quality.bootstrap import Draws
+from proxyflow.quality.comparisons import COMPARED, COMPARISON_COLUMNS, compare_strategies
+from proxyflow.quality.measured import Measured, measure
+from proxyflow.quality.options import QualityOptions
+from proxyflow.quality.runs import TARGET
+from proxyflow.quality.seeds import OF_MEANS, over_seeds, several
+
+ROBUSTNESS_COLUMNS = ["split", "part", *COMPARISON_COLUMNS]
+DATASET, WITHOUT, WORST = "dataset", "without", "worst"
+
+
+def robustness_table(measured: Mapping[str, Measured], draws: Draws | None, options: QualityOptions) -> pd.DataFrame:
+    """Every two proxies of like cost, compared on parts of the pairs: see `comparisons.compare_strategies`.
+
+    Over means over seeds where all strategies have several seeds, as the verdict on two strategies should be.
+
+    Returns:
+        Columns `ROBUSTNESS_COLUMNS`. `split` and `part` are `dataset` and its name, where there are several, or
+        `without` and `worst`: all data sets, each without the configuration with the target's lowest mean accuracy.
+    """
+    proxies = {name: each.pairs for name, each in measured.items() if name != TARGET}
+    if draws is None or not any(len(each.frame) for each in proxies.values()):
+        return pd.DataFrame(columns=ROBUSTNESS_COLUMNS)
+    of_means = all(several(each) for each in proxies.values())
+    pairs = {name: over_seeds(each) if of_means else each for name, each in proxies.items()}
+    found = []
+    for split, part, keep in _parts({name: each.frame for name, each in pairs.items()}):
+        of_part = {
+            name: measure(each.where(keep[name]), draws, options, (*COMPARED, "relative_cost"))
+            for name, each in pairs.items()
+        }
+        table = compare_strategies(of_part, draws, options)
+        if of_means:
+            table["measure"] += OF_MEANS
+        else:
+            table = table[~table["measure"].str.endswith(OF_MEANS)]
+        found.append(table.assign(split=split, part=part)[ROBUSTNESS_COLUMNS])
+    filled = [table for table in found if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=ROBUSTNESS_COLUMNS)
+
+
+def _parts(frames: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, dict[str, NDArray[np.bool_]]]]:
+    """Each part's split and name, and which pairs of each strategy are in it."""
+    rows = pd.concat(list(frames.values()), ignore_index=True)
+    datasets = sorted(rows["dataset"].unique())
+    if len(datasets) > 1:
+        for dataset in datasets:
+            yield (
+                DATASET,
+                str(dataset),
+                {name: (each["dataset"] == dataset).to_numpy() for name, each in frames.items()},
+            )
+    # Every strategy's pairs have the target's accuracies, but maybe not all of them.
+    target = rows.drop_duplicates(["dataset", "config", "seed"])
+    means = target.groupby(["dataset", "config"])["accuracy_target"].mean()
+    worst = pd.MultiIndex.from_tuples(means.groupby("dataset").idxmin(), names=means.index.names)
+    yield (
+        WITHOUT,
+        WORST,
+        {name: ~pd.MultiIndex.from_frame(each[["dataset", "config"]]).isin(worst) for name, each in frames.items()},
+    )
