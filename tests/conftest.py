@@ -44,6 +44,16 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def unhurried() -> Iterator[None]:
+    """Gives a server of one worker on a busy machine longer to answer at first than a user would wait."""
+    from proxyflow.tracking import connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "REACH_SECONDS", 30)
+        yield
+
+
+@pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A tracking store of the module's own, set as MLflow's."""
     import mlflow
