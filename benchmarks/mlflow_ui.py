@@ -59,13 +59,14 @@ OF_METRIC = """(name) => {
 def compared_metric(page: Page, name: str) -> list[str]:
     """A metric's values in the comparison, in the runs' order; scrolls to it."""
     values_grid = page.get_by_role("grid").last
-    values_grid.hover()
-    page.mouse.wheel(0, -10_000)
-    values_grid.hover()  # what the grid leaves over of a turn moves the page
-    for _ in range(100):
-        values: list[str] = page.evaluate(OF_METRIC, name)
-        if values:
-            return values
-        page.mouse.wheel(0, 50)
-        page.wait_for_timeout(50)  # until rows are drawn
+    for _ in range(3):  # a machine that is busy may draw a row only when it has gone by
+        values_grid.hover()
+        page.mouse.wheel(0, -10_000)
+        values_grid.hover()  # what the grid leaves over of a turn moves the page
+        for _ in range(100):
+            values: list[str] = page.evaluate(OF_METRIC, name)
+            if values:
+                return values
+            page.mouse.wheel(0, 50)
+            page.wait_for_timeout(50)  # until rows are drawn
     raise LookupError(f"the comparison has no metric {name}")

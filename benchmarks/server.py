@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 
 
 def free_port() -> int:

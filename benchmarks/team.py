@@ -16,13 +16,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import psutil
 
-from benchmarks.server import wait_for
+from benchmarks.server import START_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "deploy" / "README.md"
@@ -235,6 +236,39 @@ class Team:
         self.run("accounts")
         self.start_mlflow()
         self.run("people")
+        self._wait_for_s3()
+
+    def _wait_for_s3(self) -> None:
+        """Waits until the S3 server has its bucket, as nothing before asks for it.
+
+        Raises:
+            RuntimeError: its process has ended.
+            TimeoutError: it took too long.
+        """
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        keys = self.secrets
+        s3 = boto3.session.Session().client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{self.ports['S3_PORT']}",
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+            region_name="us-east-1",
+            config=Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 1}),
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                s3.head_bucket(Bucket="mlflow")
+                return
+            except (BotoCoreError, ClientError) as error:
+                if (status := self._children["s3"].poll()) is not None:
+                    raise RuntimeError(f"the S3 server ended with {status}") from None
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the S3 server did not start: {error}") from None
+            time.sleep(0.2)
 
     def processes(self) -> list[psutil.Process]:
         """All that runs: the programs that were started, and theirs."""

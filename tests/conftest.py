@@ -11,6 +11,13 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples each time and nothing that depends on the clock: what is refused on one machine is on the other.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
 # MLflow reads these at import; tests must neither report home nor find a server of the developer's.
@@ -34,6 +41,16 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("state")
     os.environ["PROXYFLOW_STATE_DIR"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def unhurried() -> Iterator[None]:
+    """Gives a server of one worker on a busy machine longer to answer at first than a user would wait."""
+    from proxyflow.tracking import connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "REACH_SECONDS", 30)
+        yield
 
 
 @pytest.fixture(scope="module")

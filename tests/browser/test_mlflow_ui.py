@@ -52,7 +52,7 @@ def tracking_to(uri: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(browser: Browser, unhurried: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with a finished study: scores with their model, two proxies, two configurations, and a report."""
     folder = tmp_path_factory.mktemp("ui")
     grid = folder / "grid.yaml"
@@ -77,11 +77,12 @@ def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1600, "height": 1000})
     prepare(context)
+    context.set_default_timeout(90_000)
     yield context.new_page()
     context.close()
 
 
-expect.set_options(timeout=20_000)  # the first page brings in megabytes of scripts
+expect.set_options(timeout=60_000)  # the first page brings in megabytes of scripts
 
 
 def runs(kind: str) -> list[Run]:

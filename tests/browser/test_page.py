@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -66,11 +67,10 @@ def open_page(browser: Browser, pages: dict[str, Path]) -> Iterator[Any]:
 
 def until(page: Page, expression: str) -> None:
     """Waits for a condition; Playwright's own waiting evaluates text, which the page's policy forbids."""
-    for _ in range(200):
-        if page.evaluate(expression):
-            return
+    deadline = time.monotonic() + 60
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"never true: {expression}"
         page.wait_for_timeout(25)
-    raise AssertionError(f"never true: {expression}")
 
 
 def column(page: Page, index: int) -> list[str]:

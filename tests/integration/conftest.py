@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import subprocess
@@ -22,6 +23,11 @@ def forgotten_keys() -> None:
         sys.modules["boto3"].DEFAULT_SESSION = None
     if "mlflow.store.artifact.s3_artifact_repo" in sys.modules:
         sys.modules["mlflow.store.artifact.s3_artifact_repo"]._cached_get_s3_client.cache_clear()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def time_to_answer(unhurried: None) -> None:
+    """Every test here may meet a real server."""
 
 
 @pytest.fixture
@@ -72,14 +78,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         start_new_session=True,
     )
     uri = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            if requests.get(f"{uri}/health", timeout=1).ok:
-                break
-        except requests.RequestException:
+    deadline = time.monotonic() + 300
+    try:
+        while True:
+            with contextlib.suppress(requests.RequestException):
+                if requests.get(f"{uri}/health", timeout=5).ok:
+                    break
+            assert child.poll() is None, f"the server ended with {child.returncode}"
             assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.3)
-    yield uri
-    os.killpg(child.pid, 15)
-    child.wait(timeout=30)
+        yield uri
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, 15)
+        child.wait(timeout=60)

@@ -21,14 +21,15 @@ def runs(study: str) -> list[Run]:
 
 
 def wait_for_trainings(child: subprocess.Popen[str], study: str, count: int) -> None:
-    """Waits until so many trainings are finished and the next one has begun."""
-    deadline = time.monotonic() + 120
+    """Waits until so many trainings are finished and the next one is at work.
+
+    Its params are the first that it says once it is claimed. Its epochs may be told of only when it ends: what is said
+    within a second goes in one call.
+    """
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        states = Counter(
-            run.data.tags["proxyflow.status"]
-            for run in runs(study)
-            if run.data.tags.get("proxyflow.kind") == "training"
-        )
+        trainings = [run for run in runs(study) if run.data.tags.get("proxyflow.kind") == "training"]
+        states = Counter(run.data.tags["proxyflow.status"] for run in trainings if run.data.params)
         if states["finished"] >= count and states["running"]:
             return
         assert child.poll() is None, child.communicate()[1]
@@ -62,7 +63,7 @@ def test_an_interrupted_sweep_is_resumed(
     child = spawn(store, Path.cwd(), "sweep", *arguments)
     wait_for_trainings(child, study, 2)
     child.send_signal(number)
-    ended = Ended(child.wait(timeout=60), *child.communicate())
+    ended = Ended(child.wait(timeout=300), *child.communicate())
     assert ended.status == status, ended.err
     assert "Traceback" not in ended.err
     assert {run.data.tags["proxyflow.status"] for run in runs(study)} == {"finished", left}
@@ -256,7 +257,7 @@ def test_two_sweeps_of_one_study_share_the_work(store: str, grid_file: Path) -> 
     wait_for_trainings(first, "shared", 1)
     second = spawn(store, Path.cwd(), "sweep", *arguments)
     for child in (first, second):
-        _, err = child.communicate(timeout=120)
+        _, err = child.communicate(timeout=300)
         assert child.returncode == 0, err
     trainings = [run for run in runs("shared") if run.data.tags["proxyflow.kind"] == "training"]
     keys = Counter(run.data.tags["proxyflow.run_key"] for run in trainings)

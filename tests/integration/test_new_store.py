@@ -76,7 +76,7 @@ def together(uri: str, codes: list[str]) -> list[Ended]:
         child.stdin.flush()
     ended = []
     for child in children:
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate(timeout=300)
         ended.append(Ended(child.returncode, out, err))
     return ended
 
@@ -129,7 +129,7 @@ def test_a_store_that_another_program_makes_is_left_to_it(
     monkeypatch.setattr(databases.time, "sleep", go_on_and_sleep)
     client = connect()
     assert waits
-    _, err = theirs.communicate(timeout=120)
+    _, err = theirs.communicate(timeout=300)
     assert theirs.returncode == 0, err
     client.create_experiment("ours")
     assert {experiment.name for experiment in connect().search_experiments()} == {"Default", "theirs", "ours"}

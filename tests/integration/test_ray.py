@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 from entry_points import STUDY, spawn
 from mlflow.entities import Run
@@ -15,7 +18,7 @@ from mlflow.tracking import MlflowClient
 
 pytest.importorskip("ray", reason="Ray is an optional extra: pip install 'proxyflow[ray]'")
 
-SECONDS = 180
+SECONDS = 600
 
 
 def trainings(study: str) -> list[Run]:
@@ -35,14 +38,27 @@ def accuracies(study: str) -> dict[str, list[tuple[int, float]]]:
     return curves
 
 
-def kill_a_worker_at_work(study: str) -> None:
+def end(driver: subprocess.Popen[str]) -> None:
+    """Ends a driver that is still there, and all that Ray started for it."""
+    if driver.poll() is not None:
+        return
+    family = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    driver.wait(timeout=60)
+
+
+def kill_a_worker_at_work(driver: subprocess.Popen[str], study: str) -> str:
+    """Kills the first that is found, and returns who it was."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
+        assert driver.poll() is None, driver.communicate()[1]
         states = {run.data.tags["proxyflow.owner"]: run.data.tags["proxyflow.status"] for run in trainings(study)}
         working = [owner for owner, status in states.items() if status == "running"]
         if working:
             os.kill(int(working[0].split(" ")[1]), signal.SIGKILL)
-            return
+            return working[0]
         time.sleep(0.1)
     raise AssertionError("no worker has begun")
 
@@ -59,9 +75,9 @@ def test_a_ray_sweep_that_is_stopped_says_so_and_leaves_nothing_running(store: s
             assert child.poll() is None, child.communicate()[1]
             time.sleep(0.1)
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=60)
+        _, err = child.communicate(timeout=SECONDS)
     finally:
-        child.kill()
+        end(child)
     assert child.returncode == 143, err
     assert "Traceback" not in err
     assert "stopped by SIGTERM; the same command again resumes" in err
@@ -84,17 +100,19 @@ def test_ray_gives_what_local_gives_though_a_worker_is_killed(
     assert alone.returncode == 0, err
     actors = spawn(store, Path.cwd(), "sweep", "--study", "actors", "--executor", "ray", "--jobs", "2", *shared)
     try:
-        kill_a_worker_at_work("actors")
+        killed = kill_a_worker_at_work(actors, "actors")
         _, err = actors.communicate(timeout=SECONDS)
     finally:
-        actors.kill()
+        end(actors)
     assert actors.returncode == 0, err
     wanted = accuracies("alone")
     assert len(wanted) == 8
     assert accuracies("actors") == wanted
     states = Counter(run.data.tags["proxyflow.status"] for run in trainings("actors"))
     assert states == {"finished": 8, "failed": 1}
-    errors = {run.data.tags.get("proxyflow.error") for run in trainings("actors")}
-    assert "its worker process died before the run ended" in errors
+    (failed,) = (run for run in trainings("actors") if run.data.tags["proxyflow.status"] == "failed")
+    assert failed.data.tags["proxyflow.error"] == "its worker process died before the run ended"
+    assert failed.data.tags["proxyflow.owner"] == killed
+    # Where its successor starts slowly, the other worker may have done all the rest by then.
     owners = {run.data.tags["proxyflow.owner"] for run in trainings("actors")}
-    assert len(owners) == 3
+    assert len(owners) in (2, 3)

@@ -330,6 +330,7 @@ def test_a_database_that_restarts_under_the_server(
         original(self, *given, **more)
 
     monkeypatch.setattr(Run, "log_metrics", log)
+    monkeypatch.setattr(connection, "PATIENCE_SECONDS", 60.0)  # a restart may take longer than other tests wait
     ended = entry("train", "--dataset", "digits@400", *TRAIN[:-1], "3", "--study", study)
     assert ended.status == 0, ended.err
     (run,) = standing.runs(study, "training")

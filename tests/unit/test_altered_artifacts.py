@@ -36,9 +36,9 @@ MEMORY_MB = 700  # that reading all of them may add, at its peak
 
 
 def thorough(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The same examples each time, as a file that is refused on one machine must be on the other."""
+    """So many examples, whatever their size and speed; fixtures here are the same for all of a test's examples."""
     quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=quiet)
+    return settings(max_examples=examples, suppress_health_check=quiet)
 
 
 @pytest.fixture(scope="module", autouse=True)

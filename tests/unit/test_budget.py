@@ -49,7 +49,7 @@ def shared_out(draw: st.DrawFn) -> tuple[int, list[int]]:
 
 
 @given(shared_out())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_shares_add_up_and_fit(case: tuple[int, list[int]]) -> None:
     total, sizes = case
     shares = apportion(total, sizes)
@@ -58,7 +58,7 @@ def test_shares_add_up_and_fit(case: tuple[int, list[int]]) -> None:
 
 
 @given(shared_out())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_shares_are_proportional_to_within_one_but_for_parts_lifted_from_nothing(case: tuple[int, list[int]]) -> None:
     total, sizes = case
     shares = apportion(total, sizes)
@@ -75,7 +75,7 @@ def test_shares_are_proportional_to_within_one_but_for_parts_lifted_from_nothing
 
 
 @given(shared_out())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nobody_goes_empty_where_there_is_one_for_everybody(case: tuple[int, list[int]]) -> None:
     total, sizes = case
     shares = apportion(total, sizes)
@@ -90,7 +90,6 @@ def test_all_or_nothing_is_shared_out_as_it_is(sizes: list[int]) -> None:
 
 
 @given(shared_out())
-@settings(deadline=None)
 def test_a_larger_part_never_gets_less_but_for_what_it_gives_to_the_empty(case: tuple[int, list[int]]) -> None:
     total, sizes = case
     ranked = sorted(zip(sizes, apportion(total, sizes), strict=True))

@@ -200,7 +200,7 @@ def test_several_processes_at_once_build_it_once(tmp_path: Path) -> None:
     processes = [context.Process(target=load_and_report, args=(root, queue)) for _ in range(3)]
     for process in processes:
         process.start()
-    results = [queue.get(timeout=60) for _ in processes]
+    results = [queue.get(timeout=300) for _ in processes]
     for process in processes:
         process.join()
     assert len(set(results)) == 1, "each building is another file"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_up import digits
 
@@ -56,7 +56,6 @@ def made_up_hashes(n: int) -> np.ndarray:
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.randoms(use_true_random=False), st.integers(0, 10))
-@settings(deadline=None)
 def test_the_split_does_not_depend_on_the_order_of_the_examples(classes: list[int], random: object, n: int) -> None:
     labels, hashes = np.array(classes, dtype=np.int64), made_up_hashes(len(classes))
     order = np.arange(len(classes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxyflow.errors import InvalidValue
@@ -39,7 +39,6 @@ decimals = st.integers(1, 10**9).map(lambda n: n / 10**6)
         label_smoothing=st.integers(0, 999).map(lambda n: n / 1000),
     )
 )
-@settings(deadline=None)
 def test_any_configuration_is_found_again_by_its_name(configuration: Hyperparameters) -> None:
     found = Hyperparameters.from_name(configuration.name)
     assert found == configuration

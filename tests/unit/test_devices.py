@@ -98,6 +98,7 @@ def test_under_a_quota_nobody_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_process_is_not_its_own_neighbour() -> None:
+    begun = time.perf_counter()
     before = devices._cpu_seconds_of_others()
     if before is None:
         pytest.skip("this system does not say who used its processor")
@@ -108,8 +109,9 @@ def test_a_process_is_not_its_own_neighbour() -> None:
     work.join()
     after = devices._cpu_seconds_of_others()
     assert after is not None
+    window = time.perf_counter() - begun
     # Whatever others did meanwhile, they cannot have had this process's time as well.
-    assert after - before <= 0.3 * cores.usable_cores() + 0.5 - (time.process_time() - own) / 2
+    assert after - before <= window * cores.usable_cores() + 0.5 - (time.process_time() - own) / 2
 
 
 def test_a_gpu_is_shared_where_more_memory_is_taken_than_ours(monkeypatch: pytest.MonkeyPatch) -> None:

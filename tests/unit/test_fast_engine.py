@@ -81,6 +81,7 @@ def test_losses_are_the_references_with_a_published_network(optimizer: str, rate
 
 def test_a_gradient_in_another_memory_format_is_laid_out_like_its_weight() -> None:
     """Fused kernels go through parameters and gradients side by side, whatever their strides are."""
+    torch.manual_seed(0)
     network = build_model(Hyperparameters(arch="xresnet18"), 10, 0)
     x = torch.randn(4, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     y = torch.arange(4)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_up import noisy_study, training, trainings_frame
 from scipy.stats import norm
@@ -180,7 +180,6 @@ def test_a_value_beyond_all_samples_gives_ends_that_are_samples(count: int, valu
     st.lists(st.floats(-1, 1), min_size=1, max_size=60),
     st.floats(-1, 1),
 )
-@settings(deadline=None)
 def test_the_ends_are_in_order_and_within_the_samples(values: list[float], value: float) -> None:
     samples = np.array(values)
     for low, high in (percentile(samples), bias_corrected(samples, value)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -56,7 +56,6 @@ def test_the_fit_is_the_least_squares_under_the_constraint(seed: int) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 99), st.floats(0, 1)), min_size=3, max_size=12, unique_by=lambda p: p[0]))
-@settings(deadline=None)
 def test_whatever_the_points_the_curve_goes_through_the_target(points: list[tuple[int, float]]) -> None:
     cost = np.array([cost / 100 for cost, _ in points])
     curve = fitted(cost, np.array([value for _, value in points]))

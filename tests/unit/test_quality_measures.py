@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, pearsonr, spearmanr
 from sklearn.linear_model import LinearRegression
@@ -424,7 +424,6 @@ def studies(draw: st.DrawFn) -> tuple[Floats, Floats, list[np.ndarray]]:
 
 
 @given(studies())
-@settings(deadline=None)
 def test_measures_stay_in_their_bounds(study: tuple[Floats, Floats, list[np.ndarray]]) -> None:
     x, y, strata = study
     assert -1e-12 <= r2_of(x, y, strata) <= 1 + 1e-12
@@ -433,7 +432,6 @@ def test_measures_stay_in_their_bounds(study: tuple[Floats, Floats, list[np.ndar
 
 
 @given(studies(), st.lists(scales, min_size=6, max_size=6), st.lists(shifts, min_size=6, max_size=6))
-@settings(deadline=None)
 def test_r2_does_not_see_level_and_spread_of_a_data_set(
     study: tuple[Floats, Floats, list[np.ndarray]], by: list[float], plus: list[float]
 ) -> None:
@@ -446,7 +444,6 @@ def test_r2_does_not_see_level_and_spread_of_a_data_set(
 
 
 @given(studies(), st.integers(1, 8), st.integers(-3, 3), st.sampled_from([0.3, 0.5, 1.0]))
-@settings(deadline=None)
 def test_spearman_on_one_data_set_does_not_see_level_and_spread(
     study: tuple[Floats, Floats, list[np.ndarray]], by: int, plus: int, fraction: float
 ) -> None:
@@ -460,7 +457,6 @@ def test_spearman_on_one_data_set_does_not_see_level_and_spread(
 
 
 @given(studies(), st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_the_order_of_the_pairs_does_not_matter(
     study: tuple[Floats, Floats, list[np.ndarray]], random: st.DataObject
 ) -> None:
@@ -473,7 +469,6 @@ def test_the_order_of_the_pairs_does_not_matter(
 
 
 @given(studies())
-@settings(deadline=None)
 def test_r2_is_the_same_the_other_way_round(study: tuple[Floats, Floats, list[np.ndarray]]) -> None:
     x, y, strata = study
     assert r2_of(y, x, strata) == pytest.approx(r2_of(x, y, strata), abs=1e-12)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from made_up import training, trainings_frame
 
@@ -21,7 +21,7 @@ CONFIGS = ["default", "lr=0.1", "lr=0.01", "arch=xresnet18", "arch=xresnet18,lr=
 CONFIGS += ["stem=4-32", "stem=4-48", "flip=0", "smooth=0", "arch=xresnet101"]
 # Accuracies are whole multiples of this, so that what is equal stays equal under what floats do exactly.
 STEP = 1 / 64
-QUICK = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=8)
 
 
 @st.composite

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxyflow.data.splits import balanced_split, even_quotas, fixed_part, split_off
@@ -15,7 +15,6 @@ def made_up_hashes(n: int) -> np.ndarray:
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(0, 200))
-@settings(deadline=None)
 def test_quotas_use_all_that_is_wanted_and_are_as_even_as_the_classes_allow(available: list[int], wanted: int) -> None:
     quotas = even_quotas(np.array(available), wanted)
     assert quotas.sum() == min(wanted, sum(available))

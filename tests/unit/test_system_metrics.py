@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import pytest
@@ -18,6 +18,13 @@ from proxyflow.tracking.runs import RunWriter
 from proxyflow.tracking.system import Sampling, sampled, sampling
 
 SWITCH = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
+PATIENCE = 60  # seconds, for what takes a moment where the machine is not busy
+
+
+@pytest.fixture(autouse=True)
+def time_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sampler that still imports its collectors is waited for."""
+    monkeypatch.setattr(system, "LAST_SECONDS", PATIENCE)
 
 
 class Listener:
@@ -30,38 +37,63 @@ class Listener:
         self.logged.append((step, dict(metrics)))
 
 
-def samples(seconds: float, how: Sampling | None) -> list[tuple[int, dict[str, float]]]:
+def wait(until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def samples(how: Sampling | None, count: int = 0) -> list[tuple[int, dict[str, float]]]:
+    """What is logged of a run that goes on until `count` samples are."""
     run = Listener()
     with sampled(cast(Run, run), how):
-        time.sleep(seconds)
+        wait(lambda: len(run.logged) >= count)
     assert "proxyflow-system-metrics" not in {thread.name for thread in threading.enumerate()}
     return run.logged
 
 
 def test_a_run_of_no_time_has_a_sample() -> None:
-    [(step, metrics)] = samples(0.0, Sampling())
+    [(step, metrics)] = samples(Sampling())
     assert step == 0
     assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(metrics)
 
 
-def test_samples_come_at_their_interval_and_are_averaged() -> None:
-    steps = [step for step, _ in samples(0.5, Sampling(seconds=0.02))]
+def test_samples_come_at_their_interval_and_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So many at the interval that is the default would come too late.
+    steps = [step for step, _ in samples(Sampling(seconds=0.02), count=PATIENCE // int(Sampling.seconds) + 2)]
     assert steps == list(range(len(steps)))
-    assert len(steps) > 3
-    assert len(samples(0.5, Sampling(seconds=0.02, samples=1000))) == 2  # the first, and what had come by the end
+
+    class Counting:
+        taken = 0
+
+        def collect_metrics(self) -> None:
+            self.taken += 1
+
+        def aggregate_metrics(self) -> dict[str, float]:
+            return {}
+
+        def clear_metrics(self) -> None:
+            pass
+
+    real, counting, run = system._monitors, Counting(), Listener()
+    monkeypatch.setattr(system, "_monitors", lambda: [*real(), counting])
+    with sampled(cast(Run, run), Sampling(seconds=0.02, samples=1000)):
+        wait(lambda: counting.taken > 3)
+    assert len(run.logged) == 2  # the first, and what had come by the end
 
 
 def test_processors_are_measured_from_the_first_sample_on() -> None:
     # A thread's first reading is 0 whatever goes on.
-    run, until = Listener(), time.monotonic() + 0.4
+    run, deadline = Listener(), time.monotonic() + PATIENCE
     with sampled(cast(Run, run), Sampling(seconds=0.2)):
-        while time.monotonic() < until:
+        while not run.logged and time.monotonic() < deadline:
             pass
     assert run.logged[0][1]["system/cpu_utilization_percentage"] > 5
 
 
 def test_a_machine_has_its_name_in_the_metrics() -> None:
-    [(_, metrics)] = samples(0.0, Sampling(node="left"))
+    [(_, metrics)] = samples(Sampling(node="left"))
     assert "system/left/disk_usage_percentage" in metrics
 
 
@@ -72,21 +104,24 @@ def test_what_does_not_work_on_this_machine_is_left_out(monkeypatch: pytest.Monk
 
     real = system._monitors
     monkeypatch.setattr(system, "_monitors", lambda: [*real(), Broken()])
-    [(_, metrics)] = samples(0.0, Sampling())
+    [(_, metrics)] = samples(Sampling())
     assert metrics
 
 
 def test_nothing_is_taken_where_it_is_not_wanted() -> None:
-    assert samples(0.0, None) == []
+    assert samples(None) == []
 
 
 def test_a_refusal_is_left_to_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    refused = threading.Event()
+
     class Refusing(Listener):
         def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+            refused.set()
             raise RuntimeError("refused earlier")
 
     with sampled(cast(Run, Refusing()), Sampling(seconds=0.01)):
-        time.sleep(0.05)
+        assert refused.wait(PATIENCE)
     assert not caplog.records
 
 

@@ -35,6 +35,7 @@ def _reference(arch: str) -> nn.Module:
 
 @pytest.mark.parametrize("arch", list(ARCHITECTURES))
 def test_weights_load_into_fastais_network_and_give_its_outputs(arch: str) -> None:
+    torch.manual_seed(0)
     ours = build_model(Hyperparameters(arch=arch, stem_channels_1=4, stem_channels_2=48), 7, seed=0)
     theirs = _reference(arch)
     assert list(ours.state_dict()) == list(theirs.state_dict())
