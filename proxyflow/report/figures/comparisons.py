@@ -39,7 +39,8 @@ def draw(quality: StudyQuality, folder: Path) -> bool:
         axes[0, 0].set_yticks(range(len(rows)), [as_text(name) for name in names], fontsize=8)
         axes[0, 0].set_ylim(len(rows) - 0.4, -0.6)
         more = f"; {len(found) - len(rows)} more: comparisons.csv" if len(found) > len(rows) else ""
-        figure.text(0.01, 0.01, f"blue: 0 is outside the interval; in brackets the relative cost{more}", fontsize=8, color=SOFT)
+        told = f"blue: 0 is outside the interval; in brackets the relative cost{more}"
+        figure.text(0.01, 0.01, told, fontsize=8, color=SOFT)
         save(figure, folder, NAME)
     return True
 
