@@ -46,7 +46,7 @@ from proxyflow.quality.summary import measure_study
 from proxyflow.report.vocabulary import VOCABULARY
 from proxyflow.scoring.table import SelectionCost
 from proxyflow.seeds import generator, stream_seed
-from proxyflow.strategies import Full, parse_strategy
+from proxyflow.strategies import Full, Showing, parse_strategy
 from proxyflow.strategies.distilled import Distilled
 from proxyflow.subsets import Subset, choose_subset
 from proxyflow.training.devices import pick_device, use_cores
@@ -152,17 +152,17 @@ def by_own_steps(made: Distillation, problem: Problem, test: ImageSet) -> float:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Contender:
-    """A proxy: its name, what is trained on and how often an epoch shows it."""
+    """A proxy: its name, what is trained on and how an epoch shows it."""
 
     name: str
     subset: Subset
-    passes: int
+    showing: Showing
 
 
 def contenders(dataset: Dataset, size: int, share: float, batch: int, quick: bool) -> Iterator[Contender]:
     """The target and its proxies, each made when it is asked for."""
-    yield Contender("full", choose_subset(dataset, Full(), 0), 1)
-    yield Contender(f"random:{share}", choose_subset(dataset, parse_strategy(f"random:{share}"), 0), 1)
+    yield Contender("full", choose_subset(dataset, Full(), 0), Showing(1, batch))
+    yield Contender(f"random:{share}", choose_subset(dataset, parse_strategy(f"random:{share}"), 0), Showing(1, batch))
     rule = Distilled(PER_CLASS, share=share)
     for name in ("distribution-matching", "gradient-steps", "rank-agreement"):
         strategy = Distilled(PER_CLASS, name, 5 if quick else 500, share=share)
@@ -178,9 +178,9 @@ def contenders(dataset: Dataset, size: int, share: float, batch: int, quick: boo
             problem = Problem.of(dataset, spec, torch.device("cpu"))
             pixels = problem.pixels(problem.real(problem.start))
             real = subset_of(dataset, spec, f"real:{PER_CLASS}", pixels, problem.labels, SelectionCost())
-            yield Contender(f"real:{PER_CLASS}", real, rule.passes(len(pixels), len(dataset.train), batch))
+            yield Contender(f"real:{PER_CLASS}", real, rule.showing(len(pixels), len(dataset.train), batch))
         n = len(made.train)
-        yield Contender(strategy.canonical, made, strategy.passes(n, len(dataset.train), batch))
+        yield Contender(strategy.canonical, made, strategy.showing(n, len(dataset.train), batch))
 
 
 def quality(name: str, quick: bool, figures: dict[str, float]) -> None:
@@ -193,9 +193,9 @@ def quality(name: str, quick: bool, figures: dict[str, float]) -> None:
     for contender in contenders(dataset, size, share, batch, quick):
         subset = contender.subset
         settings = TrainingSettings(
-            epochs=epochs, batch_size=min(batch, len(subset.train)), image_size=size, precision="fp32"
+            epochs=epochs, batch_size=contender.showing.batch_size, image_size=size, precision="fp32"
         )
-        shown = subset.repeated(contender.passes)
+        shown = subset.repeated(contender.showing.passes)
         for configuration in grid:
             spec = TrainingSpec(configuration, settings, 0)
             result = get_engine("fast").train(shown, spec, torch.device("cpu")).result
