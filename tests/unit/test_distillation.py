@@ -12,7 +12,7 @@ import torch
 from made_up import digits, noise_dataset
 from PIL import Image
 
-from proxyflow.distillation import rehearsal
+from proxyflow.distillation import agreement, rehearsal
 from proxyflow.distillation.agreement import Agreement, split_off
 from proxyflow.distillation.distil import distil, seconds_of, subset_of
 from proxyflow.distillation.methods import parse_method
@@ -28,9 +28,11 @@ from proxyflow.strategies import parse_strategy
 from proxyflow.studies.estimate import Sizes
 from proxyflow.studies.plan import PlannedTraining
 from proxyflow.studies.trainings import as_shown
-from proxyflow.subsets import choose_subset
+from proxyflow.subsets import Subset, choose_subset
+from proxyflow.training.engine import TrainingSpec
 from proxyflow.training.grids import grids
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+from proxyflow.training.models import flops_per_example
 
 CPU = torch.device("cpu")
 TINY = DistillationSpec(2, parse_method("distribution-matching", "iterations=2,width=4,depth=2,real_per_class=4"), 12)
@@ -127,6 +129,37 @@ def test_pilots_are_judged_by_examples_that_neither_they_nor_the_images_saw() ->
     assert not set(rest.example_ids) & set(judges.example_ids)
     assert set(judges.labels) == set(range(10))
     assert set(process.matching.problem.dataset.train.example_ids) == set(rest.example_ids)
+
+
+@pytest.mark.parametrize(
+    ("per_class", "settings", "of_candidates"), [(10, "", 32), (2, "", 32), (10, "pilot_share=0.5", 16)]
+)
+def test_pilots_take_as_many_steps_on_candidates_as_on_the_real_data(
+    per_class: int, settings: str, of_candidates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = parse_method("rank-agreement", f"iterations=1,{settings}")
+    process = Agreement(method, Problem.of(digits(), DistillationSpec(per_class, method, 12), CPU))
+    taken, examples = [], []
+
+    def train(subset: Subset, spec: TrainingSpec, device: torch.device) -> SimpleNamespace:
+        steps = spec.settings.epochs * (len(subset.train) // spec.settings.batch_size)
+        taken.append(steps)
+        examples.append(steps * spec.settings.batch_size)
+        per_example = flops_per_example(spec.hyperparameters, 10, 12)
+        result = SimpleNamespace(
+            best_valid_accuracy=0.5, examples_seen=examples[-1], train_flops=examples[-1] * per_example
+        )
+        return SimpleNamespace(result=result)
+
+    monkeypatch.setattr(agreement, "get_engine", lambda name: SimpleNamespace(train=train))
+    done = [process.step(iteration) for iteration in range(process.iterations)][process.alike :]
+    assert taken == 8 * [32, *method.candidates * [of_candidates]]
+    assert process.summary()["pilot_steps"] == {"real data": 32, "candidates": of_candidates}
+    # What is told before the start holds what pilots are judged by as well.
+    judged = method.pilot_epochs * len(process.judges) / 3
+    assert process.pilot_flops() == pytest.approx(
+        sum(step.flops + judged * step.flops / step.examples for step in done if step.flops is not None)
+    )
 
 
 def test_the_candidate_that_ranks_most_like_the_real_data_is_chosen_and_ties_go_to_the_first() -> None:

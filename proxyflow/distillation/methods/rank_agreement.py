@@ -40,7 +40,8 @@ class RankAgreement(Method):
 
     Candidates are the stages of distribution matching from several starts: real images, slightly moved, fully moved. A
     fifth of the training examples, at most 1,000, is put aside: pilots are judged by them, not by the validation
-    examples that a study is judged by. Ties go to the earlier stage. It costs the pilots' trainings on the real data.
+    examples that a study is judged by. A pilot takes as many steps on a candidate as on the real data. Ties go to the
+    earlier stage. It costs the pilots' trainings, on the real data and on each candidate.
     """
 
     name = "rank-agreement"
@@ -53,7 +54,7 @@ class RankAgreement(Method):
     pilot_epochs: int = setting(2, Number(low=1, whole=True, example="2"), "epochs of the pilots on the real data")
     pilot_batch: int = setting(64, Number(low=2, whole=True, example="64"), "batch size of the pilots")
     pilot_share: float = setting(
-        0.1, Number(low=0, high=1, above=True, example="0.1"), "of the real examples that pilots see on the candidates"
+        1.0, Number(low=0, high=1, above=True, example="0.5"), "of their steps on the real data, those on a candidate"
     )
 
     @property
