@@ -181,7 +181,8 @@ def subset_of(
         valid=dataset.valid,
         scores=None,
         score_run="",
-        image_size=dataset.image_size,
+        image_size=spec.image_size
+        or dataset.image_size,  # at another, a network would see other images than were learnt
         crop=dataset.crop,
         mean=dataset.mean,
         std=dataset.std,

@@ -105,6 +105,7 @@ def test_images_are_so_many_of_each_class_and_what_is_kept_is_eight_bits_of_them
     levels = np.clip(np.rint((images_of(result) * std + mean) * 255), 0, 255)
     assert np.abs(levels.transpose(0, 2, 3, 1) - subset.train.images).max() <= 1
     assert subset.valid is dataset.valid
+    assert (subset.image_size, dataset.image_size) == (12, 8), "they are trained on at the size that they were made at"
     assert (subset.dataset_fingerprint, subset.n_source) == (dataset.fingerprint, 27)
     write_subset(subset, tmp_path)
     again = read_subset(tmp_path)

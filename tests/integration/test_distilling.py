@@ -84,9 +84,11 @@ def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
     assert load_file(artifact(run, "distillation/learned.safetensors", tmp_path))["images"].shape == (20, 1, 8, 8)
     assert json.loads(artifact(run, "distillation/summary.json", tmp_path).read_text())["spec"]["image_size"] == 8
 
-    trained = entry("train", *SMALL, "--epochs", "1", "--subset", run.info.run_id, "--study", "stopped")
+    small = ("--arch", "xresnet18", "--batch-size", "128", "--epochs", "1")
+    trained = entry("train", *small, "--subset", run.info.run_id, "--study", "stopped")
     assert trained.status == 0, trained.err
     training = runs_of("stopped", "training")[0]
+    assert training.data.params["image_size"] == "8", "the size that they were made at"
     assert training.data.params["n_train"] == "20"
     assert (training.data.params["passes"], training.data.params["batch_size"]) == ("6", "20")
     assert training.data.metrics["examples_seen"] == 120
