@@ -19,6 +19,7 @@ RULES: Mapping[str, Rule] = {
     "number": COUNT,
     "iteration": COUNT,
     "losses": Items(Pair(COUNT, Numeric())),
+    "loss_sum": Numeric(),
     "cost": COST,
 }
 
@@ -56,6 +57,7 @@ class Checkpoint:
             "number": self.number,
             "iteration": self.state.iteration,
             "losses": self.state.losses,
+            "loss_sum": self.state.loss_sum,
             "cost": dataclasses.asdict(self.state.cost),
         }
         save_state(folder, self.state.tensors, described)
@@ -69,5 +71,6 @@ class Checkpoint:
             OSError: a file is missing.
         """
         tensors, told = load_state(folder, RULES)
-        state = State(tensors, told["iteration"], told["losses"], SelectionCost(**told["cost"]))
+        cost = SelectionCost(**told["cost"])
+        state = State(tensors, told["iteration"], told["losses"], told["loss_sum"], cost)
         return Checkpoint(state, told["run_key"], told["wall_seconds"], told["number"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from proxyflow.distillation.distil import Distillation, Pixels, State
     from proxyflow.tracking.run import Run
 
-# An interrupted distillation loses no more than this of its work.
+# An interrupted distillation loses no more than this of its work, and the iteration that it was at.
 CHECKPOINT_SECONDS = 30.0
 PICTURES = f"{names.DISTILLATION}/pictures"
 
@@ -138,30 +139,34 @@ def make_distillation(
         run.log_params(_params(dataset, spec.method, spec))
         run.log_data(dataset.name, dataset.fingerprint, "source", len(dataset.train), len(dataset.class_names))
         with Progress(f"distilling {dataset.name}", spec.method.total, "iterations") as progress:
-            kept_at = time.monotonic()
+            kept_at, last_loss = time.monotonic(), ""
 
-            def on_interval(state: State) -> None:
-                nonlocal kept_at, number
-                iteration, loss = state.losses[-1]
-                while progress.done_items < iteration:
-                    progress.advance(note=f"loss {loss:.4g}")
+            def on_loss(iteration: int, loss: float) -> None:
+                nonlocal last_loss
                 run.log_metrics({"loss": loss}, step=iteration)
+                last_loss = f"loss {loss:.4g}"
+
+            def on_step(done: int, state: Callable[[], State]) -> None:
+                nonlocal kept_at, number
+                while progress.done_items < done:
+                    progress.advance(note=last_loss)
                 if time.monotonic() - kept_at >= CHECKPOINT_SECONDS:
                     number += 1
-                    log_checkpoint(run, Checkpoint(state, key, time.perf_counter() - begun, number))
+                    log_checkpoint(run, Checkpoint(state(), key, time.perf_counter() - begun, number))
                     kept_at = time.monotonic()
 
             start = None if resumed is None else resumed.checkpoint.state
             if start is not None:
                 for iteration, loss in start.losses:
-                    run.log_metrics({"loss": loss}, step=iteration)
+                    on_loss(iteration, loss)
             made = distil(
                 dataset,
                 spec,
                 lab.device,
                 strategy.canonical,
                 start,
-                on_interval,
+                on_loss,
+                on_step,
                 lambda iteration, pixels, labels: _log_pictures(run, iteration, pixels, labels),
             )
         _log_files(run, spec, made, device_name(lab.device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from made_up import noise_dataset
 
 from proxyflow.data.catalog import Dataset
 from proxyflow.distillation import agreement
+from proxyflow.distillation import distil as distil_module
 from proxyflow.distillation.checkpoint import Checkpoint
 from proxyflow.distillation.distil import Distillation, State, distil
 from proxyflow.distillation.methods import Method, methods, parse_method, spelling
@@ -55,13 +57,18 @@ def made(name: str, dataset: Dataset | None = None, start: State | None = None, 
 @cache
 def usual(name: str) -> tuple[Distillation, tuple[State, ...]]:
     """A distillation that several tests look at, with the states on its way."""
+    return with_states(name)
+
+
+def with_states(name: str) -> tuple[Distillation, tuple[State, ...]]:
     states: list[State] = []
 
-    def keep(state: State) -> None:
-        tensors = {key: value.clone() for key, value in state.tensors.items()}
-        states.append(dataclasses.replace(state, tensors=tensors))
+    def keep(done: int, offered: Callable[[], State]) -> None:
+        state = offered()
+        assert state.iteration == done
+        states.append(dataclasses.replace(state, tensors={key: each.clone() for key, each in state.tensors.items()}))
 
-    return distil(data(), spec_of(name), CPU, "distilled:3", on_interval=keep), tuple(states)
+    return distil(data(), spec_of(name), CPU, "distilled:3", on_step=keep), tuple(states)
 
 
 def images_of(result: Distillation) -> np.ndarray:
@@ -146,6 +153,28 @@ def test_one_that_goes_on_from_a_checkpoint_gives_the_images_of_an_uninterrupted
         assert resumed.losses == whole.losses
         assert resumed.cost.examples_seen == whole.cost.examples_seen
         assert resumed.cost.train_flops == whole.cost.train_flops
+
+
+@every_method
+def test_one_that_stopped_between_two_losses_goes_on_to_the_same_losses_and_images(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distil_module, "INTERVALS", 2)
+    whole, states = with_states(name)
+    total = whole.process.iterations
+    assert [iteration for iteration, _ in whole.losses] == [(total + 1) // 2, total]
+    losses = [loss for _, loss in usual(name)[0].losses]
+    assert [loss for _, loss in whole.losses] == pytest.approx(
+        [np.mean(losses[: (total + 1) // 2]), np.mean(losses[(total + 1) // 2 :])]
+    )
+    for state in (states[0], states[-2]):
+        Checkpoint(state, "key", 1.5, state.iteration).save(tmp_path)
+        resumed = made(name, start=Checkpoint.load(tmp_path).state)
+        assert resumed.losses == whole.losses
+        assert np.array_equal(images_of(resumed), images_of(whole))
+        assert resumed.cost.examples_seen == whole.cost.examples_seen
+    # Nobody asked this one for its states.
+    assert made(name).losses == whole.losses
 
 
 @every_method
