@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from proxyflow.data.images import ImageSet
 from proxyflow.distillation.matching import Matching
@@ -26,6 +26,7 @@ from proxyflow.subsets import Subset, choose_subset
 from proxyflow.training.engine import TrainingResult, TrainingSpec, get_engine
 from proxyflow.training.hyperparameters import TrainingSettings
 from proxyflow.training.models import flops_per_example
+from proxyflow.training.xresnet import XResNet
 
 # What pilots are trained on.
 REAL, CANDIDATES = "real data", "candidates"
@@ -174,6 +175,14 @@ class Agreement(Process):
         judged = method.pilot_epochs * (1 + method.candidates) * len(self.judges) / 3
         size, n_classes = self.problem.image_size, self.problem.n_classes
         return (seen + judged) * sum(flops_per_example(pilot, n_classes, size) for pilot in PILOTS)
+
+    def pilot(self) -> tuple[nn.Module, Tensor]:
+        size, n_classes = self.problem.image_size, self.problem.n_classes
+        largest = max(PILOTS, key=lambda pilot: flops_per_example(pilot, n_classes, size))
+        stem = (largest.stem_channels_1, largest.stem_channels_2)
+        with torch.device("meta"):
+            batch = torch.empty(self.showings[REAL].batch_size, 3, size, size)
+            return XResNet(largest.arch, n_classes, stem), batch
 
     def state(self) -> dict[str, Tensor]:
         ours = {"candidates": self.candidates, "accuracies": self.accuracies, "start": torch.tensor(self.current)}

@@ -106,10 +106,13 @@ def make_distillation(
     Raises:
         Taken: with `claim`, where another process has or had these images.
         UserError: they cannot be made here.
+        OutOfMemory: memory did not suffice after all.
     """
     from proxyflow.distillation.checkpoint import Checkpoint
     from proxyflow.distillation.distil import distil
+    from proxyflow.distillation.rehearsal import LESS
     from proxyflow.training.devices import device_name
+    from proxyflow.training.memory import explained_with
 
     begun = time.perf_counter()
     strategy, key = strategy_of(spec), key_of_distillation(dataset, spec)
@@ -159,16 +162,17 @@ def make_distillation(
             if start is not None:
                 for iteration, loss in start.losses:
                     on_loss(iteration, loss)
-            made = distil(
-                dataset,
-                spec,
-                lab.device,
-                strategy.canonical,
-                start,
-                on_loss,
-                on_step,
-                lambda iteration, pixels, labels: _log_pictures(run, iteration, pixels, labels),
-            )
+            with explained_with(lab.device, f"with images_per_class={spec.images_per_class}; {LESS}"):
+                made = distil(
+                    dataset,
+                    spec,
+                    lab.device,
+                    strategy.canonical,
+                    start,
+                    on_loss,
+                    on_step,
+                    lambda iteration, pixels, labels: _log_pictures(run, iteration, pixels, labels),
+                )
         _log_files(run, spec, made, device_name(lab.device))
         run.log_params({"device": device_name(lab.device), "n_train": len(made.subset.train)})
         # With this the run can be found for what it holds; only now is that there.

@@ -147,12 +147,33 @@ def test_images_that_no_method_can_make_are_refused_without_a_run(
     assert MlflowClient().get_experiment_by_name("refused") is None
 
 
+def test_memory_that_does_not_suffice_after_all_is_told_with_what_takes_less(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch import OutOfMemoryError
+
+    from proxyflow.distillation.matching import Matching
+
+    step = Matching.step
+
+    def hungry(process: Matching, iteration: int) -> object:
+        if process.problem.device.type != "meta":
+            raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB.")
+        return step(process, iteration)
+
+    monkeypatch.setattr(Matching, "step", hungry)
+    ended = entry("distill", *TINY, "--study", "hungry")
+    assert ended.status == 1
+    assert "at least 2,560 MB needed with images_per_class=2; use fewer images_per_class, a smaller" in ended.err
+    assert "Traceback" not in ended.err
+
+
 def test_images_that_do_not_fit_stop_a_study_before_anything_is_made(
     entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from proxyflow.distillation import rehearsal
+    from proxyflow.training import memory
 
-    monkeypatch.setattr(rehearsal.psutil, "virtual_memory", lambda: type("Free", (), {"available": 1e6}))
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Free", (), {"available": 1e6}))
     study = ("--study", "full-up", "--strategies", "full,easiest:0.5,distilled:1,iterations=3", "--epochs", "1", *STUDY)
     refused = entry("sweep", *study)
     assert refused.status == 2

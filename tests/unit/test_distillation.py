@@ -29,10 +29,11 @@ from proxyflow.studies.estimate import Sizes
 from proxyflow.studies.plan import PlannedTraining
 from proxyflow.studies.trainings import as_shown
 from proxyflow.subsets import Subset, choose_subset
+from proxyflow.training import memory
 from proxyflow.training.engine import TrainingSpec
 from proxyflow.training.grids import grids
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
-from proxyflow.training.models import flops_per_example
+from proxyflow.training.models import build_model, flops_per_example
 
 CPU = torch.device("cpu")
 TINY = DistillationSpec(2, parse_method("distribution-matching", "iterations=2,width=4,depth=2,real_per_class=4"), 12)
@@ -40,12 +41,12 @@ TINY = DistillationSpec(2, parse_method("distribution-matching", "iterations=2,w
 
 def test_a_distillation_that_does_not_fit_is_refused_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = rehearse(TINY.method, Problem.of(digits(), TINY, CPU)).n_bytes
-    monkeypatch.setattr(rehearsal.psutil, "virtual_memory", lambda: type("Free", (), {"available": needed}))
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Free", (), {"available": needed}))
     with pytest.raises(
         InvalidValue, match=r"memory=.* MB is not accepted.*fewer images_per_class, a smaller image_size"
     ):
         distil(digits(), TINY, CPU, "made")
-    monkeypatch.setattr(rehearsal.psutil, "virtual_memory", lambda: type("Free", (), {"available": 2 * needed}))
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Free", (), {"available": 2 * needed}))
     assert len(distil(digits(), TINY, CPU, "made").subset.train) == 20
 
 
@@ -72,6 +73,18 @@ def test_the_estimate_grows_with_what_takes_memory_and_work(
 ) -> None:
     assert more.n_bytes > 1.1 * less.n_bytes
     assert more.flops > 1.3 * less.flops
+
+
+def test_the_estimate_holds_what_trainings_among_the_iterations_take() -> None:
+    method = parse_method("rank-agreement", "iterations=1")
+    spec = DistillationSpec(1, method, 16)
+    small, large = (
+        rehearse(each, Problem.of(digits(), spec, CPU)).n_bytes
+        for each in (method, dataclasses.replace(method, pilot_batch=512))
+    )
+    weights = sum(parameter.nbytes for parameter in build_model(PILOTS[0], 10, 0).parameters())
+    assert small > 4 * weights, "with gradients and averages"
+    assert large > small + (512 - 64) * 32 * 8 * 8 * 4, "one layer's output of a larger batch"
 
 
 def test_operations_are_those_of_the_convolutions() -> None:
