@@ -21,6 +21,7 @@ RULES: Mapping[str, Rule] = {
     "losses": Items(Pair(COUNT, Numeric())),
     "loss_sum": Numeric(),
     "cost": COST,
+    "share": Numeric(low=0, high=1),
 }
 
 
@@ -59,6 +60,7 @@ class Checkpoint:
             "losses": self.state.losses,
             "loss_sum": self.state.loss_sum,
             "cost": dataclasses.asdict(self.state.cost),
+            "share": self.state.share,
         }
         save_state(folder, self.state.tensors, described)
 
@@ -72,5 +74,5 @@ class Checkpoint:
         """
         tensors, told = load_state(folder, RULES)
         cost = SelectionCost(**told["cost"])
-        state = State(tensors, told["iteration"], told["losses"], told["loss_sum"], cost)
+        state = State(tensors, told["iteration"], told["losses"], told["loss_sum"], cost, told["share"])
         return Checkpoint(state, told["run_key"], told["wall_seconds"], told["number"])

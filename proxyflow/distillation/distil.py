@@ -41,6 +41,7 @@ class State:
         losses: mean loss of each interval, with the iterations done by its end.
         loss_sum: of the iterations since.
         cost: so far.
+        share: of the whole distillation's operations, 0 to 1; a training among the iterations may be most of them.
     """
 
     tensors: dict[str, Tensor]
@@ -48,6 +49,7 @@ class State:
     losses: tuple[tuple[int, float], ...]
     loss_sum: float
     cost: SelectionCost
+    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ class Distillation:
 
 
 OnLoss = Callable[[int, float], None]
-OnStep = Callable[[int, Callable[[], State]], None]
+OnStep = Callable[[int, float, Callable[[], State]], None]
 OnPictures = Callable[[int, Pixels, NDArray[np.int64]], None]
 
 
@@ -94,8 +96,8 @@ def distil(
         strategy: canonical spelling of what the images are the subset of.
         start: go on from here; the images are those of an uninterrupted distillation, bit for bit on a CPU.
         on_loss: called after each hundredth of the iterations with the iterations done and their mean loss.
-        on_step: called after each iteration with the iterations done and what gives the state. To ask for it takes
-            waiting for the device; what is done with it is outside of the measured time.
+        on_step: called after each iteration with the iterations done, their share of the whole, and what gives the
+            state. To ask for it takes waiting for the device; what is done with it is outside of the measured time.
         on_pictures: called now and then with the iterations done, pixels `(n, size, size, channels)` and labels.
 
     Raises:
@@ -124,7 +126,7 @@ def distil(
             if on_pictures is not None and work.done in pictured:
                 on_pictures(work.done, problem.pixels(process.images), process.labels)
         if on_step is not None:
-            on_step(work.done, work.state)
+            on_step(work.done, work.share, work.state)
     images = process.images.detach().float().cpu().contiguous()
     return Distillation(
         subset=subset_of(dataset, spec, strategy, problem.pixels(images), process.labels, work.cost),
@@ -155,6 +157,7 @@ class _Work:
         # What the device may still be at, and since when.
         self._steps: list[Step] = []
         self._begun = 0.0
+        self._pilot_flops = process.pilot_flops()
 
     def go_on_from(self, state: State) -> None:
         _restore(self.process, state.tensors)
@@ -169,7 +172,15 @@ class _Work:
 
     def state(self) -> State:
         self._settle()
-        return State(self.process.state(), self.done, tuple(self.losses), self.loss_sum, self.cost)
+        return State(self.process.state(), self.done, tuple(self.losses), self.loss_sum, self.cost, self.share)
+
+    @property
+    def share(self) -> float:
+        """What is done, as a share of all operations: a training among the iterations is worth many of the others."""
+        alike, pilots = self.process.alike, self.process.iterations - self.process.alike
+        of_pilots = self._pilot_flops * max(self.done - alike, 0) / max(pilots, 1)
+        done = self.flops * min(self.done, alike) + of_pilots
+        return min(done / (self.flops * alike + self._pilot_flops), 1.0)
 
     def end_interval(self) -> float:
         """The mean loss since the last one."""

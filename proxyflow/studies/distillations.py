@@ -74,7 +74,7 @@ def ensure_distillation(
         return load_subset(lab, found.id), found.id
 
     def make() -> tuple[Subset, str]:
-        lab.say(f"{title}: none on the server, so making them, {spec.method.iterations:,} iterations")
+        lab.say(f"{title}: none on the server, so making them, {spec.method.total:,} iterations")
         return make_distillation(lab, dataset, spec, parent_id, claim=True)
 
     return once(lab, "distillation", key_of_distillation(dataset, spec), title, find, make)
@@ -141,7 +141,7 @@ def make_distillation(
     with lab.writer.open("distillation", title, note, tags, parent_id, main, claim) as run:
         run.log_params(_params(dataset, spec.method, spec))
         run.log_data(dataset.name, dataset.fingerprint, "source", len(dataset.train), len(dataset.class_names))
-        with Progress(f"distilling {dataset.name}", spec.method.total, "iterations") as progress:
+        with Progress(f"distilling {dataset.name}", spec.method.total, "iterations", work=1.0) as progress:
             kept_at, last_loss = time.monotonic(), ""
 
             def on_loss(iteration: int, loss: float) -> None:
@@ -149,10 +149,9 @@ def make_distillation(
                 run.log_metrics({"loss": loss}, step=iteration)
                 last_loss = f"loss {loss:.4g}"
 
-            def on_step(done: int, state: Callable[[], State]) -> None:
+            def on_step(done: int, share: float, state: Callable[[], State]) -> None:
                 nonlocal kept_at, number
-                while progress.done_items < done:
-                    progress.advance(note=last_loss)
+                progress.advance(share - progress.done_work, last_loss)
                 if time.monotonic() - kept_at >= CHECKPOINT_SECONDS:
                     number += 1
                     log_checkpoint(run, Checkpoint(state(), key, time.perf_counter() - begun, number))
@@ -160,6 +159,7 @@ def make_distillation(
 
             start = None if resumed is None else resumed.checkpoint.state
             if start is not None:
+                progress.skip(start.iteration, start.share)
                 for iteration, loss in start.losses:
                     on_loss(iteration, loss)
             with explained_with(lab.device, f"with images_per_class={spec.images_per_class}; {LESS}"):

@@ -74,9 +74,9 @@ def usual(name: str) -> tuple[Distillation, tuple[State, ...]]:
 def with_states(name: str) -> tuple[Distillation, tuple[State, ...]]:
     states: list[State] = []
 
-    def keep(done: int, offered: Callable[[], State]) -> None:
+    def keep(done: int, share: float, offered: Callable[[], State]) -> None:
         state = offered()
-        assert state.iteration == done
+        assert (state.iteration, state.share) == (done, share)
         states.append(dataclasses.replace(state, tensors={key: each.clone() for key, each in state.tensors.items()}))
 
     return distil(data(), spec_of(name), CPU, "distilled:3", on_step=keep), tuple(states)
@@ -190,6 +190,18 @@ def test_one_that_stopped_between_two_losses_goes_on_to_the_same_losses_and_imag
         assert resumed.cost.examples_seen == whole.cost.examples_seen
     # Nobody asked this one for its states.
     assert made(name).losses == whole.losses
+
+
+@every_method
+def test_the_share_that_is_done_grows_with_each_iteration_to_the_whole(name: str) -> None:
+    whole, states = usual(name)
+    shares = [0.0, *(state.share for state in states)]
+    steps = np.diff(shares)
+    assert (steps > 0).all()
+    assert shares[-1] == pytest.approx(1)
+    alike, pilots = np.split(steps, [whole.process.alike])
+    assert alike == pytest.approx(alike[0])
+    assert (pilots > 5 * alike[0]).all(), "a training is many iterations' work"
 
 
 @every_method

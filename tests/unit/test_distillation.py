@@ -26,7 +26,9 @@ from proxyflow.errors import InvalidValue, TrainingFailed, UserError
 from proxyflow.scoring.table import SelectionCost
 from proxyflow.strategies import parse_strategy
 from proxyflow.studies.estimate import Sizes
+from proxyflow.studies.forecast import _making
 from proxyflow.studies.plan import PlannedTraining
+from proxyflow.studies.tasks import SubsetRef
 from proxyflow.studies.trainings import as_shown
 from proxyflow.subsets import Subset, choose_subset
 from proxyflow.training import memory
@@ -239,6 +241,13 @@ def test_budgets_share_one_set_of_images() -> None:
     assert {parse_strategy(each).data_strategy.canonical for each in spellings} == {"distilled:10"}
     other = parse_strategy("distilled:10,iterations=300,share=1.0").data_strategy.canonical
     assert other == "distilled:10,iterations=300"
+
+
+def test_a_dry_run_counts_the_trainings_among_the_iterations() -> None:
+    lab = SimpleNamespace(dataset=lambda name: digits())
+    training = planned("distilled:10,method=rank-agreement")
+    making = _making(lab, training, SubsetRef("run", "fingerprint", "", 0), speed=1.0)  # type: ignore[arg-type]
+    assert making.iterations == 2 * 300 + 8 * 7
 
 
 def test_what_is_made_is_not_chosen() -> None:
