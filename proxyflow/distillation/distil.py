@@ -210,8 +210,8 @@ class _Work:
         self._steps = []
         if not np.isfinite(self.loss_sum) or not bool(torch.isfinite(self.process.images).all()):
             raise TrainingFailed(
-                f"{self.method.name} diverged before iteration {self.done}, its loss is {self._mean}: use a smaller "
-                "learning_rate"
+                f"{self.method.name} diverged before iteration {self.done}, its loss is {self._mean}: "
+                f"{self.method.remedy}"
             )
 
 

@@ -90,7 +90,7 @@ def images_of(result: Distillation) -> np.ndarray:
 def test_a_method_says_what_it_is_and_its_settings_have_meanings_and_defaults(name: str) -> None:
     cls = methods[name]
     assert cls.name == name
-    for text in (cls.__doc__, cls.summary, cls.source):
+    for text in (cls.__doc__, cls.summary, cls.source, cls.remedy):
         assert str(text).strip()
     assert any(character.isdigit() for character in cls.source), "the source names a year, section or equation"
     fields = settings_of(cls)

@@ -15,13 +15,13 @@ from PIL import Image
 from proxyflow.distillation import agreement, rehearsal
 from proxyflow.distillation.agreement import Agreement, split_off
 from proxyflow.distillation.distil import distil, seconds_of, subset_of
-from proxyflow.distillation.methods import parse_method
+from proxyflow.distillation.methods import DistributionMatching, RankAgreement, parse_method
 from proxyflow.distillation.methods.rank_agreement import PILOTS
 from proxyflow.distillation.pictures import draw_sheet
 from proxyflow.distillation.problem import Problem
 from proxyflow.distillation.rehearsal import rehearse
 from proxyflow.distillation.spec import DistillationSpec
-from proxyflow.distillation.unrolling import parts_of
+from proxyflow.distillation.unrolling import Unrolling, parts_of
 from proxyflow.errors import InvalidValue, TrainingFailed, UserError
 from proxyflow.scoring.table import SelectionCost
 from proxyflow.strategies import parse_strategy
@@ -115,6 +115,35 @@ def test_a_loss_that_is_no_number_fails_with_what_to_change() -> None:
         TrainingFailed, match=r"distribution-matching diverged before iteration .* smaller learning_rate"
     ):
         distil(digits(), dataclasses.replace(TINY, method=method), CPU, "made")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "advice"),
+    [
+        ("gradient-steps", "iterations=4,steps=2,epochs=2,batch=20,first_rate=1e30", "a smaller first_rate .* or"),
+        ("rank-agreement", "iterations=3", "use distribution-matching with a smaller learning_rate"),
+    ],
+)
+def test_what_to_change_after_a_divergence_is_a_setting_that_there_is(
+    name: str, settings: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RankAgreement, "matching", DistributionMatching(iterations=3, learning_rate=1e30))
+    spec = dataclasses.replace(TINY, method=parse_method(name, settings))
+    with pytest.raises(TrainingFailed, match=f"{name} diverged before iteration .*: .*{advice}"):
+        distil(digits(), spec, CPU, "made")
+
+
+@pytest.mark.parametrize(
+    ("channels", "settings", "rate"),
+    [(1, "", 0.02), (1, "network=alexnet", 0.001), (3, "", 0.001), (3, "first_rate=0.5", 0.5)],
+)
+def test_steps_begin_with_the_rate_that_is_published_for_their_network(
+    channels: int, settings: str, rate: float
+) -> None:
+    dataset = noise_dataset(train=[0, 1] * 4, valid=[0, 1], n_classes=2, channels=channels)
+    method = parse_method("gradient-steps", settings)
+    process = Unrolling(method, Problem.of(dataset, DistillationSpec(2, method, 32), CPU))
+    assert process.rates.tolist() == pytest.approx([rate] * len(process.rates), rel=1e-4)
 
 
 def test_time_is_told_before_it_is_spent() -> None:

@@ -48,6 +48,7 @@ class RankAgreement(Method):
     summary = "of real images and stages of distribution matching, those that rank 8 pilots most like the real data do"
     source = "our own experiment, 2025; Ding et al. 2024 (arXiv 2405.17535) learn images with the same aim"
     process = ("agreement", "Agreement")
+    remedy = "its matching has fixed rates, so use distribution-matching with a smaller learning_rate"
 
     iterations: int = setting(300, ITERATIONS, "of distribution matching, for each start")
     starts: int = setting(2, Number(low=1, high=20, whole=True, example="2"), "draws of real images to begin with")
