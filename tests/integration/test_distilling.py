@@ -96,6 +96,8 @@ def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
     assert training.data.metrics["examples_seen"] == 120
     for metric in ("train_seconds", "examples_seen", "train_flops"):
         assert training.data.metrics[f"selection_{metric}"] == run.data.metrics[metric]
+    other = f"--subset {run.info.run_id} --strategy distilled:2,iterations=30,share=1.0"
+    assert f"python -m entrypoints.train {other}\n" in resumed.out
 
 
 def test_a_study_makes_its_images_once_and_finds_them_again(entry: Entry, tmp_path: Path) -> None:

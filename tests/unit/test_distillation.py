@@ -12,6 +12,7 @@ import torch
 from made_up import digits, noise_dataset
 from PIL import Image
 
+from entrypoints.train import _named_subset
 from proxyflow.distillation import agreement, rehearsal
 from proxyflow.distillation.agreement import Agreement, split_off
 from proxyflow.distillation.distil import distil, seconds_of, subset_of
@@ -25,6 +26,7 @@ from proxyflow.distillation.unrolling import Unrolling, parts_of
 from proxyflow.errors import InvalidValue, TrainingFailed, UserError
 from proxyflow.scoring.table import SelectionCost
 from proxyflow.strategies import parse_strategy
+from proxyflow.studies import subsets
 from proxyflow.studies.estimate import Sizes
 from proxyflow.studies.forecast import _making
 from proxyflow.studies.plan import PlannedTraining
@@ -277,6 +279,20 @@ def test_a_dry_run_counts_the_trainings_among_the_iterations() -> None:
     training = planned("distilled:10,method=rank-agreement")
     making = _making(lab, training, SubsetRef("run", "fingerprint", "", 0), speed=1.0)  # type: ignore[arg-type]
     assert making.iterations == 2 * 300 + 8 * 7
+
+
+def test_images_of_a_run_are_trained_on_by_each_budget_and_by_no_other_strategy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = digits()
+    images = dataset.train.take(np.arange(20))
+    subset = subset_of(dataset, TINY, "distilled:2", images.images, images.labels, SelectionCost())
+    monkeypatch.setattr(subsets, "load_subset", lambda lab, run_id: subset)
+    for asked, taken in (("full", "distilled:2"), ("distilled:2,share=1.0", "distilled:2,share=1.0")):
+        _, _, strategy = _named_subset(SimpleNamespace(), "run", parse_strategy(asked))  # type: ignore[arg-type]
+        assert strategy.canonical == taken
+    with pytest.raises(InvalidValue, match="subset=run was chosen by distilled:2; leave strategy out"):
+        _named_subset(SimpleNamespace(), "run", parse_strategy("distilled:3,share=1.0"))  # type: ignore[arg-type]
 
 
 def test_what_is_made_is_not_chosen() -> None:
