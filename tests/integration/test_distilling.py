@@ -35,11 +35,13 @@ def artifact(run: Run, path: str, folder: Path) -> Path:
 def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
     store: str, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from proxyflow import progress
     from proxyflow.distillation import distil
     from proxyflow.distillation.matching import Matching
     from proxyflow.studies import distillations
 
     monkeypatch.setattr(distil, "INTERVALS", 3)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     arguments = ("--iterations", "30", *TINY)
     whole = entry("distill", *arguments, "--study", "whole")
     assert whole.status == 0, whole.err
@@ -62,6 +64,8 @@ def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
     resumed = entry("distill", *arguments, "--study", "stopped", "--price-per-hour", "3.6")
     assert resumed.status == 0, resumed.err
     assert f"going on after iteration 25 of run {first.info.run_id}" in resumed.err
+    told = re.findall(r"(\d+)/30 iterations", stopped.err), re.findall(r"(\d+)/30 iterations", resumed.err)
+    assert told == ([str(number) for number in range(1, 26)], [str(number) for number in range(26, 31)])
 
     run, of_whole = runs_of("stopped", "distillation")[0], runs_of("whole", "distillation")[0]
     assert run.data.tags["proxyflow.resumed_from"] == first.info.run_id
