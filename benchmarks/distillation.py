@@ -7,25 +7,32 @@
    epochs: 300 of SGD .01, momentum .9, weight decay 5e-4, a tenth of the rate after half, augmented. All images are as
    they are kept, in 8 bits. Digits are judged by their 500 validation examples, Fashion-MNIST by 5,000 examples that
    are put aside of its training set before anything else. Those of `gradient-steps` are judged by their own steps, too.
+   Seconds per iteration are those of these runs, and of `gradient-steps` with the AlexNet on digits of 32 px.
 2. Proxy quality: the 36 configurations of `grid=paper` on digits at 16 px, 2 epochs, batches of 32, on the target and
    on proxies that are shown a quarter of its examples: random ones, 10 real images per class repeated, and 10 synthetic
-   ones per class of each method, made at the same size. Measures, costs and intervals are those of the report.
+   ones per class of each method, made at the same size. Measures, costs and intervals are those of the report. Costs by
+   examples have no interval: every pair of trainings has the same.
 
 For orientation, published and not reproduced here (MNIST, other networks, many more iterations): Wang et al. 2018,
 93.8 % by own steps from a fixed initialisation (10 images), 79.5 +- 8.1 % from random ones (100 images); Zhao & Bilen
 2023, about 97 % with 10 images per class.
 
-    python -m benchmarks.distillation [--quick] [--json PATH]
+    python -m benchmarks.distillation [--quick] [--json PATH] [--only accuracy|quality]
+
+The second part takes over an hour. With `--only`, the JSON that is there keeps the figures of the other part, so the
+parts may run beside each other, each on a core.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,18 +42,19 @@ from benchmarks.bench import parse_options, write_json
 from proxyflow.data.catalog import Dataset, load_dataset
 from proxyflow.data.images import ImageSet
 from proxyflow.distillation import augment, networks
-from proxyflow.distillation.distil import Distillation, distil, subset_of
-from proxyflow.distillation.methods import Method, RankAgreement, parse_method
+from proxyflow.distillation.distil import Distillation, distil, seconds_of, subset_of
+from proxyflow.distillation.methods import GradientSteps, Method, RankAgreement, parse_method
 from proxyflow.distillation.methods.distribution_matching import AUGMENTATIONS
 from proxyflow.distillation.problem import Problem
 from proxyflow.distillation.spec import DistillationSpec
 from proxyflow.distillation.unrolling import Unrolling
 from proxyflow.quality.options import QualityOptions
-from proxyflow.quality.summary import measure_study
+from proxyflow.quality.runs import TARGET
+from proxyflow.quality.summary import StudyQuality, measure_study
 from proxyflow.report.vocabulary import VOCABULARY
 from proxyflow.scoring.table import SelectionCost
 from proxyflow.seeds import generator, stream_seed
-from proxyflow.strategies import Full, parse_strategy
+from proxyflow.strategies import Full, Showing, parse_strategy
 from proxyflow.strategies.distilled import Distilled
 from proxyflow.subsets import Subset, choose_subset
 from proxyflow.training.devices import pick_device, use_cores
@@ -56,6 +64,9 @@ from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
 PER_CLASS, WIDTH, DEPTH = 10, 32, 3
 HELD_OUT = 5000
+CPU = torch.device("cpu")
+# What begins the names of a part's figures.
+PARTS = {"accuracy": ("accuracy_", "minutes_", "seconds_per_iteration_", "seeds_"), "quality": ("quality_",)}
 PUBLISHED = {
     "published_mnist_gradient_steps_fixed_10_images": 0.938,
     "published_mnist_gradient_steps_random_100_images": 0.795,
@@ -115,13 +126,13 @@ def accuracies(
     dataset, test = with_test(name, held_out)
     key = name.partition("@")[0].replace("-", "_")
     found: dict[str, list[float]] = {}
-    minutes: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}
     for seed in range(seeds):
         for label, method in methods.items():
             spec = DistillationSpec(PER_CLASS, method, size, seed)
-            problem = Problem.of(dataset, spec, torch.device("cpu"))
+            problem = Problem.of(dataset, spec, CPU)
             made = distil(dataset, spec, problem.device, "made")
-            minutes.setdefault(label, []).append(made.cost.train_seconds / 60)
+            seconds.setdefault(label, []).append(made.cost.train_seconds)
             if label == "distribution_matching":  # what it begins with
                 pixels = problem.pixels(problem.real(problem.start))
                 found.setdefault("random", []).append(accuracy_of(problem, pixels, problem.labels, test, epochs))
@@ -135,11 +146,25 @@ def accuracies(
     for label, values in found.items():
         mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if seeds > 1 else 0.0
         figures |= {f"accuracy_{label}_{key}": mean, f"accuracy_std_{label}_{key}": spread}
+        figures |= {f"accuracy_{label}_{key}_seed_{seed}": value for seed, value in enumerate(values)}
         took = ""
-        if label in minutes:
-            figures[f"minutes_{label}_{key}"] = float(np.mean(minutes[label]))
-            took = f", {figures[f'minutes_{label}_{key}']:.1f} min"
+        if label in seconds:
+            figures[f"minutes_{label}_{key}"] = float(np.mean(seconds[label])) / 60
+            per_iteration = float(np.median(seconds[label])) / methods[label].iterations
+            figures[f"seconds_per_iteration_{label}_{key}"] = per_iteration
+            took = f", {figures[f'minutes_{label}_{key}']:.1f} min, {per_iteration:.2f} s per iteration"
         print(f"  {label:<26} {100 * mean:5.1f} % +- {100 * spread:.1f}{took}", flush=True)
+    ahead = [moved > real for moved, real in zip(found["distribution_matching"], found["random"], strict=True)]
+    figures |= {f"seeds_{key}": float(seeds), f"seeds_distribution_matching_ahead_{key}": float(sum(ahead))}
+    print(f"  distribution matching is ahead of the images it began with on {sum(ahead)} of {seeds} seeds", flush=True)
+
+
+def of_the_alexnet() -> dict[str, float]:
+    """Seconds that an iteration takes with the network for CIFAR-10."""
+    spec = DistillationSpec(PER_CLASS, GradientSteps(iterations=1, network="alexnet"), 32)
+    seconds = seconds_of(load_dataset("digits", say=lambda text: None), spec, CPU, speed=1.0)
+    print(f"\nan iteration of gradient-steps with the AlexNet and 32 px: {seconds:.1f} s", flush=True)
+    return {"seconds_per_iteration_gradient_steps_alexnet_32px": seconds}
 
 
 def by_own_steps(made: Distillation, problem: Problem, test: ImageSet) -> float:
@@ -152,17 +177,18 @@ def by_own_steps(made: Distillation, problem: Problem, test: ImageSet) -> float:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Contender:
-    """A proxy: its name, what is trained on and how often an epoch shows it."""
+    """A proxy: its name, what is trained on, how an epoch shows it, and how it was made where it was."""
 
     name: str
     subset: Subset
-    passes: int
+    showing: Showing
+    made: Distillation | None = None
 
 
 def contenders(dataset: Dataset, size: int, share: float, batch: int, quick: bool) -> Iterator[Contender]:
     """The target and its proxies, each made when it is asked for."""
-    yield Contender("full", choose_subset(dataset, Full(), 0), 1)
-    yield Contender(f"random:{share}", choose_subset(dataset, parse_strategy(f"random:{share}"), 0), 1)
+    yield Contender("full", choose_subset(dataset, Full(), 0), Showing(1, batch))
+    yield Contender(f"random:{share}", choose_subset(dataset, parse_strategy(f"random:{share}"), 0), Showing(1, batch))
     rule = Distilled(PER_CLASS, share=share)
     for name in ("distribution-matching", "gradient-steps", "rank-agreement"):
         strategy = Distilled(PER_CLASS, name, 5 if quick else 500, share=share)
@@ -170,17 +196,55 @@ def contenders(dataset: Dataset, size: int, share: float, batch: int, quick: boo
         if quick and isinstance(method, RankAgreement):
             method = dataclasses.replace(method, starts=1, pilot_epochs=1)
         spec = DistillationSpec(PER_CLASS, method, size)
-        result = distil(dataset, spec, torch.device("cpu"), strategy.canonical)
-        made = result.subset
-        told = {key: value for key, value in result.summary.items() if key in ("agreement", "chosen", "learning_rates")}
+        result = distil(dataset, spec, CPU, strategy.canonical)
+        shown = ("agreement", "chosen", "pilot_steps", "learning_rates")
+        told = {key: result.summary[key] for key in shown if key in result.summary}
         print(f"{strategy.canonical}: made in {result.cost.train_seconds / 60:.1f} min {told or ''}", flush=True)
         if name == "distribution-matching":
-            problem = Problem.of(dataset, spec, torch.device("cpu"))
+            problem = Problem.of(dataset, spec, CPU)
             pixels = problem.pixels(problem.real(problem.start))
             real = subset_of(dataset, spec, f"real:{PER_CLASS}", pixels, problem.labels, SelectionCost())
-            yield Contender(f"real:{PER_CLASS}", real, rule.passes(len(pixels), len(dataset.train), batch))
-        n = len(made.train)
-        yield Contender(strategy.canonical, made, strategy.passes(n, len(dataset.train), batch))
+            yield Contender(f"real:{PER_CLASS}", real, rule.showing(len(pixels), len(dataset.train), batch))
+        showing = strategy.showing(len(result.subset.train), len(dataset.train), batch)
+        yield Contender(strategy.canonical, result.subset, showing, result)
+
+
+def label_of(strategy: str) -> str:
+    """A contender in names of figures: the method that made its images, or how its examples were chosen."""
+    parsed = parse_strategy(strategy) if strategy.startswith(Distilled.name) else None
+    return (parsed.method if isinstance(parsed, Distilled) else strategy).replace("-", "_").replace(":", "_")
+
+
+def figures_of_making(made: Distillation) -> dict[str, float]:
+    """What making the images took, and of rank-agreement what it chose and by what."""
+    summary: dict[str, Any] = made.summary
+    figures = {"making_minutes": made.cost.train_seconds / 60}
+    if "chosen" in summary:
+        start, iteration = (float(number) for number in re.findall(r"\d+", summary["chosen"]))
+        figures |= {"chosen_start": start, "chosen_iteration": iteration}
+        taus = {f"tau_{re.sub(', | ', '_', candidate)}": tau for candidate, tau in summary["agreement"].items()}
+        steps = {f"pilot_steps_{data.replace(' ', '_')}": float(n) for data, n in summary["pilot_steps"].items()}
+        figures |= taus | steps
+    return figures
+
+
+def figures_of(found: StudyQuality) -> dict[str, float]:
+    """The report's measures of each contender, with their intervals, and its costs by each unit."""
+    figures: dict[str, float] = {}
+    intervals = found.measures.set_index(["strategy", "measure"])
+    selection = found.selection.set_index("strategy")
+    for _, row in found.strategies.iterrows():
+        strategy = row["strategy"]
+        values = {name: row[name] for name in ("r2", "spearman", "relative_cost", "relative_examples", "regret")}
+        for name in ("r2", "spearman", "relative_cost"):
+            values |= {f"{name}_{end}": intervals.loc[(strategy, name), end] for end in ("low", "high")}
+        values["relative_cost_with_selection"] = selection.loc[strategy, "relative_cost_with_selection"]
+        figures |= {
+            f"quality_{name}_{label_of(strategy)}": float(each) for name, each in values.items() if np.isfinite(each)
+        }
+    target = found.runs.loc[found.runs["strategy"] == TARGET, "best_valid_accuracy"]
+    ends = {"lowest": target.min(), "highest": target.max()}
+    return figures | {f"quality_target_accuracy_{end}": float(each) for end, each in ends.items()}
 
 
 def quality(name: str, quick: bool, figures: dict[str, float]) -> None:
@@ -193,13 +257,17 @@ def quality(name: str, quick: bool, figures: dict[str, float]) -> None:
     for contender in contenders(dataset, size, share, batch, quick):
         subset = contender.subset
         settings = TrainingSettings(
-            epochs=epochs, batch_size=min(batch, len(subset.train)), image_size=size, precision="fp32"
+            epochs=epochs, batch_size=contender.showing.batch_size, image_size=size, precision="fp32"
         )
-        shown = subset.repeated(contender.passes)
+        shown = subset.repeated(contender.showing.passes)
         for configuration in grid:
             spec = TrainingSpec(configuration, settings, 0)
-            result = get_engine("fast").train(shown, spec, torch.device("cpu")).result
+            result = get_engine("fast").train(shown, spec, CPU).result
             rows.append(row_of(name, contender, configuration, result))
+        if contender.made is not None:
+            label = label_of(contender.name)
+            made = figures_of_making(contender.made)
+            figures |= {f"quality_{name}_{label}": value for name, value in made.items()}
         accuracies = [row["best_valid_accuracy"] for row in rows[-len(grid) :]]
         print(
             f"{contender.name}: {len(grid)} configurations, accuracy {min(accuracies):.3f} to {max(accuracies):.3f}, "
@@ -208,20 +276,18 @@ def quality(name: str, quick: bool, figures: dict[str, float]) -> None:
         )
     found = measure_study(pd.DataFrame(rows), QualityOptions(bootstrap=100 if quick else 1000), VOCABULARY)
     selection = found.selection.set_index("strategy")
-    print(f"\n{'proxy':<52} {'r2 [95 %]':>18} {'Spearman [95 %]':>20} {'cost':>6} {'with making':>11} {'regret':>6}")
+    print(
+        f"\n{'proxy':<52} {'r2 [95 %]':>18} {'Spearman [95 %]':>20} {'cost':>6} {'examples':>8} {'with making':>11} "
+        f"{'regret':>6}"
+    )
     for _, row in found.strategies.iterrows():
         whole = float(selection.loc[row["strategy"], "relative_cost_with_selection"])
         r2, rho = (f"{row[m]:.2f} [{row[m + '_low']:.2f}, {row[m + '_high']:.2f}]" for m in ("r2", "spearman"))
         print(
-            f"{row['strategy']:<52} {r2:>18} {rho:>20} {row['relative_cost']:>6.3f} {whole:>11.3f} "
-            f"{row['regret']:>6.1f}"
+            f"{row['strategy']:<52} {r2:>18} {rho:>20} {row['relative_cost']:>6.3f} {row['relative_examples']:>8.3f} "
+            f"{whole:>11.3f} {row['regret']:>6.1f}"
         )
-        label = row["strategy"].replace("distilled:10,", "").split(",")[0].replace("method=", "")
-        label = "distribution_matching" if label.startswith("iterations") else label
-        label = label.replace("-", "_").replace(":", "_")
-        columns = ["r2", "r2_low", "r2_high", "spearman", "spearman_low", "spearman_high", "relative_cost", "regret"]
-        figures |= {f"quality_{column}_{label}": float(row[column]) for column in columns if np.isfinite(row[column])}
-        figures[f"quality_relative_cost_with_selection_{label}"] = whole
+    figures |= figures_of(found)
     figures |= {"quality_configurations": float(len(grid)), "quality_image_size": float(size)}
     figures |= {"quality_epochs": float(epochs), "quality_share": share}
     figures["quality_minutes"] = (time.perf_counter() - begun) / 60
@@ -255,30 +321,36 @@ def row_of(
     }
 
 
+def kept_figures(path: Path | None, only: str) -> dict[str, float]:
+    """Of the figures that are at `path` those that a run of one part leaves as they are; none where it runs all."""
+    if path is None or not only or not path.exists():
+        return {}
+    figures: dict[str, float] = json.loads(path.read_text())["figures"]
+    return {name: value for name, value in figures.items() if not name.startswith(PARTS[only])}
+
+
 def main() -> None:
-    options = parse_options(__doc__, part="")
+    options = parse_options(__doc__, only="")
+    if options.only and options.only not in PARTS:
+        raise SystemExit(f"--only {options.only}: a part is {' or '.join(PARTS)}")
+    if pick_device().type != "cpu":
+        raise SystemExit("figures are of CPUs, and this machine has a GPU: set CUDA_VISIBLE_DEVICES= to hide it")
     use_cores()
-    assert pick_device().type == "cpu" or options.part, "figures are of CPUs"
-    figures: dict[str, float] = dict(PUBLISHED)
-    if options.json is not None and options.part and Path(options.json).exists():
-        # The parts may run beside each other, each on a core.
-        figures = json.loads(Path(options.json).read_text())["figures"]
-    quick = options.quick
+    quick, ours = options.quick, dict(PUBLISHED)
     methods = {
         "distribution_matching": parse_method("distribution-matching", iterations=20 if quick else 300),
         "gradient_steps": parse_method("gradient-steps", iterations=8 if quick else 200),
     }
     seeds, epochs, size = (1, 30, 16) if quick else (5, 300, 28)
-    ours: dict[str, float] = {}
-    if options.part in ("", "accuracy"):
+    if options.only != "quality":
         accuracies("digits", 0, methods, seeds, epochs, size, ours)
         fashion = "fashion-mnist@6000" if quick else "fashion-mnist"
         accuracies(fashion, 1000 if quick else HELD_OUT, methods, seeds, epochs, size, ours)
-    if options.part in ("", "quality"):
+        ours |= of_the_alexnet()
+    if options.only != "accuracy":
         quality("digits@400" if quick else "digits", quick, ours)
-    if options.json is not None and options.part and Path(options.json).exists():
-        figures = json.loads(Path(options.json).read_text())["figures"]
-    write_json(options.json, {}, figures | ours)
+    # Read at the end: the other part may have written its own meanwhile.
+    write_json(options.json, {}, kept_figures(options.json, options.only) | ours)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,8 @@ def distill(
     subset, run_id = make_distillation(lab, data, spec, main=True)
     print(f"distillation run {run_id}: {len(subset.train):,} images of {dataset} by {chosen.canonical}")
     print(f"use it: {_cli.next_command('train', subset=run_id)}")
+    whole = _cli.next_command("train", subset=run_id, strategy=f"{subset.strategy},share=1.0")
+    print(f"showing as many examples as the real data have: {whole}")
 
 
 if __name__ == "__main__":

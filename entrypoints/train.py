@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     "--subset",
     default=_cli.NONE,
     show_default=True,
-    help="Id of a subset run to train on; it decides data set and strategy. none: choose by --dataset and --strategy.",
+    help="Id of a subset run to train on; it decides data set and strategy, but for the budget of synthetic images, "
+    "which --strategy may say (distilled:10,share=1.0). none: choose by --dataset and --strategy.",
 )
 @_cli.DATASET
 @_cli.data_options

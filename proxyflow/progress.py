@@ -30,6 +30,7 @@ class Progress:
         self.work = float(items) if work is None else work
         self.done_items = 0
         self.done_work = 0.0
+        self._skipped_items, self._skipped_work = 0, 0.0
         self.started = time.monotonic()
         self._last_line = self.started
         self._bar = (
@@ -56,13 +57,20 @@ class Progress:
         elif kind is None and self.items:
             self._line("")
 
+    def skip(self, items: int, work: float) -> None:
+        """Items were done before the clock began: they count as done, but not for the rate and the time left."""
+        self.done_items, self._skipped_items = self.done_items + items, self._skipped_items + items
+        self.done_work, self._skipped_work = self.done_work + work, self._skipped_work + work
+        if self._bar is not None:
+            self._bar.initial = self._bar.n = self._bar.last_print_n = self.done_work
+            self._bar.refresh()
+
     def advance(self, work: float = 1.0, note: str = "") -> None:
         """One more item is done, worth `work`; `note` says something about it."""
         self.done_items += 1
         self.done_work += work
         if self._bar is not None:
-            rate = self.done_items / max(time.monotonic() - self.started, 1e-9)
-            text = f"{self.done_items}/{self.items} {self.unit}, {format_rate(rate, self.unit)}"
+            text = f"{self.done_items}/{self.items} {self.unit}, {format_rate(self._rate(), self.unit)}"
             self._bar.set_postfix_str(f"{text} · {note}" if note else text, refresh=False)
             self._bar.update(work)
         elif self.done_items < self.items and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
@@ -78,8 +86,9 @@ class Progress:
 
     def seconds_left(self) -> float:
         """How long the rest will take at the rate so far, 0 where nothing is done yet."""
-        share = min(self.done_work / self.work, 1.0) if self.work else 1.0
-        return (time.monotonic() - self.started) / share * (1 - share) if share > 0 else 0.0
+        done = self.done_work - self._skipped_work
+        left = max(self.work - self.done_work, 0.0)
+        return (time.monotonic() - self.started) / done * left if done > 0 else 0.0
 
     def say(self, text: str) -> None:
         """Prints a line without breaking the bar."""
@@ -88,11 +97,14 @@ class Progress:
         else:
             print(text, file=sys.stderr, flush=True)
 
+    def _rate(self) -> float:
+        return (self.done_items - self._skipped_items) / max(time.monotonic() - self.started, 1e-9)
+
     def _line(self, note: str) -> None:
         elapsed = time.monotonic() - self.started
         share = min(self.done_work / self.work, 1.0) if self.work else 1.0
         left = self.seconds_left()
-        rate = format_rate(self.done_items / max(elapsed, 1e-9), self.unit)
+        rate = format_rate(self._rate(), self.unit)
         whole = self.done_items >= self.items
         ending = f", took {format_seconds(elapsed)}" if whole else f", {format_seconds(left)} left"
         text = f"{self.label}: {self.done_items}/{self.items} {self.unit} ({share:.0%}), {rate}{ending}"

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from proxyflow.data.images import ImageSet
 from proxyflow.distillation.matching import Matching
@@ -20,12 +20,16 @@ from proxyflow.distillation.spec import DistillationSpec
 from proxyflow.errors import UserError
 from proxyflow.quality.measures import Accuracies, kendall
 from proxyflow.seeds import generator, stream_seed
-from proxyflow.strategies import Full
+from proxyflow.strategies import Distilled, Full, Showing
 from proxyflow.strategies.budget import apportion
 from proxyflow.subsets import Subset, choose_subset
 from proxyflow.training.engine import TrainingResult, TrainingSpec, get_engine
 from proxyflow.training.hyperparameters import TrainingSettings
 from proxyflow.training.models import flops_per_example
+from proxyflow.training.xresnet import XResNet
+
+# What pilots are trained on.
+REAL, CANDIDATES = "real data", "candidates"
 
 
 def split_off(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
@@ -108,17 +112,35 @@ class Agreement(Process):
                 self.candidates[start * len(self.stages) + number] = self.matching.images
         return done
 
+    @cached_property
+    def showings(self) -> dict[str, Showing]:
+        """What an epoch of a pilot shows: of the real data each example, of candidates as much as makes its steps.
+
+        Fewer steps would make ranks by chance: networks that have hardly begun to learn differ by their first weights.
+        """
+        available = len(self.rest.train)
+        real = Showing(1, min(self.method.pilot_batch, available))
+        rule = Distilled(self.per_class, budget="steps", share=self.method.pilot_share)
+        return {REAL: real, CANDIDATES: rule.showing(len(self.labels), available, real.batch_size)}
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """Gradient steps of a pilot on the real data and on a candidate; what does not fill a batch is not shown."""
+        shown = {REAL: len(self.rest.train), CANDIDATES: len(self.labels)}
+        return {
+            data: self.method.pilot_epochs * (showing.passes * shown[data] // showing.batch_size)
+            for data, showing in self.showings.items()
+        }
+
     def _pilot(self, pilot: int, column: int) -> Step:
-        method = self.method
-        train, passes = self.rest.train, 1
+        method, train, showing = self.method, self.rest.train, self.showings[CANDIDATES if column else REAL]
         if column:
             pixels = self.problem.pixels(self.candidates[column - 1])
             train = ImageSet.of(pixels, self.labels, np.arange(len(pixels), dtype=np.int64))
-            passes = max(1, round(method.pilot_share * len(self.rest.train) / len(pixels)))
-        subset = replace(self._full, train=train).repeated(passes)
+        subset = replace(self._full, train=train).repeated(showing.passes)
         settings = TrainingSettings(
             epochs=method.pilot_epochs,
-            batch_size=min(method.pilot_batch, len(train)),
+            batch_size=showing.batch_size,
             image_size=self.problem.image_size,
             precision="fp32",
         )
@@ -139,18 +161,28 @@ class Agreement(Process):
         names = [f"start {start}, iteration {stage}" for start in range(self.method.starts) for stage in self.stages]
         return {
             "pilots": [pilot.name for pilot in PILOTS],
-            "pilot_accuracies": dict(zip(["real data", *names], self.accuracies.T.tolist(), strict=True)),
+            "pilot_steps": self.steps,
+            "pilot_accuracies": dict(zip([REAL, *names], self.accuracies.T.tolist(), strict=True)),
             "agreement": dict(zip(names, found.tolist(), strict=True)),
             "chosen": names[int(found.argmax())],
             "judged_by": len(self.judges),
         }
 
     def pilot_flops(self) -> float:
-        method, n, judged = self.method, len(self.rest.train), len(self.judges)
+        method, trainings = self.method, {REAL: 1, CANDIDATES: self.method.candidates}
+        seen = sum(n * self.steps[data] * self.showings[data].batch_size for data, n in trainings.items())
         # A held-out example costs a forward pass, a third of a training example.
-        seen = n * (1 + method.candidates * method.pilot_share) + (1 + method.candidates) * judged / 3
+        judged = method.pilot_epochs * (1 + method.candidates) * len(self.judges) / 3
         size, n_classes = self.problem.image_size, self.problem.n_classes
-        return method.pilot_epochs * seen * sum(flops_per_example(pilot, n_classes, size) for pilot in PILOTS)
+        return (seen + judged) * sum(flops_per_example(pilot, n_classes, size) for pilot in PILOTS)
+
+    def pilot(self) -> tuple[nn.Module, Tensor]:
+        size, n_classes = self.problem.image_size, self.problem.n_classes
+        largest = max(PILOTS, key=lambda pilot: flops_per_example(pilot, n_classes, size))
+        stem = (largest.stem_channels_1, largest.stem_channels_2)
+        with torch.device("meta"):
+            batch = torch.empty(self.showings[REAL].batch_size, 3, size, size)
+            return XResNet(largest.arch, n_classes, stem), batch
 
     def state(self) -> dict[str, Tensor]:
         ours = {"candidates": self.candidates, "accuracies": self.accuracies, "start": torch.tensor(self.current)}

@@ -19,7 +19,9 @@ RULES: Mapping[str, Rule] = {
     "number": COUNT,
     "iteration": COUNT,
     "losses": Items(Pair(COUNT, Numeric())),
+    "loss_sum": Numeric(),
     "cost": COST,
+    "share": Numeric(low=0, high=1),
 }
 
 
@@ -56,7 +58,9 @@ class Checkpoint:
             "number": self.number,
             "iteration": self.state.iteration,
             "losses": self.state.losses,
+            "loss_sum": self.state.loss_sum,
             "cost": dataclasses.asdict(self.state.cost),
+            "share": self.state.share,
         }
         save_state(folder, self.state.tensors, described)
 
@@ -69,5 +73,6 @@ class Checkpoint:
             OSError: a file is missing.
         """
         tensors, told = load_state(folder, RULES)
-        state = State(tensors, told["iteration"], told["losses"], SelectionCost(**told["cost"]))
+        cost = SelectionCost(**told["cost"])
+        state = State(tensors, told["iteration"], told["losses"], told["loss_sum"], cost, told["share"])
         return Checkpoint(state, told["run_key"], told["wall_seconds"], told["number"])

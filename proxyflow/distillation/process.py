@@ -9,7 +9,7 @@ from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from proxyflow.distillation.methods import Method
 from proxyflow.distillation.problem import Problem
@@ -69,6 +69,10 @@ class Process(ABC):
     def pilot_flops(self) -> float:
         """Floating-point operations of trainings among its iterations, which the rehearsal leaves out."""
         return 0.0
+
+    def pilot(self) -> tuple[nn.Module, Tensor] | None:
+        """The largest network that is trained among its iterations and a batch of it, both without content."""
+        return None
 
     @property
     def alike(self) -> int:

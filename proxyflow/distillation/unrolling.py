@@ -22,6 +22,8 @@ NETWORKS: dict[str, type[networks.LeNet] | type[networks.AlexNet]] = {
     "alexnet": networks.AlexNet,
 }
 LENET_UP_TO = 32  # pixels
+# Learning rates that steps begin with, as published for each network.
+FIRST_RATES = {"lenet": 0.02, "alexnet": 0.001}
 
 
 def after_steps(
@@ -80,14 +82,18 @@ class Unrolling(Process):
         parts = parts_of(problem.labels, method.steps)
         self.parts = [torch.from_numpy(part).to(device) for part in parts]
         self.step_labels = [torch.from_numpy(problem.labels[part]).to(device) for part in parts]
-        first = torch.full((len(parts) * method.epochs,), method.first_rate)
+        first = torch.full((len(parts) * method.epochs,), method.first_rate or FIRST_RATES[self._network_name])
         self.raw = first.expm1().log().to(device).requires_grad_()
         self.adam = torch.optim.Adam([self.images, self.raw], lr=method.learning_rate, betas=BETAS)
 
-    def _network(self) -> nn.Module:
+    @property
+    def _network_name(self) -> str:
         name, problem = self.method.network, self.problem
         small = problem.channels == 1 and problem.image_size <= LENET_UP_TO
-        cls = NETWORKS[("lenet" if small else "alexnet") if name == "auto" else name]
+        return ("lenet" if small else "alexnet") if name == "auto" else name
+
+    def _network(self) -> nn.Module:
+        problem, cls = self.problem, NETWORKS[self._network_name]
         if problem.image_size < cls.smallest:
             raise InvalidValue(
                 "image_size", problem.image_size, f"{cls.__name__} takes images of at least {cls.smallest} pixels"

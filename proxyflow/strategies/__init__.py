@@ -2,7 +2,7 @@
 
 # The order of these imports is the order in which the strategies are registered, and so of every list of them.
 
-from proxyflow.strategies.base import Pool, Strategy, parse_strategies, parse_strategy, spelling, strategies
+from proxyflow.strategies.base import Pool, Showing, Strategy, parse_strategies, parse_strategy, spelling, strategies
 from proxyflow.strategies.full import Full
 from proxyflow.strategies.random import Random
 from proxyflow.strategies.half_classes import HalfClasses, OtherHalfClasses
@@ -36,6 +36,7 @@ __all__ = [
     "OtherHalfClasses",
     "Pool",
     "Random",
+    "Showing",
     "Slice",
     "Strategy",
     "parse_strategies",

@@ -18,6 +18,19 @@ from proxyflow.settings import Choice, Number, normalise, settings_of
 Positions = NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Showing:
+    """What an epoch shows of a subset.
+
+    Attributes:
+        passes: how often each example.
+        batch_size: in batches of how many.
+    """
+
+    passes: int
+    batch_size: int
+
+
 @dataclass(frozen=True, eq=False)
 class Pool:
     """All that a strategy may look at: the training examples, in any order.
@@ -130,9 +143,9 @@ class Strategy(ABC):
         """How many epochs to train for where the target trains `full_epochs`."""
         return full_epochs
 
-    def passes(self, chosen: int, available: int, batch_size: int) -> int:
-        """How often an epoch shows each of `chosen` examples where the target's shows all `available` ones once."""
-        return 1
+    def showing(self, chosen: int, available: int, batch_size: int) -> Showing:
+        """What an epoch shows of `chosen` examples where the target's shows all `available` ones once."""
+        return Showing(1, batch_size)
 
     def classes(self, pool: Pool) -> NDArray[np.int64]:
         """The classes that are trained on and validated on, sorted, out of the pool's.

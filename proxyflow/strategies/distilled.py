@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from proxyflow.distillation.methods import DEFAULT_METHOD, Method, methods, pars
 from proxyflow.distillation.methods.base import OWN
 from proxyflow.seeds import generator
 from proxyflow.settings import Choice, Number, setting
-from proxyflow.strategies.base import FRACTION, Pool, Positions, Strategy, register
+from proxyflow.strategies.base import FRACTION, Pool, Positions, Showing, Strategy, register
 
 
 def per_class(labels: NDArray[np.int64], count: int, rng: np.random.Generator) -> Positions:
@@ -59,14 +60,16 @@ class Distilled(Strategy):
         """The method with its settings."""
         return parse_method(self.method, iterations=self.iterations)
 
-    def passes(self, chosen: int, available: int, batch_size: int) -> int:
-        if self.budget == "epochs":
-            return 1
-        if self.budget == "examples":
-            wanted = self.share * available
+    def showing(self, chosen: int, available: int, batch_size: int) -> Showing:
+        largest = min(batch_size, chosen)
+        if self.budget == "steps":
+            steps = max(1, round(self.share * max(1, available // batch_size)))
+            passes = max(1, round(steps * largest / chosen))
         else:
-            wanted = self.share * max(1, available // batch_size) * min(batch_size, chosen)
-        return max(1, round(wanted / chosen))
+            passes = 1 if self.budget == "epochs" else max(1, round(self.share * available / chosen))
+            steps = math.ceil(passes * chosen / largest)
+        # What does not fill a batch is not shown: of a hundred images in batches of 64 that would be every third.
+        return Showing(passes, min(largest, passes * chosen // steps))
 
     def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
         return per_class(pool.labels, self.count, generator(0, "select"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from proxyflow.distillation.distil import Distillation, Pixels, State
     from proxyflow.tracking.run import Run
 
-# An interrupted distillation loses no more than this of its work.
+# An interrupted distillation loses no more than this of its work, and the iteration that it was at.
 CHECKPOINT_SECONDS = 30.0
 PICTURES = f"{names.DISTILLATION}/pictures"
 
@@ -73,7 +74,7 @@ def ensure_distillation(
         return load_subset(lab, found.id), found.id
 
     def make() -> tuple[Subset, str]:
-        lab.say(f"{title}: none on the server, so making them, {spec.method.iterations:,} iterations")
+        lab.say(f"{title}: none on the server, so making them, {spec.method.total:,} iterations")
         return make_distillation(lab, dataset, spec, parent_id, claim=True)
 
     return once(lab, "distillation", key_of_distillation(dataset, spec), title, find, make)
@@ -105,10 +106,13 @@ def make_distillation(
     Raises:
         Taken: with `claim`, where another process has or had these images.
         UserError: they cannot be made here.
+        OutOfMemory: memory did not suffice after all.
     """
     from proxyflow.distillation.checkpoint import Checkpoint
     from proxyflow.distillation.distil import distil
+    from proxyflow.distillation.rehearsal import LESS
     from proxyflow.training.devices import device_name
+    from proxyflow.training.memory import explained_with
 
     begun = time.perf_counter()
     strategy, key = strategy_of(spec), key_of_distillation(dataset, spec)
@@ -137,33 +141,38 @@ def make_distillation(
     with lab.writer.open("distillation", title, note, tags, parent_id, main, claim) as run:
         run.log_params(_params(dataset, spec.method, spec))
         run.log_data(dataset.name, dataset.fingerprint, "source", len(dataset.train), len(dataset.class_names))
-        with Progress(f"distilling {dataset.name}", spec.method.total, "iterations") as progress:
-            kept_at = time.monotonic()
+        with Progress(f"distilling {dataset.name}", spec.method.total, "iterations", work=1.0) as progress:
+            kept_at, last_loss = time.monotonic(), ""
 
-            def on_interval(state: State) -> None:
-                nonlocal kept_at, number
-                iteration, loss = state.losses[-1]
-                while progress.done_items < iteration:
-                    progress.advance(note=f"loss {loss:.4g}")
+            def on_loss(iteration: int, loss: float) -> None:
+                nonlocal last_loss
                 run.log_metrics({"loss": loss}, step=iteration)
+                last_loss = f"loss {loss:.4g}"
+
+            def on_step(done: int, share: float, state: Callable[[], State]) -> None:
+                nonlocal kept_at, number
+                progress.advance(share - progress.done_work, last_loss)
                 if time.monotonic() - kept_at >= CHECKPOINT_SECONDS:
                     number += 1
-                    log_checkpoint(run, Checkpoint(state, key, time.perf_counter() - begun, number))
+                    log_checkpoint(run, Checkpoint(state(), key, time.perf_counter() - begun, number))
                     kept_at = time.monotonic()
 
             start = None if resumed is None else resumed.checkpoint.state
             if start is not None:
+                progress.skip(start.iteration, start.share)
                 for iteration, loss in start.losses:
-                    run.log_metrics({"loss": loss}, step=iteration)
-            made = distil(
-                dataset,
-                spec,
-                lab.device,
-                strategy.canonical,
-                start,
-                on_interval,
-                lambda iteration, pixels, labels: _log_pictures(run, iteration, pixels, labels),
-            )
+                    on_loss(iteration, loss)
+            with explained_with(lab.device, f"with images_per_class={spec.images_per_class}; {LESS}"):
+                made = distil(
+                    dataset,
+                    spec,
+                    lab.device,
+                    strategy.canonical,
+                    start,
+                    on_loss,
+                    on_step,
+                    lambda iteration, pixels, labels: _log_pictures(run, iteration, pixels, labels),
+                )
         _log_files(run, spec, made, device_name(lab.device))
         run.log_params({"device": device_name(lab.device), "n_train": len(made.subset.train)})
         # With this the run can be found for what it holds; only now is that there.

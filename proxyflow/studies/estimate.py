@@ -50,11 +50,9 @@ class Sizes:
         n_train, n_valid, n_classes = self._counts[key]
         image_size = planned.settings.image_size or dataset.image_size
         per_example = flops_per_example(planned.hyperparameters, n_classes, image_size)
-        settings = planned.settings
-        # Only few synthetic images make a smaller batch another number of steps.
-        settings = settings.replace(batch_size=max(2, min(settings.batch_size, n_train)))
-        passes = planned.strategy.passes(n_train, len(dataset.train), planned.settings.batch_size)
-        work = training_work(per_example, n_train * passes, n_valid, settings)
+        showing = planned.strategy.showing(n_train, len(dataset.train), planned.settings.batch_size)
+        settings = planned.settings.replace(batch_size=max(2, min(showing.batch_size, n_train)))
+        work = training_work(per_example, n_train * showing.passes, n_valid, settings)
         return Size(n_train, n_valid, n_classes, work)
 
 

@@ -39,7 +39,7 @@ class Making:
     """Synthetic images of one data set, before they are made.
 
     Attributes:
-        iterations: of their method.
+        iterations: of their method, trainings among them included.
         run_id: where they are already, else empty.
         seconds: estimated time, 0 where they are there.
     """
@@ -168,7 +168,7 @@ def _making(lab: Lab, training: PlannedTraining, found: SubsetRef | None, speed:
         seconds = seconds_of(dataset, spec, lab.device, speed)
     run_id = "" if found is None else found.run_id
     strategy = training.strategy.data_strategy.canonical
-    return Making(training.dataset, strategy, spec.method.iterations, run_id, seconds)
+    return Making(training.dataset, strategy, spec.method.total, run_id, seconds)
 
 
 def _scoring(lab: Lab, spec: StudySpec, dependencies: Dependencies, name: str, speed: float) -> Scoring:

@@ -21,7 +21,7 @@ from proxyflow.training.grids import Grid
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
 
 # Part of every key: raised where a change of code changes what equal settings give.
-KEY_VERSION = 4
+KEY_VERSION = 5
 
 # Folds that a study scores with where a strategy needs a held-out score.
 HOLDOUT_FOLDS = 5

@@ -158,7 +158,7 @@ WHAT_RAN = {
 
 
 def as_shown(planned: PlannedTraining, subset: Subset) -> tuple[Subset, TrainingSettings, int]:
-    """What an epoch shows of a subset: synthetic images several times, in batches of no more than there are.
+    """What an epoch shows of a subset: synthetic images several times, in batches that all of them fill.
 
     Returns:
         The subset with examples repeated, the settings with the batch size, and how often each example is shown.
@@ -166,8 +166,8 @@ def as_shown(planned: PlannedTraining, subset: Subset) -> tuple[Subset, Training
     settings, n = planned.settings, len(subset.train)
     if not planned.strategy.synthetic:
         return subset, settings, 1
-    passes = planned.strategy.passes(n, subset.n_source or n, settings.batch_size)
-    return subset.repeated(passes), settings.replace(batch_size=min(settings.batch_size, n)), passes
+    showing = planned.strategy.showing(n, subset.n_source or n, settings.batch_size)
+    return subset.repeated(showing.passes), settings.replace(batch_size=showing.batch_size), showing.passes
 
 
 def _note(lab: Lab, planned: PlannedTraining, subset: Subset, subset_run: str) -> str:

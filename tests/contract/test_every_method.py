@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from made_up import noise_dataset
 
 from proxyflow.data.catalog import Dataset
 from proxyflow.distillation import agreement
+from proxyflow.distillation import distil as distil_module
+from proxyflow.distillation.agreement import Agreement
 from proxyflow.distillation.checkpoint import Checkpoint
 from proxyflow.distillation.distil import Distillation, State, distil
 from proxyflow.distillation.methods import Method, methods, parse_method, spelling
@@ -20,22 +25,30 @@ from proxyflow.distillation.spec import DistillationSpec
 from proxyflow.errors import UserError
 from proxyflow.settings import settings_of
 from proxyflow.strategies import parse_strategy
+from proxyflow.subsets import Subset
 from proxyflow.subsets.artifact import read_subset, write_subset
+from proxyflow.training.engine import TrainingSpec
 
 # Small enough for tests; a method that is not here is tried as it is.
 SMALL = {
     "distribution-matching": "iterations=4,width=4,depth=2,real_per_class=5",
     "gradient-steps": "iterations=4,steps=2,epochs=2,batch=20",
-    "rank-agreement": "iterations=2,starts=2,pilot_epochs=1",
+    "rank-agreement": "iterations=2,starts=2",
 }
 CPU = torch.device("cpu")
 every_method = pytest.mark.parametrize("name", list(methods))
 
 
 @pytest.fixture(autouse=True)
-def few_pilots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings take most of the time, and the rule that they are for has tests of its own."""
-    monkeypatch.setattr(agreement, "PILOTS", agreement.PILOTS[:1])
+def pilots_without_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings take most of the time: in their place accuracies that images decide, none by a rounded pixel."""
+
+    def train(subset: Subset, spec: TrainingSpec, device: torch.device) -> SimpleNamespace:
+        brightness, number = subset.train.images.mean() / 255, agreement.PILOTS.index(spec.hyperparameters)
+        accuracy = (1 + math.cos(1000 * brightness * (number + 1))) / 2
+        return SimpleNamespace(result=SimpleNamespace(best_valid_accuracy=accuracy, examples_seen=20, train_flops=1e6))
+
+    monkeypatch.setattr(agreement, "get_engine", lambda name: SimpleNamespace(train=train))
 
 
 def data(channels: int = 1) -> Dataset:
@@ -55,13 +68,18 @@ def made(name: str, dataset: Dataset | None = None, start: State | None = None, 
 @cache
 def usual(name: str) -> tuple[Distillation, tuple[State, ...]]:
     """A distillation that several tests look at, with the states on its way."""
+    return with_states(name)
+
+
+def with_states(name: str) -> tuple[Distillation, tuple[State, ...]]:
     states: list[State] = []
 
-    def keep(state: State) -> None:
-        tensors = {key: value.clone() for key, value in state.tensors.items()}
-        states.append(dataclasses.replace(state, tensors=tensors))
+    def keep(done: int, share: float, offered: Callable[[], State]) -> None:
+        state = offered()
+        assert (state.iteration, state.share) == (done, share)
+        states.append(dataclasses.replace(state, tensors={key: each.clone() for key, each in state.tensors.items()}))
 
-    return distil(data(), spec_of(name), CPU, "distilled:3", on_interval=keep), tuple(states)
+    return distil(data(), spec_of(name), CPU, "distilled:3", on_step=keep), tuple(states)
 
 
 def images_of(result: Distillation) -> np.ndarray:
@@ -72,7 +90,7 @@ def images_of(result: Distillation) -> np.ndarray:
 def test_a_method_says_what_it_is_and_its_settings_have_meanings_and_defaults(name: str) -> None:
     cls = methods[name]
     assert cls.name == name
-    for text in (cls.__doc__, cls.summary, cls.source):
+    for text in (cls.__doc__, cls.summary, cls.source, cls.remedy):
         assert str(text).strip()
     assert any(character.isdigit() for character in cls.source), "the source names a year, section or equation"
     fields = settings_of(cls)
@@ -105,6 +123,7 @@ def test_images_are_so_many_of_each_class_and_what_is_kept_is_eight_bits_of_them
     levels = np.clip(np.rint((images_of(result) * std + mean) * 255), 0, 255)
     assert np.abs(levels.transpose(0, 2, 3, 1) - subset.train.images).max() <= 1
     assert subset.valid is dataset.valid
+    assert (subset.image_size, dataset.image_size) == (12, 8), "they are trained on at the size that they were made at"
     assert (subset.dataset_fingerprint, subset.n_source) == (dataset.fingerprint, 27)
     write_subset(subset, tmp_path)
     again = read_subset(tmp_path)
@@ -135,6 +154,10 @@ def test_the_same_seed_gives_the_same_images_whatever_the_order_of_the_files(nam
 @every_method
 def test_one_that_goes_on_from_a_checkpoint_gives_the_images_of_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
     whole, states = usual(name)
+    if isinstance(whole.process, Agreement):
+        assert whole.process.agreement is not None
+        assert len(set(whole.process.agreement)) > 1
+        assert whole.process.agreement.argmax() > 0, "what a choice without any accuracies would be"
     for state in (states[2], states[-2]):
         Checkpoint(state, "key", 1.5, state.iteration).save(tmp_path)
         checkpoint = Checkpoint.load(tmp_path)
@@ -145,6 +168,40 @@ def test_one_that_goes_on_from_a_checkpoint_gives_the_images_of_an_uninterrupted
         assert resumed.losses == whole.losses
         assert resumed.cost.examples_seen == whole.cost.examples_seen
         assert resumed.cost.train_flops == whole.cost.train_flops
+
+
+@every_method
+def test_one_that_stopped_between_two_losses_goes_on_to_the_same_losses_and_images(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distil_module, "INTERVALS", 2)
+    whole, states = with_states(name)
+    total = whole.process.iterations
+    assert [iteration for iteration, _ in whole.losses] == [(total + 1) // 2, total]
+    losses = [loss for _, loss in usual(name)[0].losses]
+    assert [loss for _, loss in whole.losses] == pytest.approx(
+        [np.mean(losses[: (total + 1) // 2]), np.mean(losses[(total + 1) // 2 :])]
+    )
+    for state in (states[0], states[-2]):
+        Checkpoint(state, "key", 1.5, state.iteration).save(tmp_path)
+        resumed = made(name, start=Checkpoint.load(tmp_path).state)
+        assert resumed.losses == whole.losses
+        assert np.array_equal(images_of(resumed), images_of(whole))
+        assert resumed.cost.examples_seen == whole.cost.examples_seen
+    # Nobody asked this one for its states.
+    assert made(name).losses == whole.losses
+
+
+@every_method
+def test_the_share_that_is_done_grows_with_each_iteration_to_the_whole(name: str) -> None:
+    whole, states = usual(name)
+    shares = [0.0, *(state.share for state in states)]
+    steps = np.diff(shares)
+    assert (steps > 0).all()
+    assert shares[-1] == pytest.approx(1)
+    alike, pilots = np.split(steps, [whole.process.alike])
+    assert alike == pytest.approx(alike[0])
+    assert (pilots > 5 * alike[0]).all(), "a training is many iterations' work"
 
 
 @every_method

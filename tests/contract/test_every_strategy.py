@@ -18,6 +18,7 @@ from proxyflow.strategies import (
     Mix,
     Pool,
     Random,
+    Showing,
     Slice,
     Strategy,
     parse_strategy,
@@ -248,9 +249,11 @@ def test_training_takes_as_long_as_the_target_or_less_and_on_some_of_its_classes
 
 @every_strategy
 def test_examples_are_shown_once_an_epoch_unless_they_are_synthetic(strategy: Strategy) -> None:
-    assert strategy.passes(100, 1000, 10) >= 1
+    showing = strategy.showing(100, 1000, 10)
+    assert showing.passes >= 1
+    assert showing.batch_size <= 10
     assert strategy.synthetic == isinstance(strategy, Distilled)
-    assert strategy.synthetic or strategy.passes(100, 1000, 10) == 1
+    assert strategy.synthetic or showing == Showing(1, 10)
 
 
 @every_strategy

@@ -35,9 +35,13 @@ def artifact(run: Run, path: str, folder: Path) -> Path:
 def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
     store: str, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from proxyflow import progress
+    from proxyflow.distillation import distil
     from proxyflow.distillation.matching import Matching
     from proxyflow.studies import distillations
 
+    monkeypatch.setattr(distil, "INTERVALS", 3)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     arguments = ("--iterations", "30", *TINY)
     whole = entry("distill", *arguments, "--study", "whole")
     assert whole.status == 0, whole.err
@@ -45,7 +49,7 @@ def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
     step = Matching.step
 
     def interrupted(process: Matching, iteration: int) -> object:
-        if iteration == 20 and process.problem.device.type != "meta":
+        if iteration == 25 and process.problem.device.type != "meta":
             raise KeyboardInterrupt
         return step(process, iteration)
 
@@ -59,7 +63,9 @@ def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
     monkeypatch.setattr(Matching, "step", step)
     resumed = entry("distill", *arguments, "--study", "stopped", "--price-per-hour", "3.6")
     assert resumed.status == 0, resumed.err
-    assert f"going on after iteration 20 of run {first.info.run_id}" in resumed.err
+    assert f"going on after iteration 25 of run {first.info.run_id}" in resumed.err
+    told = re.findall(r"(\d+)/30 iterations", stopped.err), re.findall(r"(\d+)/30 iterations", resumed.err)
+    assert told == ([str(number) for number in range(1, 26)], [str(number) for number in range(26, 31)])
 
     run, of_whole = runs_of("stopped", "distillation")[0], runs_of("whole", "distillation")[0]
     assert run.data.tags["proxyflow.resumed_from"] == first.info.run_id
@@ -71,7 +77,7 @@ def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
         assert run.data.metrics[key] == of_whole.data.metrics[key]
     assert run.data.metrics["cost_usd"] == pytest.approx(run.data.metrics["wall_seconds"] / 1000)
     losses = MlflowClient().get_metric_history(run.info.run_id, "loss")
-    assert sorted(each.step for each in losses) == list(range(1, 31))
+    assert sorted(each.step for each in losses) == [10, 20, 30]
     assert {"iteration-000000.png", "iteration-000030.png"} <= files(of_whole, "distillation/pictures")
 
     manifest = json.loads(artifact(run, "subset/manifest.json", tmp_path).read_text())
@@ -84,14 +90,18 @@ def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
     assert load_file(artifact(run, "distillation/learned.safetensors", tmp_path))["images"].shape == (20, 1, 8, 8)
     assert json.loads(artifact(run, "distillation/summary.json", tmp_path).read_text())["spec"]["image_size"] == 8
 
-    trained = entry("train", *SMALL, "--epochs", "1", "--subset", run.info.run_id, "--study", "stopped")
+    small = ("--arch", "xresnet18", "--batch-size", "128", "--epochs", "1")
+    trained = entry("train", *small, "--subset", run.info.run_id, "--study", "stopped")
     assert trained.status == 0, trained.err
     training = runs_of("stopped", "training")[0]
+    assert training.data.params["image_size"] == "8", "the size that they were made at"
     assert training.data.params["n_train"] == "20"
     assert (training.data.params["passes"], training.data.params["batch_size"]) == ("6", "20")
     assert training.data.metrics["examples_seen"] == 120
     for metric in ("train_seconds", "examples_seen", "train_flops"):
         assert training.data.metrics[f"selection_{metric}"] == run.data.metrics[metric]
+    other = f"--subset {run.info.run_id} --strategy distilled:2,iterations=30,share=1.0"
+    assert f"python -m entrypoints.train {other}\n" in resumed.out
 
 
 def test_a_study_makes_its_images_once_and_finds_them_again(entry: Entry, tmp_path: Path) -> None:
@@ -143,12 +153,33 @@ def test_images_that_no_method_can_make_are_refused_without_a_run(
     assert MlflowClient().get_experiment_by_name("refused") is None
 
 
+def test_memory_that_does_not_suffice_after_all_is_told_with_what_takes_less(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch import OutOfMemoryError
+
+    from proxyflow.distillation.matching import Matching
+
+    step = Matching.step
+
+    def hungry(process: Matching, iteration: int) -> object:
+        if process.problem.device.type != "meta":
+            raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB.")
+        return step(process, iteration)
+
+    monkeypatch.setattr(Matching, "step", hungry)
+    ended = entry("distill", *TINY, "--study", "hungry")
+    assert ended.status == 1
+    assert "at least 2,560 MB needed with images_per_class=2; use fewer images_per_class, a smaller" in ended.err
+    assert "Traceback" not in ended.err
+
+
 def test_images_that_do_not_fit_stop_a_study_before_anything_is_made(
     entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from proxyflow.distillation import rehearsal
+    from proxyflow.training import memory
 
-    monkeypatch.setattr(rehearsal.psutil, "virtual_memory", lambda: type("Free", (), {"available": 1e6}))
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Free", (), {"available": 1e6}))
     study = ("--study", "full-up", "--strategies", "full,easiest:0.5,distilled:1,iterations=3", "--epochs", "1", *STUDY)
     refused = entry("sweep", *study)
     assert refused.status == 2

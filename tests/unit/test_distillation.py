@@ -12,25 +12,32 @@ import torch
 from made_up import digits, noise_dataset
 from PIL import Image
 
-from proxyflow.distillation import rehearsal
+from entrypoints.train import _named_subset
+from proxyflow.distillation import agreement, rehearsal
 from proxyflow.distillation.agreement import Agreement, split_off
 from proxyflow.distillation.distil import distil, seconds_of, subset_of
-from proxyflow.distillation.methods import parse_method
+from proxyflow.distillation.methods import DistributionMatching, RankAgreement, parse_method
 from proxyflow.distillation.methods.rank_agreement import PILOTS
 from proxyflow.distillation.pictures import draw_sheet
 from proxyflow.distillation.problem import Problem
 from proxyflow.distillation.rehearsal import rehearse
 from proxyflow.distillation.spec import DistillationSpec
-from proxyflow.distillation.unrolling import parts_of
+from proxyflow.distillation.unrolling import Unrolling, parts_of
 from proxyflow.errors import InvalidValue, TrainingFailed, UserError
 from proxyflow.scoring.table import SelectionCost
 from proxyflow.strategies import parse_strategy
+from proxyflow.studies import subsets
 from proxyflow.studies.estimate import Sizes
+from proxyflow.studies.forecast import _making
 from proxyflow.studies.plan import PlannedTraining
+from proxyflow.studies.tasks import SubsetRef
 from proxyflow.studies.trainings import as_shown
-from proxyflow.subsets import choose_subset
+from proxyflow.subsets import Subset, choose_subset
+from proxyflow.training import memory
+from proxyflow.training.engine import TrainingSpec
 from proxyflow.training.grids import grids
 from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+from proxyflow.training.models import build_model, flops_per_example
 
 CPU = torch.device("cpu")
 TINY = DistillationSpec(2, parse_method("distribution-matching", "iterations=2,width=4,depth=2,real_per_class=4"), 12)
@@ -38,12 +45,12 @@ TINY = DistillationSpec(2, parse_method("distribution-matching", "iterations=2,w
 
 def test_a_distillation_that_does_not_fit_is_refused_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = rehearse(TINY.method, Problem.of(digits(), TINY, CPU)).n_bytes
-    monkeypatch.setattr(rehearsal.psutil, "virtual_memory", lambda: type("Free", (), {"available": needed}))
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Free", (), {"available": needed}))
     with pytest.raises(
         InvalidValue, match=r"memory=.* MB is not accepted.*fewer images_per_class, a smaller image_size"
     ):
         distil(digits(), TINY, CPU, "made")
-    monkeypatch.setattr(rehearsal.psutil, "virtual_memory", lambda: type("Free", (), {"available": 2 * needed}))
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Free", (), {"available": 2 * needed}))
     assert len(distil(digits(), TINY, CPU, "made").subset.train) == 20
 
 
@@ -72,6 +79,18 @@ def test_the_estimate_grows_with_what_takes_memory_and_work(
     assert more.flops > 1.3 * less.flops
 
 
+def test_the_estimate_holds_what_trainings_among_the_iterations_take() -> None:
+    method = parse_method("rank-agreement", "iterations=1")
+    spec = DistillationSpec(1, method, 16)
+    small, large = (
+        rehearse(each, Problem.of(digits(), spec, CPU)).n_bytes
+        for each in (method, dataclasses.replace(method, pilot_batch=512))
+    )
+    weights = sum(parameter.nbytes for parameter in build_model(PILOTS[0], 10, 0).parameters())
+    assert small > 4 * weights, "with gradients and averages"
+    assert large > small + (512 - 64) * 32 * 8 * 8 * 4, "one layer's output of a larger batch"
+
+
 def test_operations_are_those_of_the_convolutions() -> None:
     problem = Problem.of(digits(), TINY, CPU)
     per_image = 2 * 9 * (1 * 4 * 12 * 12 + 4 * 4 * 6 * 6)
@@ -98,6 +117,35 @@ def test_a_loss_that_is_no_number_fails_with_what_to_change() -> None:
         TrainingFailed, match=r"distribution-matching diverged before iteration .* smaller learning_rate"
     ):
         distil(digits(), dataclasses.replace(TINY, method=method), CPU, "made")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "advice"),
+    [
+        ("gradient-steps", "iterations=4,steps=2,epochs=2,batch=20,first_rate=1e30", "a smaller first_rate .* or"),
+        ("rank-agreement", "iterations=3", "use distribution-matching with a smaller learning_rate"),
+    ],
+)
+def test_what_to_change_after_a_divergence_is_a_setting_that_there_is(
+    name: str, settings: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RankAgreement, "matching", DistributionMatching(iterations=3, learning_rate=1e30))
+    spec = dataclasses.replace(TINY, method=parse_method(name, settings))
+    with pytest.raises(TrainingFailed, match=f"{name} diverged before iteration .*: .*{advice}"):
+        distil(digits(), spec, CPU, "made")
+
+
+@pytest.mark.parametrize(
+    ("channels", "settings", "rate"),
+    [(1, "", 0.02), (1, "network=alexnet", 0.001), (3, "", 0.001), (3, "first_rate=0.5", 0.5)],
+)
+def test_steps_begin_with_the_rate_that_is_published_for_their_network(
+    channels: int, settings: str, rate: float
+) -> None:
+    dataset = noise_dataset(train=[0, 1] * 4, valid=[0, 1], n_classes=2, channels=channels)
+    method = parse_method("gradient-steps", settings)
+    process = Unrolling(method, Problem.of(dataset, DistillationSpec(2, method, 32), CPU))
+    assert process.rates.tolist() == pytest.approx([rate] * len(process.rates), rel=1e-4)
 
 
 def test_time_is_told_before_it_is_spent() -> None:
@@ -129,6 +177,37 @@ def test_pilots_are_judged_by_examples_that_neither_they_nor_the_images_saw() ->
     assert set(process.matching.problem.dataset.train.example_ids) == set(rest.example_ids)
 
 
+@pytest.mark.parametrize(
+    ("per_class", "settings", "of_candidates"), [(10, "", 32), (2, "", 32), (10, "pilot_share=0.5", 16)]
+)
+def test_pilots_take_as_many_steps_on_candidates_as_on_the_real_data(
+    per_class: int, settings: str, of_candidates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = parse_method("rank-agreement", f"iterations=1,{settings}")
+    process = Agreement(method, Problem.of(digits(), DistillationSpec(per_class, method, 12), CPU))
+    taken, examples = [], []
+
+    def train(subset: Subset, spec: TrainingSpec, device: torch.device) -> SimpleNamespace:
+        steps = spec.settings.epochs * (len(subset.train) // spec.settings.batch_size)
+        taken.append(steps)
+        examples.append(steps * spec.settings.batch_size)
+        per_example = flops_per_example(spec.hyperparameters, 10, 12)
+        result = SimpleNamespace(
+            best_valid_accuracy=0.5, examples_seen=examples[-1], train_flops=examples[-1] * per_example
+        )
+        return SimpleNamespace(result=result)
+
+    monkeypatch.setattr(agreement, "get_engine", lambda name: SimpleNamespace(train=train))
+    done = [process.step(iteration) for iteration in range(process.iterations)][process.alike :]
+    assert taken == 8 * [32, *method.candidates * [of_candidates]]
+    assert process.summary()["pilot_steps"] == {"real data": 32, "candidates": of_candidates}
+    # What is told before the start holds what pilots are judged by as well.
+    judged = method.pilot_epochs * len(process.judges) / 3
+    assert process.pilot_flops() == pytest.approx(
+        sum(step.flops + judged * step.flops / step.examples for step in done if step.flops is not None)
+    )
+
+
 def test_the_candidate_that_ranks_most_like_the_real_data_is_chosen_and_ties_go_to_the_first() -> None:
     method = parse_method("rank-agreement", "iterations=1")
     process = Agreement(method, Problem.of(digits(), DistillationSpec(1, method, 12), CPU))
@@ -154,14 +233,15 @@ def planned(strategy: str, batch_size: int = 64) -> PlannedTraining:
 @pytest.mark.parametrize(
     ("strategy", "batch_size", "passes", "used"),
     [
-        ("distilled:10", 64, 1, 64),  # a tenth of 1,297 is 1.3 times 100
+        ("distilled:10", 64, 1, 50),  # a tenth of 1,297 is 1.3 times 100, which two batches of 50 show whole
         ("distilled:1", 64, 13, 10),
-        ("distilled:10,share=1.0", 64, 13, 64),
+        ("distilled:10,share=1.0", 64, 13, 61),
         ("distilled:1,share=0.5", 64, 65, 10),
         ("distilled:10,budget=steps,share=1.0", 64, 13, 64),
         ("distilled:1,budget=steps,share=1.0", 64, 20, 10),  # 20 steps of 10
         ("distilled:1,budget=steps", 64, 2, 10),
-        ("distilled:10,budget=epochs", 64, 1, 64),
+        ("distilled:10,budget=steps", 64, 1, 50),
+        ("distilled:10,budget=epochs", 64, 1, 50),
         ("distilled:1,budget=epochs", 64, 1, 10),
     ],
 )
@@ -176,6 +256,7 @@ def test_few_images_are_shown_as_often_as_the_budget_says(
     subset = subset_of(dataset, TINY, strategy, images.images, images.labels, SelectionCost())
     shown, settings, found = as_shown(training, subset)
     assert (found, settings.batch_size, len(shown.train)) == (passes, used, passes * 10 * count)
+    assert len(shown.train) % used <= len(shown.train) // used, "at most one example for each batch is not shown"
     assert len(set(shown.train.example_ids)) == len(shown.train), "each showing is augmented by draws of its own"
     assert set(shown.train.content_hashes) == set(subset.train.content_hashes)
     assert settings.epochs == 4
@@ -191,6 +272,27 @@ def test_budgets_share_one_set_of_images() -> None:
     assert {parse_strategy(each).data_strategy.canonical for each in spellings} == {"distilled:10"}
     other = parse_strategy("distilled:10,iterations=300,share=1.0").data_strategy.canonical
     assert other == "distilled:10,iterations=300"
+
+
+def test_a_dry_run_counts_the_trainings_among_the_iterations() -> None:
+    lab = SimpleNamespace(dataset=lambda name: digits())
+    training = planned("distilled:10,method=rank-agreement")
+    making = _making(lab, training, SubsetRef("run", "fingerprint", "", 0), speed=1.0)  # type: ignore[arg-type]
+    assert making.iterations == 2 * 300 + 8 * 7
+
+
+def test_images_of_a_run_are_trained_on_by_each_budget_and_by_no_other_strategy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = digits()
+    images = dataset.train.take(np.arange(20))
+    subset = subset_of(dataset, TINY, "distilled:2", images.images, images.labels, SelectionCost())
+    monkeypatch.setattr(subsets, "load_subset", lambda lab, run_id: subset)
+    for asked, taken in (("full", "distilled:2"), ("distilled:2,share=1.0", "distilled:2,share=1.0")):
+        _, _, strategy = _named_subset(SimpleNamespace(), "run", parse_strategy(asked))  # type: ignore[arg-type]
+        assert strategy.canonical == taken
+    with pytest.raises(InvalidValue, match="subset=run was chosen by distilled:2; leave strategy out"):
+        _named_subset(SimpleNamespace(), "run", parse_strategy("distilled:3,share=1.0"))  # type: ignore[arg-type]
 
 
 def test_what_is_made_is_not_chosen() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from proxyflow.errors import OutOfMemory
 from proxyflow.training import memory
-from proxyflow.training.memory import asked_mb, explained
+from proxyflow.training.memory import asked_mb, container_left, explained, free_memory
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 CUDA_SAYS = (
@@ -55,3 +59,46 @@ def test_a_cpu_without_memory_says_so_too(error: Exception) -> None:
 def test_another_error_stays_what_it_is() -> None:
     with pytest.raises(RuntimeError, match=r"shapes differ"), explained(CPU, 64, 128):
         raise RuntimeError("shapes differ")
+
+
+def test_memory_that_torch_only_keeps_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [2**30]
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: free.append(5 * 2**30))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[-1], 8 * 2**30))
+    assert free_memory(GPU) == 5 * 2**30
+
+
+@pytest.mark.parametrize(("left", "expected"), [(math.inf, 1000.0), (300.0, 300.0)])
+def test_memory_of_a_container_is_what_its_limit_leaves(
+    left: float, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    monkeypatch.setattr(memory, "container_left", lambda: left)
+    assert free_memory(CPU) == expected
+
+
+def test_the_nearest_limit_of_the_groups_counts_and_files_read_long_ago_do_not(tmp_path: Path) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    own.write_text("4:memory:/old\n0::/pod/container\n")
+    for path, limit in (("pod", "1000"), ("pod/container", "max")):
+        group = root / path
+        group.mkdir(parents=True)
+        for name, text in (("max", limit), ("current", "700"), ("stat", "anon 500\ninactive_file 150\n")):
+            (group / f"memory.{name}").write_text(text)
+    assert container_left(root, own) == 450
+    (root / "pod" / "memory.max").write_text("max\n")
+    assert container_left(root, own) == math.inf
+    (root / "memory.max").write_text("300")
+    (root / "memory.current").write_text("400")
+    (root / "memory.stat").write_text("")
+    own.write_text("0::/\n")
+    assert container_left(root, own) == 0
+
+
+def test_where_no_groups_are_there_is_no_limit(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    assert container_left(tmp_path, own) == math.inf
+    own.write_text("4:memory:/old\n")
+    assert container_left(tmp_path, own) == math.inf
+    own.write_text("0::/pod\n")
+    assert container_left(tmp_path, own) == math.inf

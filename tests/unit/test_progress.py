@@ -66,6 +66,26 @@ def test_time_left_goes_by_work_and_not_by_items(clock: list[float], capsys: pyt
         progress.advance(work=25.0)
 
 
+def test_what_was_done_before_counts_as_done_and_not_for_rate_and_time_left(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress("distilling", items=100, unit="iterations", work=1.0) as progress:
+        progress.skip(80, 0.5)
+        assert progress.seconds_left() == 0
+        clock[0] += 20
+        progress.advance(work=0.1)
+        line = capsys.readouterr().err
+        assert line == "distilling: 81/100 iterations (60%), 3.0 iterations/min, 01:20 left\n"
+
+
+def test_a_bar_begins_where_work_was_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Progress("distilling", items=4, unit="iterations") as progress:
+        progress.skip(2, 2.0)
+    assert "distilling  50%" in terminal.getvalue()
+
+
 def test_the_final_line_says_how_long_it_took_though_fractions_of_work_do_not_add_up(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:

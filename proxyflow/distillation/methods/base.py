@@ -19,13 +19,15 @@ class Method:
     """One way to learn synthetic images.
 
     A subclass is a frozen dataclass whose fields are declared with `settings.setting`, `iterations` among them. What
-    it does needs torch and is a `process.Process`, named by its module in `proxyflow.distillation` and its class.
+    it does needs torch and is a `process.Process`, named by its module in `proxyflow.distillation` and its class. Where
+    its loss stops being finite, users are told its `remedy`.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
     process: ClassVar[tuple[str, str]]
+    remedy: ClassVar[str]
 
     iterations: int
 

@@ -28,6 +28,7 @@ class DistributionMatching(Method):
     summary = "real images, moved until random networks embed each class as its real images on average"
     source = "Zhao & Bilen 2023, Dataset condensation with distribution matching, equation 6 and algorithm 1"
     process = ("matching", "Matching")
+    remedy = "use a smaller learning_rate"
 
     iterations: int = setting(1000, ITERATIONS, "networks that are drawn, each for one step of the images")
     width: int = setting(32, Number(low=1, high=1024, whole=True, example="128"), "channels of the random ConvNets")

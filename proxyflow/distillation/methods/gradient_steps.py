@@ -24,6 +24,7 @@ class GradientSteps(Method):
     summary = "noise, learnt with a learning rate for each step until a few gradient steps on it fit the real images"
     source = "Wang et al. 2018, Dataset distillation, algorithm 1, and the authors' code"
     process = ("unrolling", "Unrolling")
+    remedy = "use a smaller first_rate (.001 is published for the alexnet) or a smaller learning_rate"
 
     iterations: int = setting(600, ITERATIONS, "real batches that images and rates are learnt on")
     steps: int = setting(
@@ -31,9 +32,9 @@ class GradientSteps(Method):
     )
     epochs: int = setting(3, Number(low=1, whole=True, example="3"), "times that the steps are gone through")
     first_rate: float = setting(
-        0.02,
-        Number(low=0, above=True, example="0.02"),
-        "learning rate that each step begins with; .001 as published for CIFAR-10",
+        0.0,
+        Number(low=0, example="0.02"),
+        "learning rate that each step begins with; 0 is as published for the network: .02 for lenet, .001 for alexnet",
     )
     learning_rate: float = setting(0.01, Number(low=0, above=True, example="0.01"), "of images and rates, by Adam")
     halve_every: int = setting(

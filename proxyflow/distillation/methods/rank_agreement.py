@@ -40,20 +40,22 @@ class RankAgreement(Method):
 
     Candidates are the stages of distribution matching from several starts: real images, slightly moved, fully moved. A
     fifth of the training examples, at most 1,000, is put aside: pilots are judged by them, not by the validation
-    examples that a study is judged by. Ties go to the earlier stage. It costs the pilots' trainings on the real data.
+    examples that a study is judged by. A pilot takes as many steps on a candidate as on the real data. Ties go to the
+    earlier stage. It costs the pilots' trainings, on the real data and on each candidate.
     """
 
     name = "rank-agreement"
     summary = "of real images and stages of distribution matching, those that rank 8 pilots most like the real data do"
     source = "our own experiment, 2025; Ding et al. 2024 (arXiv 2405.17535) learn images with the same aim"
     process = ("agreement", "Agreement")
+    remedy = "its matching has fixed rates, so use distribution-matching with a smaller learning_rate"
 
     iterations: int = setting(300, ITERATIONS, "of distribution matching, for each start")
     starts: int = setting(2, Number(low=1, high=20, whole=True, example="2"), "draws of real images to begin with")
     pilot_epochs: int = setting(2, Number(low=1, whole=True, example="2"), "epochs of the pilots on the real data")
     pilot_batch: int = setting(64, Number(low=2, whole=True, example="64"), "batch size of the pilots")
     pilot_share: float = setting(
-        0.1, Number(low=0, high=1, above=True, example="0.1"), "of the real examples that pilots see on the candidates"
+        1.0, Number(low=0, high=1, above=True, example="0.5"), "of their steps on the real data, those on a candidate"
     )
 
     @property
