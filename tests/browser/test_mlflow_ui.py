@@ -81,7 +81,7 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-expect.set_options(timeout=20_000)  # the first page brings in megabytes of scripts
+expect.set_options(timeout=60_000)  # the first page brings in megabytes of scripts
 
 
 def runs(kind: str) -> list[Run]:

@@ -66,7 +66,7 @@ def open_page(browser: Browser, pages: dict[str, Path]) -> Iterator[Any]:
 
 def until(page: Page, expression: str) -> None:
     """Waits for a condition; Playwright's own waiting evaluates text, which the page's policy forbids."""
-    for _ in range(200):
+    for _ in range(1200):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(25)

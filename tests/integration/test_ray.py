@@ -9,13 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from entry_points import STUDY, spawn
+from entry_points import SECONDS, STUDY, spawn
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 pytest.importorskip("ray", reason="Ray is an optional extra: pip install 'proxyflow[ray]'")
-
-SECONDS = 180
 
 
 def trainings(study: str) -> list[Run]:
@@ -59,7 +57,7 @@ def test_a_ray_sweep_that_is_stopped_says_so_and_leaves_nothing_running(store: s
             assert child.poll() is None, child.communicate()[1]
             time.sleep(0.1)
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=60)
+        _, err = child.communicate(timeout=SECONDS)
     finally:
         child.kill()
     assert child.returncode == 143, err

@@ -93,14 +93,19 @@ def standing(store: str) -> Iterator[Standing]:
         }
         for name, value in (team.environment_of("ada") | direct | {"MLFLOW_TRACKING_URI": uri}).items():
             patch.setenv(name, value)
-        patch.setattr(connection, "PATIENCE_SECONDS", 1.5)
-        patch.setattr(artifact_store, "PATIENCE_WITH_ERRORS", 1.5)
         mlflow.set_tracking_uri(uri)
         yield Standing(team, proxy, front, MlflowClient(uri))
     front.close()
     proxy.close()
     mlflow.set_tracking_uri(store)
     os.environ["MLFLOW_TRACKING_URI"] = store
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Troubles that may pass are given up soon, for tests of those that do not: a slow machine needs the patience."""
+    monkeypatch.setattr(connection, "PATIENCE_SECONDS", 1.5)
+    monkeypatch.setattr(artifact_store, "PATIENCE_WITH_ERRORS", 1.5)
 
 
 @pytest.fixture(params=MODES)
@@ -185,6 +190,7 @@ def test_a_store_that_fails_for_a_moment_is_waited_for(
     ],
     ids=["forbidden", "expired", "busy", "no-bucket"],
 )
+@pytest.mark.usefixtures("hasty")
 def test_what_a_store_refuses_is_kept_and_delivered_later(
     standing: Standing,
     entry: Entry,
@@ -411,6 +417,7 @@ def test_trainings_on_one_subset_download_it_once(
     assert len(files_in(cache)) == 2
 
 
+@pytest.mark.usefixtures("hasty")
 def test_credentials_that_expire_in_mid_study(standing: Standing, entry: Entry, study: str, tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     grid.write_text("base: {arch: xresnet18}\nconfigurations:\n  - {}\n  - {learning_rate: 0.01}\n")

@@ -19,6 +19,7 @@ import mlflow
 import pandas as pd
 import pytest
 import requests
+from entry_points import SECONDS
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.s3_artifact_repo import _cached_get_s3_client
 from team_work import DATA, SMALL, Ended, Person, Study, runs_of, whole_study
@@ -84,7 +85,7 @@ def ask(person: Person, path: str, message: dict[str, str]) -> None:
         f"{person.variables['MLFLOW_TRACKING_URI']}/api/{path}",
         json=message,
         auth=(person.variables["MLFLOW_TRACKING_USERNAME"], person.variables["MLFLOW_TRACKING_PASSWORD"]),
-        timeout=10,
+        timeout=SECONDS,
     )
     assert answer.status_code == 200, answer.text
 
@@ -287,7 +288,7 @@ def answer_of(team: Team, method: str = "GET", **headers: str) -> requests.Respo
         json={"max_results": 1},
         headers=headers,
         auth=(account.name, account.password),
-        timeout=10,
+        timeout=SECONDS,
     )
 
 
