@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -12,13 +14,24 @@ from pathlib import Path
 
 import requests
 
-START_SECONDS = 300.0
+START_SECONDS = 300.0  # half a minute, but for machines that do much else at that time
+BELOW_EPHEMERAL = range(15_000, 32_000)
+PROCESSES = 64
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """So many different ports, none of which the system may give to a connection before a server takes it."""
+    # Processes that look at one time find different ones.
+    mine = BELOW_EPHEMERAL[os.getpid() % PROCESSES :: PROCESSES]
+    with contextlib.ExitStack() as held:
+        found: list[int] = []
+        while len(found) < count:
+            probe = held.enter_context(socket.socket())
+            port = secrets.choice(mine)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 def wait_for(uri: str, child: subprocess.Popen[bytes]) -> None:
@@ -29,16 +42,14 @@ def wait_for(uri: str, child: subprocess.Popen[bytes]) -> None:
         TimeoutError: it took too long.
     """
     deadline = time.monotonic() + START_SECONDS
-    while True:
+    while time.monotonic() < deadline:
         if child.poll() is not None:
             raise RuntimeError(f"the server at {uri} ended with {child.returncode}")
-        try:
-            if requests.get(f"{uri}/health", timeout=1).ok:
+        with contextlib.suppress(requests.RequestException):
+            if requests.get(f"{uri}/health", timeout=5).ok:
                 return
-        except requests.RequestException:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the server at {uri} did not start") from None
         time.sleep(0.2)
+    raise TimeoutError(f"the server at {uri} did not start")
 
 
 class Server:
@@ -53,7 +64,7 @@ class Server:
         self.folder = folder
         self.store = store or f"sqlite:///{folder}/mlflow.db"
         self.workers = workers
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self.uri = f"http://127.0.0.1:{self.port}"
         self.child: subprocess.Popen[bytes] | None = None
 

@@ -9,10 +9,8 @@ import contextlib
 import importlib.util
 import os
 import re
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,12 +21,11 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.server import START_SECONDS, wait_for
+from benchmarks.server import START_SECONDS, free_ports, wait_for
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "deploy" / "README.md"
 BLOCK = re.compile(r"^```sh ([a-z0-9-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BELOW_EPHEMERAL = range(15_000, 32_000)
 WEED_PORTS = (
     *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),
     *("s3.port.grpc", "admin.port", "admin.port.grpc"),
@@ -39,19 +36,6 @@ WEED_PORTS = (
 def blocks() -> dict[str, str]:
     """The page's named blocks of commands."""
     return dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
-
-
-def free_ports(count: int) -> list[int]:
-    """So many different ports, none of which the system may give to a connection before a server takes it."""
-    with contextlib.ExitStack() as held:
-        found: list[int] = []
-        while len(found) < count:
-            probe = held.enter_context(socket.socket())
-            port = secrets.choice(BELOW_EPHEMERAL)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                found.append(port)
-        return found
 
 
 def postgres_programs(folder: Path, user: str | None) -> Path:

@@ -125,24 +125,21 @@ def main() -> None:
                     f"training {number} ended with {child.exitcode}: {(out / f'{number}.err').read_text()}"
                 )
         told = [json.loads((out / f"{number}.json").read_text()) for number in range(TRAININGS)]
-        trained, lost, runs = 0.0, 0, set()
-        histories: dict[tuple[str, str], dict[int, float]] = {}
-        for run_id, key, value, step in (each for one in told for each in one["logged"]):
-            found = client.get_run(run_id)
-            if found.data.tags["proxyflow.kind"] != "training":
-                continue
-            if run_id not in runs:
-                trained += found.data.metrics["train_seconds"]
-                runs.add(run_id)
-            if (run_id, key) not in histories:
-                histories[run_id, key] = {each.step: each.value for each in client.get_metric_history(run_id, key)}
-            lost += histories[run_id, key].get(step) != value
-        finished = sum(client.get_run(run_id).data.tags["proxyflow.status"] == "finished" for run_id in runs)
+        logged = [each for one in told for each in one["logged"]]
+        histories = {
+            (run_id, key): {each.step: each.value for each in client.get_metric_history(run_id, key)}
+            for run_id, key in {(run_id, key) for run_id, key, _, _ in logged}
+        }
+        lost = sum(histories[run_id, key].get(step) != value for run_id, key, value, step in logged)
+        # The subset, which one of them makes, logs as well.
+        runs = [client.get_run(run_id) for run_id in {run_id for run_id, *_ in logged}]
+        runs = [run for run in runs if run.data.tags["proxyflow.kind"] == "training"]
+        trained = sum(run.data.metrics["train_seconds"] for run in runs)
+        finished = sum(run.data.tags["proxyflow.status"] == "finished" for run in runs)
     waited, sending = sum(one["waited"] for one in told), sum(one["sending"] for one in told)
-    logged = sum(len(one["logged"]) for one in told)
     print(f"{TRAININGS} trainings of {epochs} epochs at once, {wall:.0f} s in all")
     print(f"finished trainings                 {finished} of {TRAININGS}")
-    print(f"metrics logged, lost               {logged}, {lost}")
+    print(f"metrics logged, lost               {len(logged)}, {lost}")
     print(f"training, seconds each             {trained / TRAININGS:.1f}")
     print(f"waiting in calls, seconds each     {waited / TRAININGS:.3f}")
     print(f"sending, processor seconds each    {sending / TRAININGS:.3f}")
@@ -151,7 +148,7 @@ def main() -> None:
         "trainings": TRAININGS,
         "epochs": epochs,
         "finished": finished,
-        "metrics_logged": logged,
+        "metrics_logged": len(logged),
         "metrics_lost": lost,
         "train_seconds_each": trained / TRAININGS,
         "waiting_seconds_each": waited / TRAININGS,

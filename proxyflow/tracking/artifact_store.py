@@ -30,7 +30,9 @@ from proxyflow.errors import UserError, one_line
 from proxyflow.tracking.outages import FOREVER, PATIENCE_WITH_ERRORS, KnownTrouble, how_long_to_wait, impatient
 
 HOSTS_VARIABLE = "PROXYFLOW_ARTIFACT_HOSTS"
-CHUNK = 1 << 20
+ROUTE = "/api/2.0/mlflow-artifacts/artifacts"  # of MLflow's server, where it passes artifacts on
+# Small, as a connection that breaks may take along the chunk that was on its way.
+CHUNK = 1 << 16
 # What helps, by S3's code of the error.
 ADVICE = {
     "NoSuchBucket": "the bucket does not exist: ask those who run the server",
@@ -128,26 +130,46 @@ def _range(start: int) -> dict[str, str]:
 
 
 def _from_server(store: HttpArtifactRepository, path: str, start: int) -> Bytes:
-    credentials = get_default_host_creds(store.artifact_uri)
-    answer = http_request(
-        credentials,
-        f"/{path}",
+    server, _, folder = store.artifact_uri.partition(ROUTE)
+    run_id = PurePosixPath(folder).parent.name
+    if start and run_id:
+        # The usual route gives whole files alone where they are in S3; the one that MLflow's UI asks gives the rest.
+        answer = _get(server, "/get-artifact", {"run_uuid": run_id, "path": path}, _range(start))
+        if answer.status_code == 206:
+            return _content(answer, start)
+        # What is here is all of it, or more, or the server has artifacts alone and no runs.
+        answer.close()
+    answer = _get(store.artifact_uri, f"/{path}")
+    if not answer.ok:
+        raise requests.HTTPError(answer.text[:500], response=answer)
+    return _content(answer, 0)
+
+
+def _get(
+    root: str, path: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+) -> requests.Response:
+    """Asks a server of MLflow's once, and gives what it answers, whatever that is."""
+    answer: requests.Response = http_request(
+        get_default_host_creds(root),
+        path,
         "GET",
         stream=True,
-        extra_headers=_range(start) or None,
+        params=params,
+        # Bytes are counted as they are stored, and what artifacts hold is compressed already.
+        extra_headers={"Accept-Encoding": "identity", **(headers or {})},
         max_retries=0,
         raise_on_status=False,
     )
-    if answer.status_code == 416:  # the file was whole, or is shorter than what is here
-        answer.close()
-        return _from_server(store, path, 0)
-    if not answer.ok:
-        raise requests.HTTPError(answer.text[:500], response=answer)
-    start = start if answer.status_code == 206 else 0
+    return answer
+
+
+def _content(answer: requests.Response, start: int) -> Bytes:
     length = answer.headers.get("Content-Length")
-    # What is compressed on its way has another length.
-    known = length is not None and not answer.headers.get("Content-Encoding")
-    return Bytes(start, start + int(length) if known else None, answer.iter_content(CHUNK))
+    # What a server in between compresses all the same has another length.
+    encoded = bool(answer.headers.get("Content-Encoding"))
+    size = None if length is None or encoded else start + int(length)
+    # Not iter_content: where the connection is cut it drops what had arrived of a chunk.
+    return Bytes(start, size, answer.raw.stream(CHUNK, decode_content=encoded))
 
 
 def _from_s3(store: S3ArtifactRepository, path: str, start: int) -> Bytes:
@@ -256,21 +278,13 @@ def _message(answer: requests.Response) -> str:
 
 def _asked(store: HttpArtifactRepository, path: str) -> BaseException | None:
     """What a tracking server says of its store when it is asked for a listing; None where nothing is wrong."""
-    root, _, below = store.artifact_uri.partition("/mlflow-artifacts/artifacts")
+    server, _, below = store.artifact_uri.partition(ROUTE)
     try:
-        answer = http_request(
-            get_default_host_creds(f"{root}/mlflow-artifacts/artifacts"),
-            "",
-            "GET",
-            params={"path": below.strip("/")},
-            max_retries=0,
-            raise_on_status=False,
-        )
+        answer = _get(server, ROUTE, {"path": below.strip("/")})
     except (MlflowException, requests.RequestException):
         return None
-    if answer.ok:
-        return None
-    return _of_server(answer.status_code, _message(answer), path)
+    with answer:
+        return None if answer.ok else _of_server(answer.status_code, _message(answer), path)
 
 
 def local_copy(store: ArtifactRepository, path: str, folder: Path) -> Path:

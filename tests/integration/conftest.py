@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
-from entry_points import Ended, Entry, free_port
+from entry_points import Ended, Entry
+
+from benchmarks.server import Server
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,31 +61,5 @@ def grid_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A tracking server of the module's own over HTTP; gives its address."""
-    folder = tmp_path_factory.mktemp("server")
-    port = free_port()
-    child = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")),
-        ],
-        cwd=folder,
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    uri = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 300
-    try:
-        while True:
-            with contextlib.suppress(requests.RequestException):
-                if requests.get(f"{uri}/health", timeout=5).ok:
-                    break
-            assert child.poll() is None, f"the server ended with {child.returncode}"
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.3)
-        yield uri
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, 15)
-        child.wait(timeout=60)
+    with Server(tmp_path_factory.mktemp("server")) as running:
+        yield running.uri

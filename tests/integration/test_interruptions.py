@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from entry_points import STUDY, Ended, Entry, spawn
+from entry_points import SECONDS, STUDY, Ended, Entry, spawn
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -26,7 +26,7 @@ def wait_for_trainings(child: subprocess.Popen[str], study: str, count: int) -> 
     Its params are the first that it says once it is claimed. Its epochs may be told of only when it ends: what is said
     within a second goes in one call.
     """
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         trainings = [run for run in runs(study) if run.data.tags.get("proxyflow.kind") == "training"]
         states = Counter(run.data.tags["proxyflow.status"] for run in trainings if run.data.params)
@@ -63,7 +63,7 @@ def test_an_interrupted_sweep_is_resumed(
     child = spawn(store, Path.cwd(), "sweep", *arguments)
     wait_for_trainings(child, study, 2)
     child.send_signal(number)
-    ended = Ended(child.wait(timeout=300), *child.communicate())
+    ended = Ended(child.wait(timeout=SECONDS), *child.communicate())
     assert ended.status == status, ended.err
     assert "Traceback" not in ended.err
     assert {run.data.tags["proxyflow.status"] for run in runs(study)} == {"finished", left}
@@ -257,7 +257,7 @@ def test_two_sweeps_of_one_study_share_the_work(store: str, grid_file: Path) -> 
     wait_for_trainings(first, "shared", 1)
     second = spawn(store, Path.cwd(), "sweep", *arguments)
     for child in (first, second):
-        _, err = child.communicate(timeout=300)
+        _, err = child.communicate(timeout=SECONDS)
         assert child.returncode == 0, err
     trainings = [run for run in runs("shared") if run.data.tags["proxyflow.kind"] == "training"]
     keys = Counter(run.data.tags["proxyflow.run_key"] for run in trainings)

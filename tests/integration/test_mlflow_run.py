@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from entry_points import ROOT, environment
+from entry_points import ROOT, SECONDS, environment
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -20,7 +20,7 @@ def mlflow_run(uri: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=environment(uri, PATH=path),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=SECONDS,
         check=False,
     )
 

@@ -12,7 +12,7 @@ import mlflow
 import pytest
 import sqlalchemy
 from alembic.util import CommandError
-from entry_points import ROOT, Ended, Entry, environment
+from entry_points import ROOT, SECONDS, Ended, Entry, environment
 from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils
 from mlflow.tracking import MlflowClient
@@ -76,7 +76,7 @@ def together(uri: str, codes: list[str]) -> list[Ended]:
         child.stdin.flush()
     ended = []
     for child in children:
-        out, err = child.communicate(timeout=300)
+        out, err = child.communicate(timeout=SECONDS)
         ended.append(Ended(child.returncode, out, err))
     return ended
 
@@ -129,7 +129,7 @@ def test_a_store_that_another_program_makes_is_left_to_it(
     monkeypatch.setattr(databases.time, "sleep", go_on_and_sleep)
     client = connect()
     assert waits
-    _, err = theirs.communicate(timeout=300)
+    _, err = theirs.communicate(timeout=SECONDS)
     assert theirs.returncode == 0, err
     client.create_experiment("ours")
     assert {experiment.name for experiment in connect().search_experiments()} == {"Default", "theirs", "ours"}

@@ -12,13 +12,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from entry_points import STUDY, spawn
+from entry_points import SECONDS, STUDY, spawn
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 pytest.importorskip("ray", reason="Ray is an optional extra: pip install 'proxyflow[ray]'")
-
-SECONDS = 600
 
 
 def trainings(study: str) -> list[Run]:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from entry_points import SMALL, Entry, spawn
+from entry_points import SECONDS, SMALL, Entry, spawn
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -37,13 +37,13 @@ def checkpoints(run: Run) -> list[str]:
 def test_a_killed_training_goes_on(store: str, entry: Entry) -> None:
     resumable = (*ARGUMENTS, "--study", "long", "--resume-training", "true")
     child = spawn(store, Path.cwd(), "train", *resumable)
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + SECONDS
     while not (trainings("long") and len(checkpoints(trainings("long")[0])) == 2):
         assert child.poll() is None, child.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
-    child.communicate(timeout=300)
+    child.communicate(timeout=SECONDS)
     killed = trainings("long")[0]
     assert killed.data.tags["proxyflow.status"] == "running"
 
@@ -89,7 +89,7 @@ def test_with_nothing_to_go_on_from_it_starts_from_the_beginning(store: str, ent
 def test_a_live_runs_checkpoint_is_left_to_it(store: str, entry: Entry) -> None:
     arguments = ("--strategy", "random:0.5", "--epochs", "60", *SMALL, "--study", "alive", "--resume-training", "true")
     child = spawn(store, Path.cwd(), "train", *arguments)
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + SECONDS
     while not (trainings("alive") and len(checkpoints(trainings("alive")[0])) == 2):  # the first is whole
         assert child.poll() is None, child.communicate()[1]
         assert time.monotonic() < deadline
@@ -104,7 +104,7 @@ def test_a_live_runs_checkpoint_is_left_to_it(store: str, entry: Entry) -> None:
     key = run.data.tags["proxyflow.run_key"]
     assert newest_checkpoint(lab, "training", key, Checkpoint.load, before=60) is None
     child.send_signal(signal.SIGINT)
-    child.communicate(timeout=300)
+    child.communicate(timeout=SECONDS)
     found = newest_checkpoint(lab, "training", key, Checkpoint.load, before=60)
     assert found is not None
     assert found.run_id == run.info.run_id

@@ -21,6 +21,7 @@ import pandas as pd
 import psutil
 import pytest
 import requests
+from entry_points import SECONDS
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.s3_artifact_repo import _cached_get_s3_client
 from team_work import DATA, SMALL, Ended, Person, Study, runs_of, whole_study
@@ -86,7 +87,7 @@ def ask(person: Person, path: str, message: dict[str, str]) -> None:
         f"{person.variables['MLFLOW_TRACKING_URI']}/api/{path}",
         json=message,
         auth=(person.variables["MLFLOW_TRACKING_USERNAME"], person.variables["MLFLOW_TRACKING_PASSWORD"]),
-        timeout=60,
+        timeout=SECONDS,
     )
     assert answer.status_code == 200, answer.text
 
@@ -289,7 +290,7 @@ def answer_of(team: Team, method: str = "GET", **headers: str) -> requests.Respo
         json={"max_results": 1},
         headers=headers,
         auth=(account.name, account.password),
-        timeout=60,
+        timeout=SECONDS,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 # Small enough for tests: 8 pixels, one epoch, large batches.
 SMALL = ("--arch", "xresnet18", "--image-size", "8", "--batch-size", "128")
 STUDY = ("--image-size", "8", "--batch-size", "128")
+# After which a test gives up on a process: many more than it takes, for machines that are slow and share their cores.
+SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,3 @@ def spawn(uri: str, cwd: Path, name: str, *arguments: str) -> subprocess.Popen[s
         # A shell starts background jobs with Ctrl-C ignored, and so would be what they start; a user's is not.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import re
 import socket
@@ -27,6 +28,7 @@ class Fault:
         status, code: an answer with this status, and S3's code of the error.
         cut_after: bytes of the answer's body after which the connection is cut; -1 for never, None before any answer.
         pause: seconds of rest after each 16 KiB of the answer's body.
+        gzipped: whether a whole answer is compressed, as some servers in between do.
         when: says of each request that it would meet whether it does.
         met: how many requests have met it.
     """
@@ -37,12 +39,13 @@ class Fault:
     code: str = ""
     cut_after: int | None = -1
     pause: float = 0.0
+    gzipped: bool = False
     when: Callable[[str], bool] | None = None
     met: int = field(default=0, init=False)
 
 
 class FaultyProxy:
-    """The proxy; `faults` may change at any time, `seen` and `sent` are the requests and bytes since `with_faults`.
+    """The proxy; `faults` may change at any time, `seen` are the requests since `with_faults`.
 
     Args:
         target: port of the server on this machine; it may be given later.
@@ -52,12 +55,13 @@ class FaultyProxy:
         self.target = target
         self.faults: list[Fault] = []
         self.seen: list[str] = []
-        self.sent = 0
+        self._sent: list[tuple[str, int, int]] = []
         self._lock = threading.Lock()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # a body would wait 40 ms for what acknowledges its headers
 
             def handle_any(self) -> None:
                 proxy._handle(self)
@@ -82,13 +86,23 @@ class FaultyProxy:
         """Has these faults for the block, and none after it."""
         self.faults = list(faults)
         self.seen.clear()
-        self.sent = 0
+        self._sent.clear()
         for fault in faults:
             fault.met = 0
         try:
             yield
         finally:
             self.faults = []
+
+    def sent(self, where: str = ".") -> int:
+        """Bytes of bodies of answers to the requests that have this expression, since `with_faults`."""
+        with self._lock:
+            return sum(size for request, _, size in self._sent if re.search(where, request))
+
+    def statuses(self, where: str) -> list[int]:
+        """Statuses of answers of the server behind to the requests that have this expression, likewise."""
+        with self._lock:
+            return [status for request, status, _ in self._sent if re.search(where, request)]
 
     def close(self) -> None:
         self._server.shutdown()
@@ -134,23 +148,38 @@ class FaultyProxy:
             content = answer.read()
         finally:
             connection.close()
+        gzipped = fault is not None and fault.gzipped and answer.status == 200
+        if gzipped:
+            content = gzip.compress(content)
+        end = len(content) if fault is None or fault.cut_after in (-1, None) else min(fault.cut_after, len(content))
+        with self._lock:
+            # Before they are sent, as who receives them may ask for it at once.
+            self._sent.append((f"{handler.command} {handler.path}", answer.status, end))
         handler.send_response(answer.status)
+        if gzipped:
+            handler.send_header("Content-Encoding", "gzip")
         for name, value in answer.getheaders():
             if name.lower() not in HOP | {"content-length", "date", "server"}:
                 handler.send_header(name, value)
-        length = answer.getheader("Content-Length") if handler.command == "HEAD" else str(len(content))
-        handler.send_header("Content-Length", length or "0")
+        told = answer.getheader("Content-Length")
+        # As the server does: a client that was not told the length notices a cut otherwise.
+        chunked = answer.chunked and handler.command != "HEAD"
+        if chunked:
+            handler.send_header("Transfer-Encoding", "chunked")
+        else:
+            handler.send_header("Content-Length", told or "0" if handler.command == "HEAD" else str(len(content)))
         handler.end_headers()
-        end = len(content) if fault is None or fault.cut_after in (-1, None) else fault.cut_after
+        if chunked and content:
+            handler.wfile.write(b"%x\r\n" % len(content))
         for begin in range(0, end, CHUNK):
             handler.wfile.write(content[begin : min(begin + CHUNK, end)])
             if fault is not None and fault.pause:
                 handler.wfile.flush()
                 time.sleep(fault.pause)
-        with self._lock:
-            self.sent += end
         if end < len(content):
             _cut(handler)
+        elif chunked:
+            handler.wfile.write(b"\r\n0\r\n\r\n" if content else b"0\r\n\r\n")
 
 
 def _cut(handler: BaseHTTPRequestHandler) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -61,3 +62,9 @@ def test_every_metric_has_its_row() -> None:
     assert len(tables) == 9
     for table in tables.values():
         assert "\n".join(f"| `{metric}` | {meaning} |" for metric, meaning in table.items()) in text
+
+
+def test_every_kind_of_run_is_named() -> None:
+    row = re.search(r"^\| `proxyflow.kind` \| (.+) \|$", (ROOT / "docs" / "tracking.md").read_text(), re.MULTILINE)
+    assert row
+    assert re.findall("`(.+?)`", row[1]) == list(get_args(names.Kind))
