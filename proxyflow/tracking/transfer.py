@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 from proxyflow.errors import StoreFailed, UserError, one_line
 from proxyflow.files import sha256_of
 from proxyflow.progress import Progress
-from proxyflow.tracking.artifact_store import Absent, giver_of, local_copy, opened, store_of, trouble_of
+from proxyflow.tracking.artifact_store import Absent, called, giver_of, local_copy, opened, store_of, trouble_of
 from proxyflow.tracking.outages import KnownTrouble, Waiting, how_long_to_wait, patience_of
 
 T = TypeVar("T")
@@ -106,11 +106,14 @@ def _shown(chunks: Iterator[bytes], path: str, start: int, size: int | None) -> 
                 told += 1
 
 
-def upload(client: MlflowClient, run_id: str, folder: Path, artifact_path: str = "") -> None:
+def upload(client: MlflowClient, owner: str, folder: Path, artifact_path: str = "") -> None:
     """Uploads all files of a folder, each tried again past troubles that pass.
 
     Files go in the order in which they were written: a manifest, which is written last, arrives last, so that an
     artifact with a manifest is whole.
+
+    Args:
+        owner: the id of the run, or of the logged model, that they become artifacts of.
 
     Raises:
         StoreFailed: the store refuses, or failed for as long as the client is patient.
@@ -119,11 +122,11 @@ def upload(client: MlflowClient, run_id: str, folder: Path, artifact_path: str =
     files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
     if not files:
         return
-    store = store_of(client, run_id)
+    store = store_of(client, owner)
     for file in files:
         below = PurePosixPath(artifact_path, file.relative_to(folder).parent.as_posix())
         name, where = str(below / file.name), None if str(below) == "." else str(below)
-        failed = f"{name} of run {run_id} cannot be uploaded"
+        failed = f"{name} of {called(owner)} cannot be uploaded"
         try:
             _insist(client, partial(store.log_artifact, str(file), where), store, name, failed)
         except OSError as error:  # a store that is a folder, on a disk that is full

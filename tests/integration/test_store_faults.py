@@ -26,6 +26,7 @@ from mlflow.tracking import MlflowClient
 
 from benchmarks.team import Team
 from proxyflow.tracking import artifact_store, connection
+from proxyflow.tracking.runs import RunWriter
 
 MODES = ("server", "direct")
 SUBSET = ("--dataset", "digits@400", "--strategy", "random:0.5")
@@ -194,6 +195,28 @@ def test_what_a_store_refuses_is_kept_and_delivered_later(
     assert len(standing.objects(run.info.run_id)) == 3
     (training,) = standing.runs(study, "training")
     assert training.data.tags["proxyflow.subset_run"] == run.info.run_id
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [Fault("PUT .*/models/", status=403, code="AccessDenied")], ids=["forbidden"])
+def test_a_model_that_a_store_refuses_costs_no_training(
+    standing: Standing, entry: Entry, study: str, fault: Fault
+) -> None:
+    with standing.proxy.with_faults(fault):
+        ended = entry("train", "--dataset", "digits@300", *TRAIN, "--log-model", "true", "--study", study)
+    assert ended.status == 1
+    assert "Traceback" not in ended.err
+    assert "kept on this machine" in ended.err.strip().splitlines()[-1]
+    (kept,) = standing.runs(study, "training")
+    assert kept.data.tags["proxyflow.status"] == "running"
+    assert kept.data.metrics["best_valid_accuracy"] > 0
+    RunWriter(connection.connect(), study).deliver()
+    (run,) = standing.runs(study, "training")
+    assert run.data.tags["proxyflow.status"] == "finished"
+    (model,) = standing.client.search_logged_models([run.info.experiment_id])
+    assert model.status == "READY"
+    predict = mlflow.pyfunc.load_model(model.model_uri).predict
+    assert predict(np.zeros((3, 3, 8, 8), dtype=np.float32)).shape == (3, 10)
 
 
 def test_a_download_that_is_cut_goes_on_where_it_was(
