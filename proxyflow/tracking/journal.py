@@ -10,10 +10,12 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from proxyflow.errors import one_line
 from proxyflow.files import digest
@@ -55,6 +57,23 @@ def folder_of(server: str) -> Path:
 def files_of(journal: Path) -> Path:
     """Where a run's artifacts are kept, beside its journal, until their store takes them."""
     return journal.with_suffix(".files")
+
+
+@contextmanager
+def alone_with(journal: Path) -> Iterator[bool]:
+    """Keeps other processes from delivering a journal meanwhile; gives whether it is there, and nobody else at it."""
+    path = journal.with_suffix(".lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except OSError:  # another has it, or nothing can be removed there, either
+        yield False
+        return
+    try:
+        yield journal.exists()
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 class Journal:

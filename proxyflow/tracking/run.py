@@ -228,8 +228,11 @@ class Run:
             )
 
 
-def deliver_files(client: MlflowClient, run_id: str, journal: Path) -> None:
+def deliver_files(client: MlflowClient, run_id: str, journal: Path, patience: float | None = None) -> None:
     """Uploads the files that were kept beside a run's journal, its own and its logged models', and removes them.
+
+    Args:
+        patience: see `upload`.
 
     Raises:
         StoreFailed: the store still refuses.
@@ -237,10 +240,10 @@ def deliver_files(client: MlflowClient, run_id: str, journal: Path) -> None:
     kept = files_of(journal)
     for folder in sorted(kept.iterdir()) if kept.is_dir() else ():
         if folder.name.startswith(MODEL):
-            upload(client, folder.name, folder)
+            upload(client, folder.name, folder, patience=patience)
             client.finalize_logged_model(folder.name, "READY")
         else:
-            upload(client, run_id, folder, folder.name)
+            upload(client, run_id, folder, folder.name, patience)
     shutil.rmtree(kept, ignore_errors=True)
 
 

@@ -48,7 +48,12 @@ def fetch(client: MlflowClient, run_id: str, path: str, target: Path, sha256: st
     try:
         resumed = part.exists()
         get = partial(
-            _insist, client, partial(_continue, store, path, part), store, path, f"{what} cannot be downloaded"
+            _insist,
+            patience_of(client),
+            partial(_continue, store, path, part),
+            store,
+            path,
+            f"{what} cannot be downloaded",
         )
         get(done=partial(_size, part))
         if resumed and sha256_of(part) != sha256:  # what was here before may have been of something else
@@ -106,7 +111,9 @@ def _shown(chunks: Iterator[bytes], path: str, start: int, size: int | None) -> 
                 told += 1
 
 
-def upload(client: MlflowClient, owner: str, folder: Path, artifact_path: str = "") -> None:
+def upload(
+    client: MlflowClient, owner: str, folder: Path, artifact_path: str = "", patience: float | None = None
+) -> None:
     """Uploads all files of a folder, each tried again past troubles that pass.
 
     Files go in the order in which they were written: a manifest, which is written last, arrives last, so that an
@@ -114,21 +121,23 @@ def upload(client: MlflowClient, owner: str, folder: Path, artifact_path: str = 
 
     Args:
         owner: the id of the run, or of the logged model, that they become artifacts of.
+        patience: seconds for which a store that fails is waited for, None for the client's.
 
     Raises:
-        StoreFailed: the store refuses, or failed for as long as the client is patient.
+        StoreFailed: the store refuses, or failed for as long.
         UserError: the store is one that would be sent the user's password.
     """
     files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
     if not files:
         return
+    patience = patience_of(client) if patience is None else patience
     store = store_of(client, owner)
     for file in files:
         below = PurePosixPath(artifact_path, file.relative_to(folder).parent.as_posix())
         name, where = str(below / file.name), None if str(below) == "." else str(below)
         failed = f"{name} of {called(owner)} cannot be uploaded"
         try:
-            _insist(client, partial(store.log_artifact, str(file), where), store, name, failed)
+            _insist(patience, partial(store.log_artifact, str(file), where), store, name, failed)
         except OSError as error:  # a store that is a folder, on a disk that is full
             raise StoreFailed(f"{failed}: {one_line(error)}") from error
 
@@ -142,7 +151,11 @@ def names_in(client: MlflowClient, run_id: str, path: str) -> list[str]:
     store = store_of(client, run_id)
     try:
         listed = _insist(
-            client, partial(store.list_artifacts, path), store, path, f"{path} of run {run_id} cannot be listed"
+            patience_of(client),
+            partial(store.list_artifacts, path),
+            store,
+            path,
+            f"{path} of run {run_id} cannot be listed",
         )
     except Absent:
         return []
@@ -152,7 +165,7 @@ def names_in(client: MlflowClient, run_id: str, path: str) -> list[str]:
 
 
 def _insist(
-    client: MlflowClient,
+    patience: float,
     method: Callable[[], T],
     store: ArtifactRepository,
     path: str,
@@ -162,14 +175,15 @@ def _insist(
     """Calls `method` until it meets no trouble that passes.
 
     Args:
-        done: how far it has come; the client's patience begins anew with each bit of progress.
+        patience: seconds for which an error that passes is waited out.
+        done: how far it has come; the patience begins anew with each bit of progress.
 
     Raises:
         StoreFailed: it stays, or lasts too long; begins with `failed`.
     """
     told: list[str] = []
     say = told.append
-    waiting, before = Waiting(patience_of(client), say, "the store of artifacts"), done()
+    waiting, before = Waiting(patience, say, "the store of artifacts"), done()
     begun = time.monotonic()
     while True:
         try:
@@ -181,7 +195,7 @@ def _insist(
                     raise
                 raise trouble from error
             if done() > before:
-                waiting, before = Waiting(patience_of(client), say, "the store of artifacts"), done()
+                waiting, before = Waiting(patience, say, "the store of artifacts"), done()
             passes = how_long_to_wait(trouble) > 0
             pause = waiting.pause_after(trouble) if passes else None
             if pause is None:
