@@ -21,7 +21,8 @@ from proxyflow.errors import one_line
 from proxyflow.files import digest
 
 STATE_VARIABLE = "PROXYFLOW_STATE_DIR"
-_told: set[Path] = set()  # folders that take no journal: a study has thousands of runs, and one disk
+# Folders that take no journal, as a study has thousands of runs and one disk, and journals that cannot be read.
+_told: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -152,13 +153,22 @@ class Left:
 
 
 def left_behind(folder: Path) -> Iterator[Left]:
-    """Reads the journals in a folder, those that cannot be read left out."""
+    """Reads the journals in a folder; one that cannot be read is left out, and said once."""
     for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else ():
         try:
             lines = path.read_bytes().split(b"\n")[:-1]  # what has no line end was cut off
             owner = str(json.loads(lines[0])["owner"]) if lines else ""
             records = tuple(map(_record, lines[1:]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except FileNotFoundError:  # another process has delivered it
+            continue
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if path not in _told:
+                _told.add(path)
+                print(
+                    f"note: the journal {path} is damaged ({one_line(error)}): what it holds of run {path.stem} is not "
+                    "delivered; mend or delete it",
+                    file=sys.stderr,
+                )
             continue
         yield Left(path, path.stem, owner, records)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
 import time
@@ -20,6 +21,7 @@ from proxyflow.tracking.artifact_store import Absent, called, giver_of, local_co
 from proxyflow.tracking.outages import KnownTrouble, Waiting, how_long_to_wait, patience_of
 
 T = TypeVar("T")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a place that another one would stand in for
 # What takes longer than a moment shows how far it is.
 LARGE = 32 << 20
 
@@ -38,7 +40,7 @@ def fetch(client: MlflowClient, run_id: str, path: str, target: Path, sha256: st
     Raises:
         Absent: it is not there.
         Altered: it has another checksum.
-        StoreFailed: its store refuses, or failed for as long as the client is patient.
+        StoreFailed: its store refuses, or failed for as long as the client is patient, or a disk failed.
         UserError: this machine's disk takes no more.
     """
     what = f"the artifact {path} of run {run_id}"
@@ -66,6 +68,8 @@ def fetch(client: MlflowClient, run_id: str, path: str, target: Path, sha256: st
     except Absent:
         raise Absent(f"{what} is not there: its store has no such file; it was deleted, or never made") from None
     except OSError as error:
+        if error.errno not in FULL:
+            raise StoreFailed(f"{what} cannot be brought to {target.parent}: {one_line(error)}") from error
         part.unlink(missing_ok=True)
         raise UserError(
             f"{what} cannot be written to {target.parent} ({one_line(error)}): make room there, or name another folder "

@@ -11,6 +11,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,13 @@ import boto3
 import mlflow
 import numpy as np
 import pytest
+import sqlalchemy
 from entry_points import Entry, environment
 from faults import Fault, FaultyProxy
 from mlflow.tracking import MlflowClient
 
 from benchmarks.team import Team
+from proxyflow.errors import TrackingUnavailable
 from proxyflow.tracking import artifact_store, connection
 from proxyflow.tracking.runs import RunWriter
 
@@ -359,6 +362,21 @@ def test_a_database_that_restarts_under_the_server(
     assert run.data.tags["proxyflow.status"] == "finished"
     history = standing.client.get_metric_history(run.info.run_id, "valid_accuracy")
     assert [each.step for each in history] == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_database_whose_tables_are_locked_is_said_soon(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
+    team = standing.team
+    uri = f"postgresql+psycopg://mlflow:{team.secrets['MLFLOW_DB_PASSWORD']}@127.0.0.1:{team.ports['PG_PORT']}/mlflow"
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: uri)
+    engine = sqlalchemy.create_engine(uri)
+    with engine.begin() as others:
+        others.execute(sqlalchemy.text("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE"))
+        begun = time.monotonic()
+        with pytest.raises(TrackingUnavailable, match=r"cannot be opened within 5 s .*statement timeout"):
+            connection.connect()
+        assert time.monotonic() - begun < 3 * connection.REACH_SECONDS
+    engine.dispose()
 
 
 @pytest.mark.parametrize("mode", ["direct"], indirect=True)
