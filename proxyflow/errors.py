@@ -10,8 +10,16 @@ import difflib
 import re
 from collections.abc import Iterable
 
-# `user:password@` of an address: MLflow and others name the whole address that does not answer.
-CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
+# `user:password@` of an address: MLflow and others name the whole address that does not answer. A password may hold
+# what should have been written with percent signs; in a database's address it may even look like a port and a path.
+CREDENTIALS = re.compile(
+    r"(?<=://)(?:(?<!http://)(?<!https://)[^/?#\s:]*:\S*@|[^/?#\s]*@|[^/?#\s:]*:(?!\d*(?:[/?#\s]|$))\S*@)"
+)
+# Those that are in an address's query: of a database, or of a link to S3 that is signed.
+SECRETS = re.compile(
+    r"(?i)([?&](?:[\w.-]*(?:password|passwd|pwd|secret|token|signature|credential)|x-amz-[\w-]+|awsaccesskeyid"
+    r"|odbc_connect)=)[^&#\s'\")]+"
+)
 # What text from others may do to a terminal or a table: move its cursor, end its line, turn its direction around; and
 # halves of surrogate pairs, which no file can hold.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -102,4 +110,4 @@ def one_line(error: BaseException) -> str:
 
 def without_credentials(text: str) -> str:
     """The text without the credentials that addresses in it carry."""
-    return CREDENTIALS.sub("", text)
+    return SECRETS.sub(r"\1***", CREDENTIALS.sub("", text))

@@ -203,14 +203,15 @@ def make_scores(
             run.log_folder(folder, names.SCORES)
         first = scoring.results[0]
         run.log_params({"precision_used": first.precision, "device": first.device})
+        metrics = _metrics(lab, scoring, wall_seconds=time.perf_counter() - begun)
+        # With these the run can be found for what it holds; only now is that there.
+        run.log_metrics(metrics, tags={names.SCORES_HELD: ",".join(scoring.scores.holds)})
+        # Whatever becomes of the model, the scores are there.
         if save_model or log_model:
             keep_model(run, _scoring_model(dataset, spec, scoring), save_model, log_model)
             weights = f"[its weights]({run_path(lab.writer.experiment_id, run.id, names.WEIGHTS)})"
             kept = " and ".join((weights,) * save_model + ("an MLflow model",) * log_model)
             run.set_tags({names.NOTE: paragraphs(note, f"The first scoring model is kept: {kept}.")})
-        metrics = _metrics(lab, scoring, wall_seconds=time.perf_counter() - begun)
-        # With these the run can be found for what it holds; only now is that there.
-        run.log_metrics(metrics, tags={names.SCORES_HELD: ",".join(scoring.scores.holds)})
         scores = dataclasses.replace(scoring.scores, run_id=run.id)
     lab.scores[run.id] = scores
     lab.say(f"scores of {dataset.name}: made in run {run.id}, {scoring.train_seconds:.1f} s of training")

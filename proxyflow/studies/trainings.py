@@ -121,13 +121,14 @@ def train(
             )
         result = trained.result
         run.log_params({name: getattr(result, field) for name, field in WHAT_RAN.items()})
-        if (keep.weights or keep.model) and trained.best_weights is not None:
-            trained.model.load_state_dict(trained.best_weights)
-            keep_model(run, _model_of(trained, planned, subset), keep.weights, keep.model)
         run.log_metrics(
             _metrics(lab, result, wall_seconds=time.perf_counter() - begun) | selection_metrics(subset.selection),
             tags={names.DIVERGED: str(result.diverged).lower()},
         )
+        # Whatever becomes of the model, the result is there.
+        if (keep.weights or keep.model) and trained.best_weights is not None:
+            trained.model.load_state_dict(trained.best_weights)
+            keep_model(run, _model_of(trained, planned, subset), keep.weights, keep.model)
     # Only now that nothing can be lost any more.
     if keep.checkpoints:
         forget_checkpoints(lab, run.id, resumed)

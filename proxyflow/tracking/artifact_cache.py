@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from proxyflow.errors import InvalidValue
 from proxyflow.files import sha256_of
@@ -40,12 +40,13 @@ class ArtifactCache:
         """
         kept = self.folder / sha256[:2] / sha256
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(kept.with_name(f".{sha256}.lock")):
-            if kept.exists() and sha256_of(kept) != sha256:
-                kept.unlink()
+        with _lock(kept):
+            if kept.exists():
+                os.utime(kept)
+                if sha256_of(kept) != sha256:
+                    kept.unlink()
             if not kept.exists():
                 fetch(kept)
-            os.utime(kept)
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(kept, target)
@@ -55,22 +56,36 @@ class ArtifactCache:
         return target
 
     def _trim(self, newest: Path) -> None:
-        """Removes what was not used for longest until the rest fits."""
+        """Removes what was not used for longest until the rest fits, parts of downloads that were given up as well."""
         files = []
         for path in self.folder.glob("??/*"):
             try:
                 state = path.stat()
             except FileNotFoundError:  # another process is at it, too
                 continue
-            if not path.name.endswith(".lock"):
+            if path.is_file() and not path.name.endswith(".lock"):
                 files.append((state.st_mtime, state.st_size, path))
         total = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
             if total <= self.max_bytes:
                 return
-            if path != newest:
-                path.unlink(missing_ok=True)
+            if path != newest and _remove(path):
                 total -= size
+
+
+def _lock(path: Path) -> FileLock:
+    """The lock of a file that is kept, or of a part of it."""
+    return FileLock(path.with_name(f".{path.name.removeprefix('.').removesuffix('.part')}.lock"))
+
+
+def _remove(path: Path) -> bool:
+    """Removes a file unless a process is downloading, checking or placing it."""
+    try:
+        with _lock(path).acquire(timeout=0):
+            path.unlink(missing_ok=True)
+    except Timeout:
+        return False
+    return True
 
 
 def _max_bytes() -> int:

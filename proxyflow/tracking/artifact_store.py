@@ -29,6 +29,7 @@ from mlflow.utils.rest_utils import http_request
 from proxyflow.errors import UserError, one_line
 from proxyflow.tracking.outages import FOREVER, PATIENCE_WITH_ERRORS, KnownTrouble, how_long_to_wait, impatient
 
+MODEL = "m-"  # what the ids of logged models begin with, and those of runs do not
 HOSTS_VARIABLE = "PROXYFLOW_ARTIFACT_HOSTS"
 ROUTE = "/api/2.0/mlflow-artifacts/artifacts"  # of MLflow's server, where it passes artifacts on
 # Small, as a connection that breaks may take along the chunk that was on its way.
@@ -75,14 +76,18 @@ class Absent(UserError):
     """The store has no such artifact."""
 
 
-def store_of(client: MlflowClient, run_id: str) -> ArtifactRepository:
-    """The store of a run's artifacts.
+def store_of(client: MlflowClient, owner: str) -> ArtifactRepository:
+    """The store of the artifacts of a run or a logged model.
+
+    Args:
+        owner: the id of either.
 
     Raises:
         UserError: it is a foreign web server. Who makes an experiment chooses where its artifacts are, and MLflow
             sends the user's password to any web server that is named there.
     """
-    uri = client.get_run(run_id).info.artifact_uri
+    is_model = owner.startswith(MODEL)
+    uri = client.get_logged_model(owner).artifact_location if is_model else client.get_run(owner).info.artifact_uri
     tracking = str(impatient(client).tracking_uri)
     store = get_artifact_repository(uri, tracking_uri=tracking)
     if isinstance(store, HttpArtifactRepository):
@@ -90,10 +95,15 @@ def store_of(client: MlflowClient, run_id: str) -> ArtifactRepository:
         trusted = {urlsplit(tracking).netloc.rpartition("@")[2], *os.environ.get(HOSTS_VARIABLE, "").split(",")}
         if host not in trusted:
             raise UserError(
-                f"the artifacts of run {run_id} are on {host}, which is not the tracking server: it would be sent your "
-                f"password. If you trust it, set {HOSTS_VARIABLE}={host}"
+                f"the artifacts of {called(owner)} are on {host}, which is not the tracking server: it would be sent "
+                f"your password. If you trust it, set {HOSTS_VARIABLE}={host}"
             )
     return store
+
+
+def called(owner: str) -> str:
+    """A run or a logged model in a message."""
+    return f"{'logged model' if owner.startswith(MODEL) else 'run'} {owner}"
 
 
 def giver_of(store: ArtifactRepository) -> Callable[[str, int], Bytes] | None:

@@ -25,12 +25,13 @@ import requests
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import NotAllowed, NotFound, TrackingUnavailable, UserError, one_line
+from proxyflow.errors import NotAllowed, NotFound, TrackingUnavailable, UserError, one_line, without_credentials
 from proxyflow.tracking.outages import patient
 from proxyflow.tracking.views import furnish
 
 REACH_SECONDS = 5
 PATIENCE_SECONDS = 60.0  # with a server that goes away after it was reached, where nobody asked for more
+SPELLING = "in a user's name or password write @ as %40, : as %3A, / as %2F, [ as %5B and ] as %5D"
 Client = MlflowClient
 # What helps where the server knows, or likes, the user not, by MLflow's code of the error.
 ADVICE = {
@@ -56,7 +57,12 @@ def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
     # A Ctrl-C that falls into the moment in which a connection is given back would be followed by its trace.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     uri = mlflow.get_tracking_uri()
-    scheme = urlsplit(uri).scheme
+    try:
+        scheme = urlsplit(uri).scheme
+    except ValueError as error:
+        raise TrackingUnavailable(
+            f"MLFLOW_TRACKING_URI={hide_password(uri)} is no address ({one_line(error)}): {SPELLING}"
+        ) from None
     if scheme in ("http", "https"):
         _reach_http(uri)
     try:
@@ -64,7 +70,7 @@ def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
             # Those who have a server need not wait for the import of a store.
             from proxyflow.tracking.databases import open_database
 
-            client = open_database(uri, hide_password(uri), REACH_SECONDS)
+            client = open_database(uri, hide_password(uri), SPELLING, REACH_SECONDS)
         else:
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
@@ -100,13 +106,7 @@ def server_address(client: MlflowClient | None = None) -> str:
 
 def hide_password(uri: str) -> str:
     """The address without the credentials that it may carry."""
-    parts = urlsplit(uri)
-    if "@" in parts.netloc:
-        return uri.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
-    # A password with a slash that was not written as %2F ends what is taken for the host.
-    port = parts.netloc.rpartition(":")[2]
-    broken = ":" in parts.netloc and not port.isdigit() and "]" not in port and "@" in uri
-    return f"{parts.scheme}://{uri.rpartition('@')[2]}" if broken else uri
+    return without_credentials(uri.replace(" ", "\0")).replace("\0", " ")  # in a text a space would end an address
 
 
 def _reach_http(uri: str) -> None:

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import sqlalchemy
 from alembic.util import CommandError
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.base_sql_model import Base
 from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
@@ -33,6 +33,7 @@ from proxyflow.files import digest
 
 # Between two steps of MLflow's making may lie the import of alembic: half a second, more where the machine is busy.
 SETTLE_SECONDS = 2.0
+ALONE_SECONDS = 60.0  # of another process, which needs some to make a store
 
 
 @dataclass(frozen=True)
@@ -43,23 +44,25 @@ class State:
     revisions: tuple[str, ...]
 
 
-def open_database(uri: str, named: str, reach_seconds: int) -> MlflowClient:
+def open_database(uri: str, named: str, spelling: str, reach_seconds: int) -> MlflowClient:
     """A client of a store that is a database; makes the store where there is none.
 
     Args:
         uri: of the store, as MLflow takes it.
         named: the same without credentials, for messages.
+        spelling: how to write what an address does not take as it is.
         reach_seconds: how long it may take to answer.
 
     Raises:
-        TrackingUnavailable: it does not answer, or its tables cannot be made.
+        TrackingUnavailable: the address is none, nothing answers there in time, or its tables cannot be made.
         MlflowException: MLflow refuses it, for instance as one of another version.
     """
-    with _alone(uri):
-        _make_whole(uri)
-        state = _reach(uri, named, reach_seconds)
+    url = _parsed(uri, named, spelling)
+    with _alone(named):
+        _make_whole(url)
+        state = _reach(url, named, reach_seconds)
         # Who began to make it is left to it, until nothing happens there any more.
-        while not state.tables >= Base.metadata.tables.keys() and state != (state := _later(uri, named, reach_seconds)):
+        while not state.tables >= Base.metadata.tables.keys() and state != (state := _later(url, named, reach_seconds)):
             pass
         while True:
             try:
@@ -67,7 +70,7 @@ def open_database(uri: str, named: str, reach_seconds: int) -> MlflowClient:
                 client.search_experiments(max_results=1)
                 return client
             except (MlflowException, CommandError, SQLAlchemyError) as error:
-                if state != (state := _later(uri, named, reach_seconds)):
+                if state != (state := _later(url, named, reach_seconds)):
                     continue
                 if isinstance(error, MlflowException):
                     raise
@@ -77,22 +80,51 @@ def open_database(uri: str, named: str, reach_seconds: int) -> MlflowClient:
                 ) from None
 
 
+def _parsed(uri: str, named: str, spelling: str) -> sqlalchemy.URL:
+    try:
+        url = sqlalchemy.make_url(uri)
+    except ValueError:
+        raise TrackingUnavailable(
+            f"the tracking store {named} has a port that is no number: give one; {spelling}"
+        ) from None
+    except SQLAlchemyError:
+        raise TrackingUnavailable(
+            f"the tracking store {named} is no address of a database: write it as "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE or sqlite:///FILE"
+        ) from None
+    # What is after the first @ would be looked up as a host, and named in errors.
+    if not url.drivername.startswith("sqlite") and "@" in f"{url.host}{url.database}":
+        raise TrackingUnavailable(f"the tracking store {named} has an address with more than one @: {spelling}")
+    return url
+
+
 @contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Lets one process of this host at a time make a store."""
-    lock = FileLock(Path(tempfile.gettempdir()) / f"proxyflow-{digest(uri)[:16]}.lock")
-    with suppress(OSError):
-        lock.acquire()
+def _alone(named: str) -> Iterator[None]:
+    """Lets one process of this host at a time make a store.
+
+    Raises:
+        TrackingUnavailable: another one does not come to an end.
+    """
+    # Everybody can read the lock's name, and could try passwords on a digest of one.
+    lock = FileLock(Path(tempfile.gettempdir()) / f"proxyflow-{digest(named)[:16]}.lock")
+    try:
+        lock.acquire(timeout=ALONE_SECONDS)
+    except Timeout:
+        raise TrackingUnavailable(
+            f"another process has been opening or making the tracking store {named} for {ALONE_SECONDS:g} s: try again "
+            f"when it has ended (its lock is {lock.lock_file})"
+        ) from None
+    except OSError:
+        pass  # another user's, or a folder that takes none
     try:
         yield
     finally:
         lock.release()
 
 
-def _make_whole(uri: str) -> None:
+def _make_whole(url: sqlalchemy.URL) -> None:
     """Makes an SQLite store that is not there yet; whatever stands in the way is for the next step to say."""
     with suppress(OSError, SQLAlchemyError, MlflowException):
-        url = sqlalchemy.make_url(uri)
         if not url.drivername.startswith("sqlite") or url.database in (None, "", ":memory:"):
             return
         path = Path(str(url.database)).absolute()
@@ -109,15 +141,16 @@ def _make_whole(uri: str) -> None:
             beside.unlink(missing_ok=True)
 
 
-def _reach(uri: str, named: str, reach_seconds: int) -> State:
+def _reach(url: sqlalchemy.URL, named: str, reach_seconds: int) -> State:
     """What a store holds at this moment."""
     try:
-        url = sqlalchemy.make_url(uri)
         limited = url.drivername.startswith(("postgresql", "mysql"))
         engine = sqlalchemy.create_engine(url, connect_args={"connect_timeout": reach_seconds} if limited else {})
         try:
-            tables = frozenset(sqlalchemy.inspect(engine).get_table_names())
             with engine.connect() as connection:
+                if url.drivername.startswith("postgresql"):
+                    connection.execute(sqlalchemy.text(f"SET LOCAL statement_timeout = {reach_seconds * 1000}"))
+                tables = frozenset(sqlalchemy.inspect(connection).get_table_names())
                 noted = sqlalchemy.text("SELECT version_num FROM alembic_version")
                 revisions = connection.scalars(noted).all() if "alembic_version" in tables else ()
         finally:
@@ -127,14 +160,14 @@ def _reach(uri: str, named: str, reach_seconds: int) -> State:
             f"the tracking store {named} needs the Python package {error.name}: install it"
         ) from None
     except (SQLAlchemyError, OSError) as error:
-        first_line = str(error).strip().splitlines()[0]
+        told = one_line(error).partition(" [SQL: ")[0].partition(" (Background on")[0]
         raise TrackingUnavailable(
-            f"the tracking store {named} cannot be opened within {reach_seconds} s ({first_line}): "
+            f"the tracking store {named} cannot be opened within {reach_seconds} s ({told}): "
             "start it, or set MLFLOW_TRACKING_URI to one that works"
         ) from None
     return State(tables, tuple(revisions))
 
 
-def _later(uri: str, named: str, reach_seconds: int) -> State:
+def _later(url: sqlalchemy.URL, named: str, reach_seconds: int) -> State:
     time.sleep(SETTLE_SECONDS)
-    return _reach(uri, named, reach_seconds)
+    return _reach(url, named, reach_seconds)

@@ -10,16 +10,19 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from proxyflow.errors import one_line
 from proxyflow.files import digest
 
 STATE_VARIABLE = "PROXYFLOW_STATE_DIR"
-_told: set[Path] = set()  # folders that take no journal: a study has thousands of runs, and one disk
+# Folders that take no journal, as a study has thousands of runs and one disk, and journals that cannot be read.
+_told: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,23 @@ def folder_of(server: str) -> Path:
 def files_of(journal: Path) -> Path:
     """Where a run's artifacts are kept, beside its journal, until their store takes them."""
     return journal.with_suffix(".files")
+
+
+@contextmanager
+def alone_with(journal: Path) -> Iterator[bool]:
+    """Keeps other processes from delivering a journal meanwhile; gives whether it is there, and nobody else at it."""
+    path = journal.with_suffix(".lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except OSError:  # another has it, or nothing can be removed there, either
+        yield False
+        return
+    try:
+        yield journal.exists()
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 class Journal:
@@ -133,13 +153,22 @@ class Left:
 
 
 def left_behind(folder: Path) -> Iterator[Left]:
-    """Reads the journals in a folder, those that cannot be read left out."""
+    """Reads the journals in a folder; one that cannot be read is left out, and said once."""
     for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else ():
         try:
             lines = path.read_bytes().split(b"\n")[:-1]  # what has no line end was cut off
             owner = str(json.loads(lines[0])["owner"]) if lines else ""
             records = tuple(map(_record, lines[1:]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except FileNotFoundError:  # another process has delivered it
+            continue
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if path not in _told:
+                _told.add(path)
+                print(
+                    f"note: the journal {path} is damaged ({one_line(error)}): what it holds of run {path.stem} is not "
+                    "delivered; mend or delete it",
+                    file=sys.stderr,
+                )
             continue
         yield Left(path, path.stem, owner, records)
 

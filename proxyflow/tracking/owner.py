@@ -41,12 +41,16 @@ def this_process() -> str:
     return f"{_host()} {os.getpid()} {psutil.Process().create_time():.2f}"
 
 
+def is_here(owner: str) -> bool:
+    """Whether the owner ran where the system can tell whether it lives: on this host, in this container."""
+    return owner.partition(" ")[0] == _host()
+
+
 def is_dead(owner: str) -> bool:
     """Whether the owner ran on this host and is gone; owners on other hosts are given the benefit of the doubt."""
-    host, _, rest = owner.partition(" ")
-    if host != _host():
+    if not is_here(owner):
         return False
-    pid, _, started = rest.partition(" ")
+    pid, _, started = owner.partition(" ")[2].partition(" ")
     try:
         return abs(psutil.Process(int(pid)).create_time() - float(started)) > 1
     except (psutil.NoSuchProcess, ValueError):
@@ -69,10 +73,8 @@ class Watch:
         owner, beat = tags.get(names.OWNER, ""), tags.get(names.HEARTBEAT, "")
         if not owner or is_dead(owner):
             return bool(owner)
-        if owner.partition(" ")[0] == _host():
+        if is_here(owner) or not beat:  # the latter is of a version that had no heartbeat
             return False
-        if not beat:
-            return False  # written by a version that had no heartbeat
         now = time.monotonic()
         before, since, looked = self._seen.get(run_id, ("", now, now))
         if beat != before or now - looked > UNWATCHED_SECONDS:

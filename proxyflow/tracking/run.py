@@ -27,6 +27,7 @@ from mlflow.tracking import MlflowClient
 
 from proxyflow.errors import ProxyflowError, StoreFailed, Terminated, UserError, one_line
 from proxyflow.tracking import names
+from proxyflow.tracking.artifact_store import MODEL
 from proxyflow.tracking.connection import server_address
 from proxyflow.tracking.journal import Journal, Record, files_of, folder_of
 from proxyflow.tracking.outages import impatient, patience_of, teller
@@ -108,7 +109,16 @@ class Run:
         self.client.log_batch(self.id, tags=[RunTag(*each) for each in texts(tags).items()])
 
     def log_folder(self, folder: Path, artifact_path: str) -> None:
-        """Uploads all files of a folder.
+        """Uploads all files of a folder, see `_upload`."""
+        self._upload(self.id, folder, artifact_path)
+
+    def log_model(self, model_id: str, folder: Path) -> None:
+        """Uploads the files of a logged model, see `_upload`, which is ready once its store has them."""
+        if self._upload(model_id, folder):
+            self.client.finalize_logged_model(model_id, "READY")
+
+    def _upload(self, owner: str, folder: Path, artifact_path: str = "") -> bool:
+        """Uploads all files of a folder; returns whether the store took them.
 
         Where the store of artifacts refuses they are kept on this machine, and the work goes on: it may have taken
         hours. The run then ends as `NotDelivered`, and the next command of its study delivers it.
@@ -117,10 +127,11 @@ class Run:
             StoreFailed: it refuses, and nothing can be kept here.
         """
         try:
-            upload(self.client, self.id, folder, artifact_path)
+            upload(self.client, owner, folder, artifact_path)
         except StoreFailed as error:
             try:
-                shutil.copytree(folder, files_of(self._journal) / artifact_path, dirs_exist_ok=True)
+                kept = files_of(self._journal) / (artifact_path or owner)
+                shutil.copytree(folder, kept, dirs_exist_ok=True)
             except OSError as problem:
                 raise StoreFailed(
                     f"{one_line(error)}; nor can it be kept on this machine: {one_line(problem)}"
@@ -128,6 +139,8 @@ class Run:
             if self._refused is None:
                 print(f"{one_line(error)}; it is kept on this machine", file=sys.stderr, flush=True)
             self._refused, self._refused_at = error, time.monotonic()
+            return False
+        return True
 
     def log_data(
         self,
@@ -215,14 +228,22 @@ class Run:
             )
 
 
-def deliver_files(client: MlflowClient, run_id: str, journal: Path) -> None:
-    """Uploads the files that were kept beside a run's journal, and removes them.
+def deliver_files(client: MlflowClient, run_id: str, journal: Path, patience: float | None = None) -> None:
+    """Uploads the files that were kept beside a run's journal, its own and its logged models', and removes them.
+
+    Args:
+        patience: see `upload`.
 
     Raises:
         StoreFailed: the store still refuses.
     """
     kept = files_of(journal)
-    upload(client, run_id, kept)
+    for folder in sorted(kept.iterdir()) if kept.is_dir() else ():
+        if folder.name.startswith(MODEL):
+            upload(client, folder.name, folder, patience=patience)
+            client.finalize_logged_model(folder.name, "READY")
+        else:
+            upload(client, run_id, folder, folder.name, patience)
     shutil.rmtree(kept, ignore_errors=True)
 
 

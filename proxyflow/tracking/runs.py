@@ -6,29 +6,42 @@ The first run of a process takes over the one that `mlflow run` made.
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 
-from proxyflow.errors import NotAllowed, Terminated, one_line, without_credentials
+from proxyflow.errors import NotAllowed, StoreFailed, Terminated, UserError, one_line, without_credentials
 from proxyflow.tracking import names
 from proxyflow.tracking.artifact_store import store_of
 from proxyflow.tracking.connection import adopted_run_id, advice_on, server_address, study_experiment
 from proxyflow.tracking.found import FoundRun
-from proxyflow.tracking.journal import Left, files_of, folder_of, left_behind
-from proxyflow.tracking.outages import impatient, is_outage
+from proxyflow.tracking.journal import Left, alone_with, files_of, folder_of, left_behind
+from proxyflow.tracking.outages import impatient, is_outage, patience_of
 from proxyflow.tracking.outbox import write
-from proxyflow.tracking.owner import BEAT_SECONDS, Watch, code_is_dirty, is_dead, this_process
+from proxyflow.tracking.owner import BEAT_SECONDS, Watch, code_is_dirty, is_dead, is_here, this_process
 from proxyflow.tracking.reader import search
-from proxyflow.tracking.run import ENDS, MAX_VALUE, Run, Taken, deliver_files, describe, end_record, held_signals
+from proxyflow.tracking.run import (
+    DELIVER_AGAIN_SECONDS,
+    ENDS,
+    MAX_VALUE,
+    Run,
+    Taken,
+    deliver_files,
+    describe,
+    end_record,
+    held_signals,
+)
 from proxyflow.tracking.system import Sampling, sampled
 
 # Tags of MLflow's that may be a repository's address.
@@ -51,6 +64,7 @@ class RunWriter:
         self.sampling = sampling
         self._watch = Watch()
         self._open: set[str] = set()
+        self._undelivered: dict[Path, float] = {}  # journals, and when they were tried
         self._lock = threading.Lock()
         self._heart: threading.Thread | None = None
         self._adoptable = adopted_run_id()
@@ -290,44 +304,69 @@ class RunWriter:
                 raise
 
     def deliver(self) -> None:
-        """Writes what processes of this machine had to say when the server was away and they ended."""
+        """Writes what processes of this machine had to say when the server was away and they ended.
+
+        What cannot be delivered stays, and is said once: it may be of another study, whose store is gone for good.
+        """
+        patience = min(patience_of(self.client), DELIVER_AGAIN_SECONDS)
         for left in left_behind(folder_of(server_address())):
             ended = any(record.end for record in left.records)
             done_here = left.owner == this_process() and left.run_id not in self._open and ended
-            if left.owner and not is_dead(left.owner) and not done_here:
+            if is_here(left.owner) and not is_dead(left.owner) and not done_here:
                 continue
-            try:
-                self._deliver(left)
-            except MlflowException as error:
-                if is_outage(error):
-                    raise
-                if advice := advice_on(error):
-                    print(
-                        f"what was kept of run {left.run_id} stays in {left.path}: the tracking server has no such "
-                        f"run, or it is not yours to write to: {advice}",
-                        file=sys.stderr,
-                    )
-                    continue
-                # The run is gone; nothing will ever take this.
-                print(f"what was kept of run {left.run_id} was refused: {one_line(error)}", file=sys.stderr)
-            left.path.unlink(missing_ok=True)
-            shutil.rmtree(files_of(left.path), ignore_errors=True)
+            before = self._undelivered.get(left.path, -math.inf)
+            if time.monotonic() - before < DELIVER_AGAIN_SECONDS:
+                continue
+            with alone_with(left.path) as alone:
+                if alone and (why := self._deliver(left, patience if before < 0 else 0.0)):
+                    self._undelivered[left.path], patience = time.monotonic(), 0.0
+                    if before < 0:
+                        print(why, file=sys.stderr, flush=True)
 
-    def _deliver(self, left: Left) -> None:
-        """As the next process found this run dead, its work may have been done once more; then it stays as it is."""
-        run_id = left.run_id
-        run = self.client.get_run(run_id)
+    def _deliver(self, left: Left, patience: float) -> str:
+        """Delivers a journal and removes it; returns in a line what stays and why, nothing where all is well.
+
+        Args:
+            patience: seconds for which a store of artifacts that fails is waited for.
+        """
+        kept = f"what was kept of run {left.run_id}"
+        try:
+            run = self.client.get_run(left.run_id)
+            kept = f"{kept} of study {run.data.tags.get(names.STUDY, '')}"
+            if left.owner and not is_here(left.owner) and not self._watch.is_lost(left.run_id, run.data.tags):
+                return ""
+            if not self._is_made_again(run):
+                deliver_files(self.client, left.run_id, left.path, patience)
+                for record in left.records:
+                    write(self.client, left.run_id, record)
+        except (StoreFailed, UserError) as error:
+            return f"{kept} stays in {left.path}: {one_line(error)}"
+        except (MlflowException, OSError) as error:
+            if is_outage(error):
+                raise
+            if isinstance(error, OSError):
+                return f"{kept} stays in {left.path}: {one_line(error)}"
+            if advice := advice_on(error):
+                return (
+                    f"{kept} stays in {left.path}: the tracking server has no such run, or it is not yours to write "
+                    f"to: {advice}"
+                )
+            # The run is gone; nothing will ever take this.
+            print(f"{kept} was refused: {one_line(error)}", file=sys.stderr)
+        left.path.unlink(missing_ok=True)
+        shutil.rmtree(files_of(left.path), ignore_errors=True)
+        return ""
+
+    def _is_made_again(self, run: MlflowRun) -> bool:
+        """Whether a run that was found dead stays as it is, as its work has been done once more, or it was deleted."""
         tags = run.data.tags
         if run.info.lifecycle_stage != "active":
-            return
-        if run.info.status != "RUNNING" and names.RUN_KEY in tags:
-            shared_by = [run.info.experiment_id] if tags[names.KIND] == "training" else None
-            others = search(self.client, shared_by, KIND=tags[names.KIND], RUN_KEY=tags[names.RUN_KEY])
-            if any(other.finished or other.status == "running" for other in others if other.id != run_id):
-                return
-        deliver_files(self.client, run_id, left.path)
-        for record in left.records:
-            write(self.client, run_id, record)
+            return True
+        if run.info.status == "RUNNING" or names.RUN_KEY not in tags:
+            return False
+        shared_by = [run.info.experiment_id] if tags[names.KIND] == "training" else None
+        others = search(self.client, shared_by, KIND=tags[names.KIND], RUN_KEY=tags[names.RUN_KEY])
+        return any(other.finished or other.status == "running" for other in others if other.id != run.info.run_id)
 
 
 def _now() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
 import time
@@ -16,10 +17,11 @@ from mlflow.tracking import MlflowClient
 from proxyflow.errors import StoreFailed, UserError, one_line
 from proxyflow.files import sha256_of
 from proxyflow.progress import Progress
-from proxyflow.tracking.artifact_store import Absent, giver_of, local_copy, opened, store_of, trouble_of
+from proxyflow.tracking.artifact_store import Absent, called, giver_of, local_copy, opened, store_of, trouble_of
 from proxyflow.tracking.outages import KnownTrouble, Waiting, how_long_to_wait, patience_of
 
 T = TypeVar("T")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a place that another one would stand in for
 # What takes longer than a moment shows how far it is.
 LARGE = 32 << 20
 
@@ -38,7 +40,7 @@ def fetch(client: MlflowClient, run_id: str, path: str, target: Path, sha256: st
     Raises:
         Absent: it is not there.
         Altered: it has another checksum.
-        StoreFailed: its store refuses, or failed for as long as the client is patient.
+        StoreFailed: its store refuses, or failed for as long as the client is patient, or a disk failed.
         UserError: this machine's disk takes no more.
     """
     what = f"the artifact {path} of run {run_id}"
@@ -48,7 +50,12 @@ def fetch(client: MlflowClient, run_id: str, path: str, target: Path, sha256: st
     try:
         resumed = part.exists()
         get = partial(
-            _insist, client, partial(_continue, store, path, part), store, path, f"{what} cannot be downloaded"
+            _insist,
+            patience_of(client),
+            partial(_continue, store, path, part),
+            store,
+            path,
+            f"{what} cannot be downloaded",
         )
         get(done=partial(_size, part))
         if resumed and sha256_of(part) != sha256:  # what was here before may have been of something else
@@ -61,6 +68,8 @@ def fetch(client: MlflowClient, run_id: str, path: str, target: Path, sha256: st
     except Absent:
         raise Absent(f"{what} is not there: its store has no such file; it was deleted, or never made") from None
     except OSError as error:
+        if error.errno not in FULL:
+            raise StoreFailed(f"{what} cannot be brought to {target.parent}: {one_line(error)}") from error
         part.unlink(missing_ok=True)
         raise UserError(
             f"{what} cannot be written to {target.parent} ({one_line(error)}): make room there, or name another folder "
@@ -106,26 +115,33 @@ def _shown(chunks: Iterator[bytes], path: str, start: int, size: int | None) -> 
                 told += 1
 
 
-def upload(client: MlflowClient, run_id: str, folder: Path, artifact_path: str = "") -> None:
+def upload(
+    client: MlflowClient, owner: str, folder: Path, artifact_path: str = "", patience: float | None = None
+) -> None:
     """Uploads all files of a folder, each tried again past troubles that pass.
 
     Files go in the order in which they were written: a manifest, which is written last, arrives last, so that an
     artifact with a manifest is whole.
 
+    Args:
+        owner: the id of the run, or of the logged model, that they become artifacts of.
+        patience: seconds for which a store that fails is waited for, None for the client's.
+
     Raises:
-        StoreFailed: the store refuses, or failed for as long as the client is patient.
+        StoreFailed: the store refuses, or failed for as long.
         UserError: the store is one that would be sent the user's password.
     """
     files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
     if not files:
         return
-    store = store_of(client, run_id)
+    patience = patience_of(client) if patience is None else patience
+    store = store_of(client, owner)
     for file in files:
         below = PurePosixPath(artifact_path, file.relative_to(folder).parent.as_posix())
         name, where = str(below / file.name), None if str(below) == "." else str(below)
-        failed = f"{name} of run {run_id} cannot be uploaded"
+        failed = f"{name} of {called(owner)} cannot be uploaded"
         try:
-            _insist(client, partial(store.log_artifact, str(file), where), store, name, failed)
+            _insist(patience, partial(store.log_artifact, str(file), where), store, name, failed)
         except OSError as error:  # a store that is a folder, on a disk that is full
             raise StoreFailed(f"{failed}: {one_line(error)}") from error
 
@@ -139,7 +155,11 @@ def names_in(client: MlflowClient, run_id: str, path: str) -> list[str]:
     store = store_of(client, run_id)
     try:
         listed = _insist(
-            client, partial(store.list_artifacts, path), store, path, f"{path} of run {run_id} cannot be listed"
+            patience_of(client),
+            partial(store.list_artifacts, path),
+            store,
+            path,
+            f"{path} of run {run_id} cannot be listed",
         )
     except Absent:
         return []
@@ -149,7 +169,7 @@ def names_in(client: MlflowClient, run_id: str, path: str) -> list[str]:
 
 
 def _insist(
-    client: MlflowClient,
+    patience: float,
     method: Callable[[], T],
     store: ArtifactRepository,
     path: str,
@@ -159,14 +179,15 @@ def _insist(
     """Calls `method` until it meets no trouble that passes.
 
     Args:
-        done: how far it has come; the client's patience begins anew with each bit of progress.
+        patience: seconds for which an error that passes is waited out.
+        done: how far it has come; the patience begins anew with each bit of progress.
 
     Raises:
         StoreFailed: it stays, or lasts too long; begins with `failed`.
     """
     told: list[str] = []
     say = told.append
-    waiting, before = Waiting(patience_of(client), say, "the store of artifacts"), done()
+    waiting, before = Waiting(patience, say, "the store of artifacts"), done()
     begun = time.monotonic()
     while True:
         try:
@@ -178,7 +199,7 @@ def _insist(
                     raise
                 raise trouble from error
             if done() > before:
-                waiting, before = Waiting(patience_of(client), say, "the store of artifacts"), done()
+                waiting, before = Waiting(patience, say, "the store of artifacts"), done()
             passes = how_long_to_wait(trouble) > 0
             pause = waiting.pause_after(trouble) if passes else None
             if pause is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -17,8 +18,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils
 from mlflow.tracking import MlflowClient
 
+from proxyflow.errors import TrackingUnavailable
 from proxyflow.tracking import databases
-from proxyflow.tracking.connection import connect
+from proxyflow.tracking.connection import connect, hide_password
 
 OURS = "from proxyflow.tracking.connection import connect; input(); connect().create_experiment(input())"
 PLAIN = "from mlflow import MlflowClient; input(); MlflowClient().create_experiment(input())"
@@ -149,7 +151,7 @@ def test_a_collision_with_another_program_is_outlasted(new_store: str, monkeypat
             raise MlflowException("Detected out-of-date database schema")
         return MlflowClient(uri)
 
-    [revision] = databases._reach(new_store, "it", 5).revisions
+    [revision] = databases._reach(sqlalchemy.make_url(new_store), "it", 5).revisions
     monkeypatch.setattr(databases, "SETTLE_SECONDS", 0.01)
     monkeypatch.setattr(databases, "MlflowClient", collide)
     assert connect().get_experiment_by_name("theirs") is not None
@@ -179,3 +181,45 @@ def test_what_cannot_be_made_is_said(
     assert ended.err.startswith(f"error: the tracking store {broken} lacks tables that MLflow cannot make (")
     assert "mlflow db upgrade" in ended.err
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("postgresql://me:s3@cret@127.0.0.1/runs", "postgresql://127.0.0.1/runs has an address with more than one @"),
+        ("postgresql://me:s3@cr/et@127.0.0.1/runs", "postgresql://127.0.0.1/runs has an address with more than one @"),
+        ("postgresql://me:s3cret[@127.0.0.1/runs", "postgresql://127.0.0.1/runs is no address"),
+        ("postgresql://127.0.0.1:54a/runs", "postgresql://127.0.0.1:54a/runs has a port that is no number"),
+        ("postgresql:127.0.0.1", "postgresql:127.0.0.1 is no address of a database"),
+    ],
+)
+def test_an_address_that_is_none_is_said_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, uri: str, told: str
+) -> None:
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: uri)
+    with pytest.raises(TrackingUnavailable, match=re.escape(told)) as refused:
+        connect()
+    assert not re.search("s3|cr|et@", str(refused.value).partition(": ")[0])
+
+
+def test_an_error_without_a_word_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object, **named: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "postgresql://me:s3cret@127.0.0.1/runs")
+    monkeypatch.setattr(sqlalchemy, "create_engine", fail)
+    with pytest.raises(
+        TrackingUnavailable, match=r"postgresql://127.0.0.1/runs cannot be .* 5 s \(OSError\): start it"
+    ):
+        connect()
+
+
+def test_who_holds_a_store_for_long_is_said_and_its_lock_tells_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "postgresql://{}@127.0.0.1:9/runs"
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: address.format("me:s3cret"))
+    monkeypatch.setattr(databases, "ALONE_SECONDS", 0.1)
+    with (
+        databases._alone(hide_password(address.format("me:other"))),
+        pytest.raises(TrackingUnavailable, match=r"another process has been opening or making .* for 0.1 s"),
+    ):
+        connect()

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -114,3 +115,35 @@ def test_ray_gives_what_local_gives_though_a_worker_is_killed(
     # Where its successor starts slowly, the other worker may have done all the rest by then.
     owners = {run.data.tags["proxyflow.owner"] for run in trainings("actors")}
     assert len(owners) in (2, 3)
+
+
+@pytest.mark.slow
+def test_no_password_is_in_rays_files_or_on_a_command_line(
+    store: str, grid_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "pass-se-cret"
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", secret)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    MlflowClient().search_experiments()
+    arguments = ["--grid", str(grid_file), "--strategies", "full", "--epochs", "2", "--executor", "ray", *STUDY]
+    # Ray's sockets are in there, whose paths have to be short.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        child = spawn(store, Path.cwd(), "sweep", "--study", "secret", *arguments)
+        lines = set()
+        try:
+            while child.poll() is None:
+                for process in psutil.Process(child.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.Error):
+                        lines.add(" ".join(process.cmdline()))
+                time.sleep(0.2)
+        finally:
+            child.kill()
+            _, err = child.communicate()
+        assert child.returncode == 0, err
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        names = {path.name for path in files}
+        assert "raylet.out" in names, names
+        assert [path for path in files if secret.encode() in path.read_bytes()] == []
+    assert any("raylet" in line for line in lines)
+    assert [line for line in lines if secret in line] == []

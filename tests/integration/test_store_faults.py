@@ -12,6 +12,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,15 @@ import boto3
 import mlflow
 import numpy as np
 import pytest
+import sqlalchemy
 from entry_points import Entry, environment
 from faults import Fault, FaultyProxy
 from mlflow.tracking import MlflowClient
 
 from benchmarks.team import Team
+from proxyflow.errors import TrackingUnavailable
 from proxyflow.tracking import artifact_store, connection
+from proxyflow.tracking.runs import RunWriter
 from proxyflow.tracking.transfer import fetch, upload
 
 MODES = ("server", "direct")
@@ -219,6 +223,28 @@ def test_what_a_store_refuses_is_kept_and_delivered_later(
     assert len(standing.objects(run.info.run_id)) == 3
     (training,) = standing.runs(study, "training")
     assert training.data.tags["proxyflow.subset_run"] == run.info.run_id
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [Fault("PUT .*/models/", status=403, code="AccessDenied")], ids=["forbidden"])
+def test_a_model_that_a_store_refuses_costs_no_training(
+    standing: Standing, entry: Entry, study: str, fault: Fault
+) -> None:
+    with standing.proxy.with_faults(fault):
+        ended = entry("train", "--dataset", "digits@300", *TRAIN, "--log-model", "true", "--study", study)
+    assert ended.status == 1
+    assert "Traceback" not in ended.err
+    assert "kept on this machine" in ended.err.strip().splitlines()[-1]
+    (kept,) = standing.runs(study, "training")
+    assert kept.data.tags["proxyflow.status"] == "running"
+    assert kept.data.metrics["best_valid_accuracy"] > 0
+    RunWriter(connection.connect(), study).deliver()
+    (run,) = standing.runs(study, "training")
+    assert run.data.tags["proxyflow.status"] == "finished"
+    (model,) = standing.client.search_logged_models([run.info.experiment_id])
+    assert model.status == "READY"
+    predict = mlflow.pyfunc.load_model(model.model_uri).predict
+    assert predict(np.zeros((3, 3, 8, 8), dtype=np.float32)).shape == (3, 10)
 
 
 @pytest.mark.parametrize("mode", ["server"], indirect=True)
@@ -475,6 +501,22 @@ def test_a_database_that_restarts_under_the_server(
     assert run.data.tags["proxyflow.status"] == "finished"
     history = standing.client.get_metric_history(run.info.run_id, "valid_accuracy")
     assert [each.step for each in history] == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_database_whose_tables_are_locked_is_said_soon(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
+    team = standing.team
+    uri = f"postgresql+psycopg://mlflow:{team.secrets['MLFLOW_DB_PASSWORD']}@127.0.0.1:{team.ports['PG_PORT']}/mlflow"
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: uri)
+    monkeypatch.setattr(connection, "REACH_SECONDS", 5)
+    engine = sqlalchemy.create_engine(uri)
+    with engine.begin() as others:
+        others.execute(sqlalchemy.text("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE"))
+        begun = time.monotonic()
+        with pytest.raises(TrackingUnavailable, match=r"cannot be opened within 5 s .*statement timeout"):
+            connection.connect()
+        assert time.monotonic() - begun < 3 * connection.REACH_SECONDS
+    engine.dispose()
 
 
 @pytest.mark.parametrize("mode", ["direct"], indirect=True)

@@ -227,7 +227,7 @@ def test_what_others_left_is_theirs(adas: Study, ada: Person, grace: Person, tmp
         journal.close()
     report = ("report", "--study", "shoes", "--out", str(tmp_path), "--bootstrap", "0")
     ended = grace.does(*report)
-    assert f"what was kept of run {told} stays" in ended.err
+    assert f"what was kept of run {told} of study shoes stays" in ended.err
     with ada.at_work() as client:
         assert client.get_run(lost).data.tags[names.STATUS] == "running"
         assert "late" not in client.get_run(told).data.tags

@@ -301,5 +301,7 @@ def test_saved_weights_and_logged_model_load_without_pickle(name: str, kind: str
     description = json.loads(artifact(run, "weights/model.json", tmp_path).read_text())
     assert description["valid_accuracy"] == run.data.metrics["best_valid_accuracy"]
     model = mlflow.search_logged_models([run.info.experiment_id], output_format="list")[0]
+    assert model.status == "READY"
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
     predict = mlflow.pyfunc.load_model(model.model_uri).predict
     assert predict(np.zeros((3, 3, 8, 8), dtype=np.float32)).shape == (3, 10)

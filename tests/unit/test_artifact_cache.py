@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxyflow.errors import InvalidValue
+from proxyflow.tracking import artifact_cache
 from proxyflow.tracking.artifact_cache import SIZE_VARIABLE, ArtifactCache
 
 
@@ -75,6 +76,41 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     left = {path.name for path in (tmp_path / "cache").glob("??/*") if not path.name.startswith(".")}
     assert left == {sha256(contents[0]), sha256(contents[2])}
     assert (tmp_path / "1").read_bytes() == contents[1], "what was placed stays"
+
+
+def test_a_download_that_goes_on_is_not_removed_and_one_that_was_given_up_is(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    given_up = cache / "00" / f".{'0' * 64}.part"
+    given_up.parent.mkdir(parents=True)
+    given_up.write_bytes(b"some")
+
+    def fetch(kept: Path) -> None:
+        part = kept.with_name(f".{kept.name}.part")
+        part.write_bytes(b"sub")
+        ArtifactCache(cache, max_bytes=0).place(sha256(b"scores"), tmp_path / "b", Store(b"scores").fetch)
+        with part.open("ab") as file:
+            file.write(b"set")
+        part.replace(kept)
+
+    placed = ArtifactCache(cache, max_bytes=0).place(sha256(b"subset"), tmp_path / "a", fetch)
+    assert placed.read_bytes() == b"subset"
+    left = [path.name for path in cache.glob("??/*") if not path.name.endswith(".lock")]
+    assert left == [sha256(b"subset")]
+
+
+def test_a_file_that_is_being_checked_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = ArtifactCache(tmp_path / "cache", max_bytes=0)
+    cache.place(sha256(b"subset"), tmp_path / "a", Store(b"subset").fetch)
+    real = artifact_cache.sha256_of
+
+    def check(path: Path) -> str:
+        cache.place(sha256(b"scores"), tmp_path / "b", Store(b"scores").fetch)
+        return real(path)
+
+    monkeypatch.setattr(artifact_cache, "sha256_of", check)
+    again = Store(b"subset")
+    assert cache.place(sha256(b"subset"), tmp_path / "c", again.fetch).read_bytes() == b"subset"
+    assert again.asked == 0
 
 
 def test_a_file_larger_than_the_cache_is_placed_all_the_same(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from mlflow.tracking import MlflowClient
 
 from proxyflow.errors import UserError
 from proxyflow.tracking.artifact_store import HOSTS_VARIABLE, Absent, store_of, trouble_of
+from proxyflow.tracking.models import log_model
 from proxyflow.tracking.outages import FOREVER, KnownTrouble, Patient, impatient, patient
+from proxyflow.tracking.run import Run
 
 
 @dataclass
@@ -27,11 +29,15 @@ class Client:
     def get_run(self, run_id: str) -> Any:
         return SimpleNamespace(info=SimpleNamespace(artifact_uri=self.artifact_uri))
 
+    def get_logged_model(self, model_id: str) -> Any:
+        return SimpleNamespace(artifact_location=self.artifact_uri)
+
 
 def client(artifact_uri: str) -> MlflowClient:
     return patient(cast(MlflowClient, Client(artifact_uri)), 1.0, lambda text: None)
 
 
+@pytest.mark.parametrize("owner", ["a", "m-a"])
 @pytest.mark.parametrize(
     "uri",
     [
@@ -41,12 +47,16 @@ def client(artifact_uri: str) -> MlflowClient:
         "mlflow-artifacts://mlflow.example.org:5001/1/a/artifacts",
     ],
 )
-def test_no_password_goes_to_a_server_that_an_experiment_names(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_password_goes_to_a_server_that_an_experiment_names(
+    uri: str, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match="which is not the tracking server: it would be sent your password"):
-        store_of(client(uri), "a")
+        store_of(client(uri), owner)
+    with pytest.raises(UserError, match="which is not the tracking server"):  # and the client can make nothing there
+        log_model(cast(Run, SimpleNamespace(client=client(uri), id="a")), cast(Any, None), 8, {})
     host = uri.split("/")[2]
     monkeypatch.setenv(HOSTS_VARIABLE, f"other.example.org,{host}")
-    assert host in store_of(client(uri), "a").artifact_uri
+    assert host in store_of(client(uri), owner).artifact_uri
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,16 @@ def test_a_message_is_brought_to_one_line(error: BaseException, line: str) -> No
     [
         ("API request to https://me:s3cret@host/mlflow/api failed", "API request to https://host/mlflow/api failed"),
         ("postgresql://me:p@ss@host:5432/runs is gone", "postgresql://host:5432/runs is gone"),
+        ("postgresql://me:12/ab@host/runs?sslmode=x is gone", "postgresql://host/runs?sslmode=x is gone"),
+        ("(postgresql://me:p@ss/w?o#rd@host/runs)", "(postgresql://host/runs)"),
+        ("https://me:p/ss@host/mlflow", "https://host/mlflow"),
+        ("http://host:5000/digits@400 stays", "http://host:5000/digits@400 stays"),
+        ("sqlite:////tmp/a:b@c.db?x=1 stays", "sqlite:////tmp/a:b@c.db?x=1 stays"),
+        ("mysql://host/runs?user=me&password=s3cret&x=1", "mysql://host/runs?user=me&password=***&x=1"),
+        (
+            "'https://s3/bucket/x?X-Amz-Credential=me&X-Amz-Signature=s3cret&x-id=1' failed",
+            "'https://s3/bucket/x?X-Amz-Credential=***&X-Amz-Signature=***&x-id=1' failed",
+        ),
         ("https://host/users/@me?mail=a@b stays", "https://host/users/@me?mail=a@b stays"),
     ],
 )

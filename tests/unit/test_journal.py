@@ -48,11 +48,17 @@ def test_a_folder_that_cannot_be_is_said_once_for_all_runs(tmp_path: Path, capsy
     assert list(left_behind(folder)) == []
 
 
-def test_what_is_no_journal_is_left_out(tmp_path: Path) -> None:
+def test_what_is_no_journal_is_left_out_and_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.jsonl").write_text("this is none\n")
     (tmp_path / "b.jsonl").write_text('{"owner": "me"}\n{"metrics": 3}\n')
     (tmp_path / "c.txt").write_text("this is none either\n")
     kept = Journal(tmp_path / "d.jsonl", "me")
     kept.append(Record(tags={"x": "y"}))
     kept.close()
-    assert [left.run_id for left in left_behind(tmp_path)] == ["d"]
+    for _ in range(2):
+        assert [left.run_id for left in left_behind(tmp_path)] == ["d"]
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(" is damaged (")[0] for line in said] == [
+        f"note: the journal {tmp_path / name}" for name in ("a.jsonl", "b.jsonl")
+    ]
+    assert said[1].endswith("what it holds of run b is not delivered; mend or delete it")

@@ -1,7 +1,8 @@
-"""How many Ray workers there is room for, said before anything is begun; on a cluster that is made up."""
+"""How many Ray workers there is room for, and what they are told; on a cluster that is made up."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -146,6 +147,18 @@ def test_a_cluster_that_does_not_answer_is_said_in_a_line(starting: dict[str, An
     ):
         executors["ray"].jobs(Resources(address="auto"))
     assert [path.rsplit("/", 1)[1] for path in starting["runtime_env"]["py_modules"]] == ["proxyflow"]
+
+
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_ray_is_told_no_password_and_no_key(
+    starting: dict[str, Any], monkeypatch: pytest.MonkeyPatch, address: str | None
+) -> None:
+    for name in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "se-cret")
+    with contextlib.suppress(InvalidValue):
+        executors["ray"].jobs(Resources(address=address))
+    assert starting["address"]
+    assert "se-cret" not in str(starting)
 
 
 def test_an_address_where_nothing_listens_is_said_at_once(starting: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,11 @@ from proxyflow.studies.tasks import Done, OnShare, Task
 if TYPE_CHECKING:
     from proxyflow.tracking.system import Sampling
 
-# What a worker needs of the driver's environment to reach the server, its artifacts and the data.
-FORWARDED = ("MLFLOW_", "AWS_", "PROXYFLOW_", "OMP_NUM_THREADS")
+# What a worker needs of the driver's environment to find the data.
+FORWARDED = ("PROXYFLOW_", "OMP_NUM_THREADS")
+# And to reach the server and its artifacts. Passwords and keys are among it, and Ray writes the environment that it is
+# asked for into its logs and the command lines of its processes.
+SECRET = ("MLFLOW_", "AWS_")
 # The driver's own run: a worker that took it over would write to it.
 OWN = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 REACH_SECONDS = 5
@@ -36,16 +39,21 @@ DIED = "its worker process died before the run ended"
 
 @dataclass(frozen=True)
 class Setup:
-    """What an actor makes its lab from."""
+    """What an actor makes its lab from.
+
+    Attributes:
+        server, environment: where to, and variables to set before; they may hold credentials.
+    """
 
     study: str
-    server: str
+    server: str = field(repr=False)
     patience: float
     price_per_hour: float | None
     sampling: Sampling | None
     data: DataOptions
     parent_id: str
     folder: str
+    environment: dict[str, str] = field(repr=False)
 
 
 class Ray:
@@ -69,26 +77,30 @@ class Ray:
         self.check(resources)
         _start(resources)
         jobs, cpus, gpus = _room(resources)
-        from proxyflow.tracking.connection import server_uri
-        from proxyflow.tracking.outages import patience_of
-
-        lab = bench.lab
-        setup = Setup(
-            lab.writer.study,
-            server_uri(),
-            patience_of(lab.client),
-            lab.price_per_hour,
-            lab.writer.sampling,
-            lab.data,
-            bench.parent_id,
-            str(Path.cwd()),
-        )
-        lab.say(f"executor ray: {jobs} worker(s) with {cpus:g} core(s) and {gpus:g} GPU(s) each")
-        pool = Actors(bench, setup, jobs, cpus, gpus)
+        bench.lab.say(f"executor ray: {jobs} worker(s) with {cpus:g} core(s) and {gpus:g} GPU(s) each")
+        pool = Actors(bench, _setup(bench), jobs, cpus, gpus)
         try:
             yield pool
         finally:
             pool.close()
+
+
+def _setup(bench: Bench) -> Setup:
+    from proxyflow.tracking.connection import server_uri
+    from proxyflow.tracking.outages import patience_of
+
+    lab = bench.lab
+    return Setup(
+        lab.writer.study,
+        server_uri(),
+        patience_of(lab.client),
+        lab.price_per_hour,
+        lab.writer.sampling,
+        lab.data,
+        bench.parent_id,
+        str(Path.cwd()),
+        _variables(SECRET),
+    )
 
 
 def _start(resources: Resources) -> None:
@@ -99,7 +111,7 @@ def _start(resources: Resources) -> None:
 
     if ray.is_initialized():
         return
-    environment = {key: value for key, value in os.environ.items() if key.startswith(FORWARDED) and key not in OWN}
+    environment = _variables(FORWARDED)
     runtime: dict[str, Any] = {"env_vars": environment}
     package = Path(__file__).parents[2]
     if resources.address is None:
@@ -120,6 +132,11 @@ def _start(resources: Resources) -> None:
             resources.address,
             f"no Ray cluster answers there ({one_line(error)}); start one with ray start --head, or give none",
         ) from None
+
+
+def _variables(beginnings: tuple[str, ...]) -> dict[str, str]:
+    """The driver's variables whose names begin so."""
+    return {key: value for key, value in os.environ.items() if key.startswith(beginnings) and key not in OWN}
 
 
 def _reach(address: str | None) -> None:
@@ -271,6 +288,8 @@ class Remote:
     def __init__(self, setup: Setup) -> None:
         for name in OWN:
             os.environ.pop(name, None)
+        # Before the imports below: MLflow, and what we set of it, read some of these once.
+        os.environ.update(setup.environment)
         os.environ["MLFLOW_TRACKING_URI"] = setup.server
         folder = Path(setup.folder)
         if folder.is_dir():

@@ -1,0 +1,135 @@
+"""What ended processes left to say is delivered by the next command, and what cannot be is in nobody's way."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from proxyflow.errors import StoreFailed, UserError
+from proxyflow.tracking import names, run
+from proxyflow.tracking.connection import server_address
+from proxyflow.tracking.journal import Journal, Record, alone_with, files_of, folder_of
+from proxyflow.tracking.owner import LONG_AGO_SECONDS, this_process
+from proxyflow.tracking.runs import RunWriter
+
+DEAD = f"{this_process().partition(' ')[0]} 4194305 17.00"  # above the largest process id
+ELSEWHERE = "another-host/1 17 3.5"
+INFO = SimpleNamespace(lifecycle_stage="active", status="RUNNING")
+
+
+@dataclass
+class Server:
+    """An MLflow client of a server that has any run, and notes those that are ended and the models that are ready."""
+
+    heartbeat: float = 0.0
+    done: list[str] = field(default_factory=list)
+
+    def get_run(self, run_id: str) -> Any:
+        tags = {names.STUDY: "shoes", names.OWNER: ELSEWHERE, names.HEARTBEAT: f"{self.heartbeat}"}
+        return SimpleNamespace(info=INFO, data=SimpleNamespace(tags=tags))
+
+    def log_batch(self, run_id: str, *given: object) -> None:
+        pass
+
+    def set_terminated(self, run_id: str, **given: object) -> None:
+        self.done.append(run_id)
+
+    def finalize_logged_model(self, model_id: str, status: str) -> None:
+        self.done.append(f"{model_id} {status}")
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where the journals are."""
+    monkeypatch.setenv("PROXYFLOW_STATE_DIR", str(tmp_path))
+    return folder_of(server_address())
+
+
+def leave(folder: Path, run_id: str, owner: str = DEAD, *kept: str) -> Path:
+    """Leaves the journal of a run that has ended, and files."""
+    path = folder / f"{run_id}.jsonl"
+    journal = Journal(path, owner)
+    journal.append(Record(tags={names.STATUS: "finished"}, end=("FINISHED", 17)))
+    journal.close()
+    for name in ("subset/manifest.json", *kept):
+        file = files_of(path) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")
+    return path
+
+
+def writer_of(server: Server) -> RunWriter:
+    return RunWriter(cast(Any, server), "hats")
+
+
+@pytest.mark.parametrize(
+    "error", [StoreFailed("its bucket is gone"), UserError("its host is not yours"), OSError(5, "Input/output error")]
+)
+def test_a_store_that_refuses_is_in_no_other_runs_way(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    tried: list[str] = []
+
+    def upload(client: object, owner: str, *given: object) -> None:
+        tried.append(owner)
+        if owner == "a":
+            raise error
+
+    monkeypatch.setattr(run, "upload", upload)
+    server, left = Server(), [leave(folder, name) for name in "ab"]
+    writer = writer_of(server)
+    for _ in range(2):  # a sweep asks often
+        writer.deliver()
+    assert capsys.readouterr().err == f"what was kept of run a of study shoes stays in {left[0]}: {error}\n"
+    assert server.done == ["b"]
+    assert tried == ["a", "b"]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.files", "a.jsonl"]
+    monkeypatch.setattr(run, "upload", lambda *given, **named: None)
+    writer_of(server).deliver()
+    assert server.done == ["b", "a"]
+    assert not list(folder.iterdir())
+
+
+def test_a_run_is_delivered_with_its_files_and_models(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, str]] = []
+
+    def upload(client: object, owner: str, folder: Path, path: str = "", patience: float | None = None) -> None:
+        sent.extend((owner, f"{path}/{file.name}") for file in folder.iterdir())
+
+    monkeypatch.setattr(run, "upload", upload)
+    server = Server()
+    leave(folder, "a", DEAD, "m-7/MLmodel")
+    writer_of(server).deliver()
+    assert sent == [("m-7", "/MLmodel"), ("a", "subset/manifest.json")]
+    assert server.done == ["m-7 READY", "a"]
+
+
+def test_what_another_process_is_delivering_is_left_to_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "upload", lambda *given, **named: None)
+    server, path = Server(), leave(folder, "a")
+    with alone_with(path) as alone:
+        assert alone
+        writer_of(server).deliver()
+    assert server.done == []
+    assert files_of(path).exists()
+    writer_of(server).deliver()
+    assert server.done == ["a"]
+
+
+def test_an_ended_containers_journal_is_delivered_once_its_run_is_lost(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "upload", lambda *given, **named: None)
+    server = Server(heartbeat=time.time())
+    leave(folder, "a", ELSEWHERE)
+    writer_of(server).deliver()
+    assert server.done == []
+    server.heartbeat -= LONG_AGO_SECONDS + 60
+    writer_of(server).deliver()
+    assert server.done == ["a"]
+    assert capsys.readouterr().err == ""
