@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,9 @@ from proxyflow.errors import TrackingUnavailable, one_line
 from proxyflow.files import digest
 
 # Between two steps of MLflow's making may lie the import of alembic: half a second, more where the machine is busy.
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 4.0
+LOOK_SECONDS = 0.25
+LOCKED_SECONDS = 20
 ALONE_SECONDS = 60.0  # of another process, which needs some to make a store
 
 
@@ -42,6 +44,11 @@ class State:
 
     tables: frozenset[str]
     revisions: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has all the tables that MLflow wants."""
+        return set(Base.metadata.tables) <= self.tables
 
 
 def open_database(uri: str, named: str, spelling: str, reach_seconds: int) -> MlflowClient:
@@ -58,26 +65,38 @@ def open_database(uri: str, named: str, spelling: str, reach_seconds: int) -> Ml
         MlflowException: MLflow refuses it, for instance as one of another version.
     """
     url = _parsed(uri, named, spelling)
+
+    def look() -> State:
+        return _reach(url, named, reach_seconds)
+
+    # A file that is looked at would be there from then on.
+    if not _is_absent(url) and (state := look()).is_whole:
+        return _opened(uri, named, state, look)
     with _alone(named):
         _make_whole(url)
-        state = _reach(url, named, reach_seconds)
+        state = look()
         # Who began to make it is left to it, until nothing happens there any more.
-        while not state.tables >= Base.metadata.tables.keys() and state != (state := _later(url, named, reach_seconds)):
+        while not state.is_whole and state != (state := _later(state, look)):
             pass
-        while True:
-            try:
-                client = MlflowClient(uri)
-                client.search_experiments(max_results=1)
-                return client
-            except (MlflowException, CommandError, SQLAlchemyError) as error:
-                if state != (state := _later(url, named, reach_seconds)):
-                    continue
-                if isinstance(error, MlflowException):
-                    raise
-                raise TrackingUnavailable(
-                    f"the tracking store {named} lacks tables that MLflow cannot make ({one_line(error)}): delete it "
-                    "if it holds nothing yet, else bring it up to date (mlflow db upgrade)"
-                ) from None
+        return _opened(uri, named, state, look)
+
+
+def _opened(uri: str, named: str, state: State, look: Callable[[], State]) -> MlflowClient:
+    """MLflow's client, tried again as long as somebody else changes the store."""
+    while True:
+        try:
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
+            return client
+        except (MlflowException, CommandError, SQLAlchemyError) as error:
+            if state != (state := _later(state, look)):
+                continue
+            if isinstance(error, MlflowException):
+                raise
+            raise TrackingUnavailable(
+                f"the tracking store {named} lacks tables that MLflow cannot make ({one_line(error)}): delete it "
+                "if it holds nothing yet, else bring it up to date (mlflow db upgrade)"
+            ) from None
 
 
 def _parsed(uri: str, named: str, spelling: str) -> sqlalchemy.URL:
@@ -122,15 +141,19 @@ def _alone(named: str) -> Iterator[None]:
         lock.release()
 
 
+def _is_absent(url: sqlalchemy.URL) -> bool:
+    """Whether it is a file that is not there yet."""
+    is_file = url.drivername.startswith("sqlite") and url.database not in (None, "", ":memory:")
+    return is_file and not Path(str(url.database)).exists()
+
+
 def _make_whole(url: sqlalchemy.URL) -> None:
     """Makes an SQLite store that is not there yet; whatever stands in the way is for the next step to say."""
+    if not _is_absent(url):
+        return
+    path = Path(str(url.database)).absolute()
     with suppress(OSError, SQLAlchemyError, MlflowException):
-        if not url.drivername.startswith("sqlite") or url.database in (None, "", ":memory:"):
-            return
-        path = Path(str(url.database)).absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            return
         beside = path.with_name(f".{path.name}.{uuid4().hex}")
         try:
             store = SqlAlchemyStore(f"sqlite:///{beside}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
@@ -144,8 +167,11 @@ def _make_whole(url: sqlalchemy.URL) -> None:
 def _reach(url: sqlalchemy.URL, named: str, reach_seconds: int) -> State:
     """What a store holds at this moment."""
     try:
-        limited = url.drivername.startswith(("postgresql", "mysql"))
-        engine = sqlalchemy.create_engine(url, connect_args={"connect_timeout": reach_seconds} if limited else {})
+        limits = {"postgresql": "connect_timeout", "mysql": "connect_timeout", "sqlite": "timeout"}
+        limit = limits.get(url.get_backend_name())
+        # A file may be locked for longer by whoever makes its tables, and is none that is not reached.
+        seconds = max(reach_seconds, LOCKED_SECONDS) if limit == "timeout" else reach_seconds
+        engine = sqlalchemy.create_engine(url, connect_args={limit: seconds} if limit else {})
         try:
             with engine.connect() as connection:
                 if url.drivername.startswith("postgresql"):
@@ -168,6 +194,10 @@ def _reach(url: sqlalchemy.URL, named: str, reach_seconds: int) -> State:
     return State(tables, tuple(revisions))
 
 
-def _later(url: sqlalchemy.URL, named: str, reach_seconds: int) -> State:
-    time.sleep(SETTLE_SECONDS)
-    return _reach(url, named, reach_seconds)
+def _later(state: State, look: Callable[[], State]) -> State:
+    """What a store holds once that is something else, or after so long that nobody seems to be at it."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        time.sleep(LOOK_SECONDS)
+        if (now := look()) != state or time.monotonic() > deadline:
+            return now

@@ -209,7 +209,7 @@ def test_an_error_without_a_word_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "postgresql://me:s3cret@127.0.0.1/runs")
     monkeypatch.setattr(sqlalchemy, "create_engine", fail)
     with pytest.raises(
-        TrackingUnavailable, match=r"postgresql://127.0.0.1/runs cannot be .* 5 s \(OSError\): start it"
+        TrackingUnavailable, match=r"postgresql://127.0.0.1/runs cannot be .* \d+ s \(OSError\): start it"
     ):
         connect()
 
@@ -218,6 +218,8 @@ def test_who_holds_a_store_for_long_is_said_and_its_lock_tells_no_password(monke
     address = "postgresql://{}@127.0.0.1:9/runs"
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: address.format("me:s3cret"))
     monkeypatch.setattr(databases, "ALONE_SECONDS", 0.1)
+    empty = databases.State(frozenset(), ())
+    monkeypatch.setattr(databases, "_reach", lambda *given: empty)
     with (
         databases._alone(hide_password(address.format("me:other"))),
         pytest.raises(TrackingUnavailable, match=r"another process has been opening or making .* for 0.1 s"),
