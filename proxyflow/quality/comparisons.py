@@ -4,6 +4,7 @@ intervals side by side."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +13,6 @@ import pandas as pd
 from proxyflow.quality.bootstrap import Draws, percentile
 from proxyflow.quality.measured import MEASURES, Measured, measure
 from proxyflow.quality.options import QualityOptions
-from proxyflow.quality.pairs import PAIR
 from proxyflow.quality.runs import TARGET
 from proxyflow.quality.seeds import OF_MEANS, over_seeds, several
 
@@ -48,6 +48,11 @@ def compare_strategies(measured: Mapping[str, Measured], draws: Draws | None, op
     if draws is None:
         return pd.DataFrame([], columns=COMPARISON_COLUMNS)
     rows = []
+
+    @cache
+    def means_of(name: str) -> Measured:
+        return measure(over_seeds(measured[name].pairs), draws, options, COMPARED)
+
     for one, other in combinations([name for name in measured if name != TARGET], 2):
         costs = [measured[name].estimates["relative_cost"].value for name in (one, other)]
         if not (np.isfinite(costs).all() and min(costs) > 0 and max(costs) <= LIKE * min(costs)):
@@ -56,7 +61,10 @@ def compare_strategies(measured: Mapping[str, Measured], draws: Draws | None, op
         for name in COMPARED:
             rows += _compare(name, "", (one, other), costs, sides, options)
         if several(sides[0].pairs):
-            means = [measure(over_seeds(side.pairs), draws, options, COMPARED) for side in sides]
+            means = [
+                means_of(name) if side is measured[name] else measure(over_seeds(side.pairs), draws, options, COMPARED)
+                for name, side in zip((one, other), sides, strict=True)
+            ]
             for name in COMPARED:
                 rows += _compare(name, OF_MEANS, (one, other), costs, means, options)
     table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
@@ -66,7 +74,7 @@ def compare_strategies(measured: Mapping[str, Measured], draws: Draws | None, op
 def _on_common_pairs(
     one: Measured, other: Measured, draws: Draws, options: QualityOptions
 ) -> tuple[Measured, Measured]:
-    keys = [pd.MultiIndex.from_frame(each.pairs.frame[PAIR]) for each in (one, other)]
+    keys = [each.pairs.keys for each in (one, other)]
     if keys[0].equals(keys[1]):
         return one, other
     common = keys[0].intersection(keys[1])

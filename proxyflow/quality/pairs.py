@@ -43,6 +43,11 @@ class Pairs:
             contests=positions(frame, ["dataset", "seed"]),
         )
 
+    @cached_property
+    def keys(self) -> pd.MultiIndex:
+        """Which pairs these are: data set, configuration and seed of each."""
+        return pd.MultiIndex.from_frame(self.frame[PAIR])
+
     def where(self, keep: NDArray[np.bool_]) -> Pairs:
         """The pairs where `keep` is true."""
         return Pairs(self.frame[keep].reset_index(drop=True), 0)

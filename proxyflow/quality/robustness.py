@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from proxyflow.quality.bootstrap import Draws
-from proxyflow.quality.comparisons import COMPARED, COMPARISON_COLUMNS, compare_strategies
+from proxyflow.quality.comparisons import COMPARISON_COLUMNS, compare_strategies
 from proxyflow.quality.measured import Measured, measure
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.runs import TARGET
@@ -21,10 +21,12 @@ from proxyflow.quality.seeds import OF_MEANS, over_seeds, several
 
 ROBUSTNESS_COLUMNS = ["split", "part", *COMPARISON_COLUMNS]
 DATASET, WITHOUT, WORST = "dataset", "without", "worst"
+# The better half of a part are too few configurations to tell two ways of ranking them apart.
+MEASURED = ("r2", "relative_cost")
 
 
 def robustness_table(measured: Mapping[str, Measured], draws: Draws | None, options: QualityOptions) -> pd.DataFrame:
-    """Every two proxies of like cost, compared on parts of the pairs: see `comparisons.compare_strategies`.
+    """Every two proxies of like cost, compared by r2 on parts of the pairs: see `comparisons.compare_strategies`.
 
     Over means over seeds where all strategies have several seeds, as the verdict on two strategies should be.
 
@@ -39,10 +41,7 @@ def robustness_table(measured: Mapping[str, Measured], draws: Draws | None, opti
     pairs = {name: over_seeds(each) if of_means else each for name, each in proxies.items()}
     found = []
     for split, part, keep in _parts({name: each.frame for name, each in pairs.items()}):
-        of_part = {
-            name: measure(each.where(keep[name]), draws, options, (*COMPARED, "relative_cost"))
-            for name, each in pairs.items()
-        }
+        of_part = {name: measure(each.where(keep[name]), draws, options, MEASURED) for name, each in pairs.items()}
         table = compare_strategies(of_part, draws, options)
         if of_means:
             table["measure"] += OF_MEANS

@@ -68,7 +68,7 @@ def test_each_data_set_is_compared_alone_and_all_without_the_worst() -> None:
         ("dataset", "digits"): [20],
         ("without", "worst"): [38],
     }
-    assert set(table["measure"]) == {"r2", "spearman"}
+    assert set(table["measure"]) == {"r2"}
     assert difference(table, "clothes", "r2") > 0.8
     assert abs(difference(table, "digits", "r2")) < 0.1, "there both know the one that fails, and nothing else"
 
@@ -86,7 +86,7 @@ def test_the_configuration_that_carries_a_correlation_is_left_out() -> None:
 
 def test_several_seeds_are_compared_by_their_means() -> None:
     table = robustness(study(seeds=2))
-    assert set(table["measure"]) == {"r2_of_means", "spearman_of_means"}
+    assert set(table["measure"]) == {"r2_of_means"}
     assert set(table["n_pairs"]) == {20, 38}
 
 
