@@ -62,14 +62,19 @@ class Distilled(Strategy):
 
     def showing(self, chosen: int, available: int, batch_size: int) -> Showing:
         largest = min(batch_size, chosen)
+
+        def filled(passes: int, steps: int) -> Showing:
+            # What does not fill a batch is not shown: of a hundred images in batches of 64 that would be every third.
+            # And batch norm takes no batch of one.
+            return Showing(passes, min(largest, max(2, passes * chosen // steps)))
+
         if self.budget == "steps":
             steps = max(1, round(self.share * max(1, available // batch_size)))
-            passes = max(1, round(steps * largest / chosen))
-        else:
-            passes = 1 if self.budget == "epochs" else max(1, round(self.share * available / chosen))
-            steps = math.ceil(passes * chosen / largest)
-        # What does not fill a batch is not shown: of a hundred images in batches of 64 that would be every third.
-        return Showing(passes, min(largest, passes * chosen // steps))
+            fewer = max(1, int(steps * largest / chosen))
+            shown = [filled(passes, steps) for passes in (fewer, fewer + 1)]
+            return min(shown, key=lambda each: abs(each.passes * chosen // each.batch_size - steps))
+        passes = 1 if self.budget == "epochs" else max(1, round(self.share * available / chosen))
+        return filled(passes, math.ceil(passes * chosen / largest))
 
     def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
         return per_class(pool.labels, self.count, generator(0, "select"))

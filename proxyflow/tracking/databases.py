@@ -76,7 +76,7 @@ def open_database(uri: str, named: str, spelling: str, reach_seconds: int) -> Ml
         _make_whole(url)
         state = look()
         # Who began to make it is left to it, until nothing happens there any more.
-        while not state.is_whole and state != (state := _later(state, look)):
+        while _lasts(url) and not state.is_whole and state != (state := _later(state, look)):
             pass
         return _opened(uri, named, state, look)
 
@@ -141,10 +141,14 @@ def _alone(named: str) -> Iterator[None]:
         lock.release()
 
 
+def _lasts(url: sqlalchemy.URL) -> bool:
+    """Whether there is anything of it outside of this process."""
+    return not url.drivername.startswith("sqlite") or url.database not in (None, "", ":memory:")
+
+
 def _is_absent(url: sqlalchemy.URL) -> bool:
     """Whether it is a file that is not there yet."""
-    is_file = url.drivername.startswith("sqlite") and url.database not in (None, "", ":memory:")
-    return is_file and not Path(str(url.database)).exists()
+    return url.drivername.startswith("sqlite") and _lasts(url) and not Path(str(url.database)).exists()
 
 
 def _make_whole(url: sqlalchemy.URL) -> None:

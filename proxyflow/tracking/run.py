@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from proxyflow.errors import ProxyflowError, StoreFailed, Terminated, UserError, one_line
@@ -240,8 +241,14 @@ def deliver_files(client: MlflowClient, run_id: str, journal: Path, patience: fl
     kept = files_of(journal)
     for folder in sorted(kept.iterdir()) if kept.is_dir() else ():
         if folder.name.startswith(MODEL):
-            upload(client, folder.name, folder, patience=patience)
-            client.finalize_logged_model(folder.name, "READY")
+            try:
+                upload(client, folder.name, folder, patience=patience)
+                client.finalize_logged_model(folder.name, "READY")
+            except MlflowException as error:
+                # A model that was deleted meanwhile takes none of its run's results along.
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                print(f"the files of {folder.name} are given up: {one_line(error)}", file=sys.stderr)
         else:
             upload(client, run_id, folder, folder.name, patience)
     shutil.rmtree(kept, ignore_errors=True)

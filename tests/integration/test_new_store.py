@@ -225,3 +225,9 @@ def test_who_holds_a_store_for_long_is_said_and_its_lock_tells_no_password(monke
         pytest.raises(TrackingUnavailable, match=r"another process has been opening or making .* for 0.1 s"),
     ):
         connect()
+
+
+def test_a_store_in_memory_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "sqlite://")
+    monkeypatch.setattr(databases, "_later", lambda *given: pytest.fail("nobody else can make it"))
+    assert connect().search_experiments()

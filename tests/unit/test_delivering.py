@@ -9,6 +9,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from proxyflow.errors import StoreFailed, UserError
 from proxyflow.tracking import names, run
@@ -107,6 +109,22 @@ def test_a_run_is_delivered_with_its_files_and_models(folder: Path, monkeypatch:
     writer_of(server).deliver()
     assert sent == [("m-7", "/MLmodel"), ("a", "subset/manifest.json")]
     assert server.done == ["m-7 READY", "a"]
+
+
+def test_a_model_that_was_deleted_takes_no_results_along(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def upload(client: object, owner: str, *given: object, **named: object) -> None:
+        if owner == "m-7":
+            raise MlflowException("no such model", error_code=RESOURCE_DOES_NOT_EXIST)
+
+    monkeypatch.setattr(run, "upload", upload)
+    server = Server()
+    leave(folder, "a", DEAD, "m-7/MLmodel")
+    writer_of(server).deliver()
+    assert server.done == ["a"]
+    assert not list(folder.iterdir())
+    assert "the files of m-7 are given up: " in capsys.readouterr().err
 
 
 def test_what_another_process_is_delivering_is_left_to_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from proxyflow.distillation.unrolling import Unrolling, parts_of
 from proxyflow.errors import InvalidValue, TrainingFailed, UserError
 from proxyflow.scoring.table import SelectionCost
 from proxyflow.strategies import parse_strategy
+from proxyflow.strategies.distilled import Distilled
 from proxyflow.studies import subsets
 from proxyflow.studies.estimate import Sizes
 from proxyflow.studies.forecast import _making
@@ -237,7 +238,7 @@ def planned(strategy: str, batch_size: int = 64) -> PlannedTraining:
         ("distilled:1", 64, 13, 10),
         ("distilled:10,share=1.0", 64, 13, 61),
         ("distilled:1,share=0.5", 64, 65, 10),
-        ("distilled:10,budget=steps,share=1.0", 64, 13, 64),
+        ("distilled:10,budget=steps,share=1.0", 64, 12, 60),
         ("distilled:1,budget=steps,share=1.0", 64, 20, 10),  # 20 steps of 10
         ("distilled:1,budget=steps", 64, 2, 10),
         ("distilled:10,budget=steps", 64, 1, 50),
@@ -260,6 +261,16 @@ def test_few_images_are_shown_as_often_as_the_budget_says(
     assert len(set(shown.train.example_ids)) == len(shown.train), "each showing is augmented by draws of its own"
     assert set(shown.train.content_hashes) == set(subset.train.content_hashes)
     assert settings.epochs == 4
+
+
+@pytest.mark.parametrize("chosen", [2, 10, 27, 64, 65, 100, 650])
+@pytest.mark.parametrize("batch_size", [2, 32, 64])
+def test_a_budget_of_steps_is_kept_as_near_as_whole_passes_come(chosen: int, batch_size: int) -> None:
+    available = 1038
+    showing = Distilled(10, budget="steps", share=1.0).showing(chosen, available, batch_size)
+    steps = showing.passes * chosen // showing.batch_size
+    assert steps == pytest.approx(available // batch_size, rel=0.1 if batch_size > 2 else 0.3)
+    assert 2 <= showing.batch_size <= batch_size, "batch norm takes no batch of one"
 
 
 def test_real_images_are_shown_as_they_are() -> None:

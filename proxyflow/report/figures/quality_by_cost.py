@@ -73,15 +73,15 @@ def _draw_measure(
         return
     cost = known["relative_cost"].to_numpy(dtype=float)
     value, low, high = (known[f"{measure}{part}"].to_numpy(dtype=float) for part in ("", "_low", "_high"))
-    right = max(1.06, float(cost.max()) * 1.06)
-    axis.set_xlim(-0.03, right)
+    # On one place nobody sees whose interval is whose.
+    place = side_by_side(cost, APART)
+    right = max(1.06, float(cost.max()) * 1.06, float(place.max()) + APART)
+    axis.set_xlim(min(-0.03, float(place.min()) - APART), right)
     axis.set_ylim(min(0.0, float(np.nanmin([*value, *low]))) - 0.03, max(1.04, float(np.nanmax(value)) + 0.04))
     axis.set(xlabel="relative cost (proxy / target), side by side where alike", ylabel=measure)
     _draw_ceiling(axis, ceiling)
     if measure == "r2":
         _draw_curves(axis, curve, cost)
-    # On one place nobody sees whose interval is whose.
-    place = side_by_side(cost, APART)
     axis.vlines(
         place, low, high, color=[look_of(str(name)).light for name in known["family"]], linewidth=0.9, alpha=0.6
     )
