@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+ESCAPING = "in a user's name or password write @ as %40, : as %3A, / as %2F, [ as %5B and ] as %5D"
 # `user:password@` of an address: MLflow and others name the whole address that does not answer. A password may hold
 # what should have been written with percent signs; in a database's address it may even look like a port and a path.
 CREDENTIALS = re.compile(

@@ -116,17 +116,7 @@ def make_distillation(
 
     begun = time.perf_counter()
     strategy, key = strategy_of(spec), key_of_distillation(dataset, spec)
-    tags: dict[str, Any] = {
-        names.DATASET: dataset.name,
-        names.DATASET_FINGERPRINT: dataset.fingerprint,
-        names.STRATEGY: strategy.canonical,
-        names.SEED: spec.seed,
-        names.RUN_KEY: key,
-    }
-    note = (
-        f"{spec.images_per_class} synthetic images per class in the place of the {len(dataset.train):,} training "
-        f"examples of {plain(dataset.name)}, made by {spec.method.canonical}: {spec.method.summary}."
-    )
+    tags = _tags(dataset, strategy, spec.seed, key)
     if main:
         # A run whose process was killed is still marked as running, and would be left alone.
         lab.writer.reap()
@@ -138,7 +128,7 @@ def make_distillation(
         number = resumed.checkpoint.number
         lab.say(f"going on after iteration {resumed.checkpoint.done:,} of run {resumed.run_id}")
     title = f"{dataset.name} · {strategy.canonical}"
-    with lab.writer.open("distillation", title, note, tags, parent_id, main, claim) as run:
+    with lab.writer.open("distillation", title, _note(dataset, spec), tags, parent_id, main, claim) as run:
         run.log_params(_params(dataset, spec.method, spec))
         run.log_data(dataset.name, dataset.fingerprint, "source", len(dataset.train), len(dataset.class_names))
         with Progress(f"distilling {dataset.name}", spec.method.total, "iterations", work=1.0) as progress:
@@ -186,6 +176,23 @@ def make_distillation(
         f"{made.cost.train_seconds:.1f} s"
     )
     return made.subset, run.id
+
+
+def _tags(dataset: Dataset, strategy: Distilled, seed: int, key: str) -> dict[str, Any]:
+    return {
+        names.DATASET: dataset.name,
+        names.DATASET_FINGERPRINT: dataset.fingerprint,
+        names.STRATEGY: strategy.canonical,
+        names.SEED: seed,
+        names.RUN_KEY: key,
+    }
+
+
+def _note(dataset: Dataset, spec: DistillationSpec) -> str:
+    return (
+        f"{spec.images_per_class} synthetic images per class in the place of the {len(dataset.train):,} training "
+        f"examples of {plain(dataset.name)}, made by {spec.method.canonical}: {spec.method.summary}."
+    )
 
 
 def _params(dataset: Dataset, method: Method, spec: DistillationSpec) -> dict[str, Any]:

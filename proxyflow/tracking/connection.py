@@ -25,13 +25,20 @@ import requests
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import NotAllowed, NotFound, TrackingUnavailable, UserError, one_line, without_credentials
+from proxyflow.errors import (
+    ESCAPING,
+    NotAllowed,
+    NotFound,
+    TrackingUnavailable,
+    UserError,
+    one_line,
+    without_credentials,
+)
 from proxyflow.tracking.outages import patient
 from proxyflow.tracking.views import furnish
 
 REACH_SECONDS = 5
 PATIENCE_SECONDS = 60.0  # with a server that goes away after it was reached, where nobody asked for more
-SPELLING = "in a user's name or password write @ as %40, : as %3A, / as %2F, [ as %5B and ] as %5D"
 Client = MlflowClient
 # What helps where the server knows, or likes, the user not, by MLflow's code of the error.
 ADVICE = {
@@ -61,7 +68,7 @@ def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
         scheme = urlsplit(uri).scheme
     except ValueError as error:
         raise TrackingUnavailable(
-            f"MLFLOW_TRACKING_URI={hide_password(uri)} is no address ({one_line(error)}): {SPELLING}"
+            f"MLFLOW_TRACKING_URI={hide_password(uri)} is no address ({one_line(error)}): {ESCAPING}"
         ) from None
     if scheme in ("http", "https"):
         _reach_http(uri)
@@ -70,7 +77,7 @@ def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
             # Those who have a server need not wait for the import of a store.
             from proxyflow.tracking.databases import open_database
 
-            client = open_database(uri, hide_password(uri), SPELLING, REACH_SECONDS)
+            client = open_database(uri, hide_password(uri), REACH_SECONDS)
         else:
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)

@@ -28,7 +28,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxyflow.errors import TrackingUnavailable, one_line
+from proxyflow.errors import ESCAPING, TrackingUnavailable, one_line
 from proxyflow.files import digest
 
 # Between two steps of MLflow's making may lie the import of alembic: half a second, more where the machine is busy.
@@ -51,20 +51,19 @@ class State:
         return set(Base.metadata.tables) <= self.tables
 
 
-def open_database(uri: str, named: str, spelling: str, reach_seconds: int) -> MlflowClient:
+def open_database(uri: str, named: str, reach_seconds: int) -> MlflowClient:
     """A client of a store that is a database; makes the store where there is none.
 
     Args:
         uri: of the store, as MLflow takes it.
         named: the same without credentials, for messages.
-        spelling: how to write what an address does not take as it is.
         reach_seconds: how long it may take to answer.
 
     Raises:
         TrackingUnavailable: the address is none, nothing answers there in time, or its tables cannot be made.
         MlflowException: MLflow refuses it, for instance as one of another version.
     """
-    url = _parsed(uri, named, spelling)
+    url = _parsed(uri, named)
 
     def look() -> State:
         return _reach(url, named, reach_seconds)
@@ -99,12 +98,12 @@ def _opened(uri: str, named: str, state: State, look: Callable[[], State]) -> Ml
             ) from None
 
 
-def _parsed(uri: str, named: str, spelling: str) -> sqlalchemy.URL:
+def _parsed(uri: str, named: str) -> sqlalchemy.URL:
     try:
         url = sqlalchemy.make_url(uri)
     except ValueError:
         raise TrackingUnavailable(
-            f"the tracking store {named} has a port that is no number: give one; {spelling}"
+            f"the tracking store {named} has a port that is no number: give one; {ESCAPING}"
         ) from None
     except SQLAlchemyError:
         raise TrackingUnavailable(
@@ -113,7 +112,7 @@ def _parsed(uri: str, named: str, spelling: str) -> sqlalchemy.URL:
         ) from None
     # What is after the first @ would be looked up as a host, and named in errors.
     if not url.drivername.startswith("sqlite") and "@" in f"{url.host}{url.database}":
-        raise TrackingUnavailable(f"the tracking store {named} has an address with more than one @: {spelling}")
+        raise TrackingUnavailable(f"the tracking store {named} has an address with more than one @: {ESCAPING}")
     return url
 
 

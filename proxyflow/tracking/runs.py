@@ -339,18 +339,11 @@ class RunWriter:
                 deliver_files(self.client, left.run_id, left.path, patience)
                 for record in left.records:
                     write(self.client, left.run_id, record)
-        except (StoreFailed, UserError) as error:
-            return f"{kept} stays in {left.path}: {one_line(error)}"
-        except (MlflowException, OSError) as error:
-            if is_outage(error):
+        except (StoreFailed, UserError, MlflowException, OSError) as error:
+            if isinstance(error, MlflowException | OSError) and is_outage(error):
                 raise
-            if isinstance(error, OSError):
-                return f"{kept} stays in {left.path}: {one_line(error)}"
-            if advice := advice_on(error):
-                return (
-                    f"{kept} stays in {left.path}: the tracking server has no such run, or it is not yours to write "
-                    f"to: {advice}"
-                )
+            if why := _why_it_stays(error):
+                return f"{kept} stays in {left.path}: {why}"
             # The run is gone; nothing will ever take this.
             print(f"{kept} was refused: {one_line(error)}", file=sys.stderr)
         left.path.unlink(missing_ok=True)
@@ -367,6 +360,14 @@ class RunWriter:
         shared_by = [run.info.experiment_id] if tags[names.KIND] == "training" else None
         others = search(self.client, shared_by, KIND=tags[names.KIND], RUN_KEY=tags[names.RUN_KEY])
         return any(other.finished or other.status == "running" for other in others if other.id != run.info.run_id)
+
+
+def _why_it_stays(error: Exception) -> str:
+    """Why what a journal holds may still be taken later; nothing where its run is gone."""
+    if not isinstance(error, MlflowException):
+        return one_line(error)
+    advice = advice_on(error)
+    return advice and f"the tracking server has no such run, or it is not yours to write to: {advice}"
 
 
 def _now() -> str:

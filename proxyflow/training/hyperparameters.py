@@ -141,7 +141,7 @@ class TrainingSettings:
     image_size: int | None = setting(
         None,
         OptionalValue(Number(low=8, high=2048, whole=True, example="128"), AUTO),
-        "side in pixels that images are brought to; auto is the data set's own",
+        "side in pixels that images are brought to; auto is the data set's own, or what synthetic images were made at",
         word=AUTO,
     )
     weight_decay: float = setting(
