@@ -12,7 +12,15 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from proxyflow.subsets import Subset
+from proxyflow.trainers import ImageTrainer, Job, Trained, TrainingSpec
+from proxyflow.trainers.images.space import image_configuration
+from proxyflow.trainers.model_access import NO_HOOKS, Hooks
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("torch", "torchvision", "fastai", "numpy", "pillow", "mlflow")
 
@@ -27,11 +35,30 @@ def parse_options(description: str | None, **more: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def image_spec(
+    epochs: int,
+    seed: int = 0,
+    image_size: int | None = None,
+    precision: str = "auto",
+    engine: str = "fast",
+    **hyperparameters: Any,
+) -> TrainingSpec:
+    """A training of XResNet18, or of what `hyperparameters` say."""
+    configuration = image_configuration(**{"arch": "xresnet18", **hyperparameters})
+    return TrainingSpec(configuration, epochs, seed, ImageTrainer(image_size, precision, engine))
+
+
+def train_images(subset: Subset, spec: TrainingSpec, device: torch.device, hooks: Hooks = NO_HOOKS) -> Trained:
+    """Trains by a spec of `image_spec`."""
+    assert isinstance(spec.trainer, ImageTrainer)
+    return spec.trainer.train_with_hooks(Job(spec, subset, device), hooks)
+
+
 def environment() -> dict[str, Any]:
     """Versions, device and threads: without them a time means nothing."""
     import torch
 
-    from proxyflow.training.devices import device_name, pick_device
+    from proxyflow.trainers.devices import device_name, pick_device
 
     return {
         "python": platform.python_version(),

@@ -12,6 +12,7 @@ Three questions, each answered side by side in one run:
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import statistics
@@ -29,11 +30,13 @@ from PIL import Image
 from torch.nn import functional as F
 
 from benchmarks.bench import alternate, cpu_seconds, paired_ratio, parse_options, write_json
-from proxyflow.data.batches import DeviceImages, TrainBatches, View
-from proxyflow.data.cache import open_or_build
 from proxyflow.data.catalog import DataOptions, Dataset, load_dataset
-from proxyflow.data.images import ImageSet
-from proxyflow.data.sources import Found, Listing
+from proxyflow.data.images.batches import DeviceImages, TrainBatches
+from proxyflow.data.images.cache import open_or_build
+from proxyflow.data.images.listing import Found, Listing
+from proxyflow.data.images.preprocessing import Preprocessing
+from proxyflow.data.images.reduce import stored_side
+from proxyflow.data.images.store import ImageSet
 
 SIZE, BATCH, SHORT_SIDE = 128, 64, 160
 CPU = torch.device("cpu")
@@ -109,11 +112,11 @@ def quiet(name: str, data_dir: Path) -> Dataset:
     return load_dataset(name, DataOptions(data_dir), lambda text: None)
 
 
-def view_of(dataset: Dataset, size: int, crop: str) -> View:
-    return View(size, crop, dataset.mean, dataset.std)
+def view_of(dataset: Dataset, size: int, crop: str) -> Preprocessing:
+    return dataclasses.replace(dataset.preprocessing, image_size=size, crop=crop)
 
 
-def on_cpu(images: ImageSet, view: View) -> DeviceImages:
+def on_cpu(images: ImageSet, view: Preprocessing) -> DeviceImages:
     return DeviceImages(images, sorted(set(images.labels.tolist())), view, CPU)
 
 
@@ -184,12 +187,12 @@ def _proportional_set(process: Any) -> float:
 
 def step_loop(dataset: Dataset, size: int, crop: str, batch: int, rounds: int) -> float:
     """Median speed of steps on our batches over steps on one constant batch."""
-    from proxyflow.training.hyperparameters import Hyperparameters
-    from proxyflow.training.models import build_model
+    from proxyflow.trainers.images.models import build_model
+    from proxyflow.trainers.images.space import image_configuration
 
     data = on_cpu(dataset.train, view_of(dataset, size, crop))
     batches = TrainBatches(data, batch, 0.5, seed=0)
-    model = build_model(Hyperparameters(arch="xresnet18"), len(dataset.class_names), seed=0)
+    model = build_model(image_configuration(arch="xresnet18"), len(dataset.class_names), seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def endless() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -233,13 +236,13 @@ OPEN = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from proxyflow.data.cache import open_or_build
-from proxyflow.data.sources import Found
+from proxyflow.data.images.cache import open_or_build
+from proxyflow.data.images.listing import Found
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 before = resident()
 begun = time.perf_counter()
-found = open_or_build("made-up", Found("made up", lambda: None), Path(sys.argv[1]), False, print)
+found = open_or_build("made-up", Found("made up", lambda: None), Path(sys.argv[1]), False, 160, print)
 opened = time.perf_counter() - begun
 store = found.store
 rows = np.random.default_rng(0).permutation(len(store))[: len(store) // 10]
@@ -257,7 +260,7 @@ def noise(n: int) -> Listing:
 def open_store(cache: Path, n: int) -> dict[str, float]:
     """Opens a large store in a process of its own, and reads a tenth of it here and there."""
     cache.mkdir()
-    open_or_build("made-up", Found("made up", lambda: noise(n)), cache, False, print)
+    open_or_build("made-up", Found("made up", lambda: noise(n)), cache, False, stored_side(None), print)
     runs = [
         subprocess.run(
             [sys.executable, "-c", OPEN, str(cache)], capture_output=True, text=True, check=True
@@ -277,8 +280,8 @@ def main() -> None:
     if options.only:
         only(options.only, Path(options.root), Path(options.data))
         return
-    with tempfile.TemporaryDirectory(prefix="proxyflow-bench-") as scratch:
-        folder, data_dir = Path(scratch) / "jpegs", Path(scratch) / "data"
+    with tempfile.TemporaryDirectory(prefix="proxyflow-bench-") as temporary_folder:
+        folder, data_dir = Path(temporary_folder) / "jpegs", Path(temporary_folder) / "data"
         generate_folder(folder, 320 if options.quick else 2000)
         ratios, figures = compare_pipelines(folder, data_dir, 2 if options.quick else 7)
         ratios["images_ours_over_fastai_stock"] = ratios.pop("images_ours_over_fastai_stock")
@@ -286,7 +289,7 @@ def main() -> None:
             dataset = quiet("digits" if crop == "padded" else f"folder:{folder}", data_dir)
             rounds = rounds // 8 if options.quick else rounds
             ratios[f"loop_over_constant_batch_{size}px"] = step_loop(dataset, size, crop, batch, rounds)
-        figures |= open_store(Path(scratch) / "large", 10_000 if options.quick else 100_000)
+        figures |= open_store(Path(temporary_folder) / "large", 10_000 if options.quick else 100_000)
     write_json(options.json, ratios, figures)
 
 

@@ -38,29 +38,32 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.bench import parse_options, write_json
-from proxyflow.data.catalog import Dataset, load_dataset
-from proxyflow.data.images import ImageSet
+from benchmarks.bench import parse_options, train_images, write_json
+from proxyflow.core.seeds import generator, stream_seed
+from proxyflow.data.catalog import load_dataset
+from proxyflow.data.images.store import ImageSet
+from proxyflow.data.protocol import Dataset
 from proxyflow.distillation import augment, networks
-from proxyflow.distillation.distil import Distillation, distil, seconds_of, subset_of
-from proxyflow.distillation.methods import GradientSteps, Method, RankAgreement, parse_method
-from proxyflow.distillation.methods.distribution_matching import AUGMENTATIONS
+from proxyflow.distillation.distill import Distillation, distill, estimate_seconds, subset_of
 from proxyflow.distillation.problem import Problem
 from proxyflow.distillation.spec import DistillationSpec
 from proxyflow.distillation.unrolling import Unrolling
+from proxyflow.quality.objective import columns_of
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality, measure_study
-from proxyflow.report.vocabulary import VOCABULARY
-from proxyflow.scoring.table import SelectionCost
-from proxyflow.seeds import generator, stream_seed
-from proxyflow.strategies import Full, Showing, parse_strategy
+from proxyflow.reporting.families import FAMILIES
+from proxyflow.scores.table import SelectionCost
+from proxyflow.spaces.configuration import Configuration
+from proxyflow.spaces.metric import ACCURACY
+from proxyflow.strategies import EpochPlan, Full, parse_strategy
+from proxyflow.strategies.distillation_methods import GradientSteps, Method, RankAgreement, parse_method
+from proxyflow.strategies.distillation_methods.distribution_matching import AUGMENTATIONS
 from proxyflow.strategies.distilled import Distilled
 from proxyflow.subsets import Subset, choose_subset
-from proxyflow.training.devices import pick_device, use_cores
-from proxyflow.training.engine import TrainingResult, TrainingSpec, get_engine
-from proxyflow.training.grids import load_grid
-from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+from proxyflow.trainers import ImageTrainer, TrainingResult, TrainingSpec
+from proxyflow.trainers.devices import configure_threads, pick_device
+from proxyflow.trainers.images.grids import demo_grid, paper_grid
 
 PER_CLASS, WIDTH, DEPTH = 10, 32, 3
 HELD_OUT = 5000
@@ -90,7 +93,7 @@ def accuracy_of(problem: Problem, pixels: np.ndarray, labels: np.ndarray, test: 
     for epoch in range(epochs):
         if epoch == epochs // 2:
             sgd.param_groups[0]["lr"] *= 0.1
-        loss = networks.cross_entropy(network(augment.draw(AUGMENTATIONS["all"], rng)(x)), y)
+        loss = networks.cross_entropy(network(augment.draw_augmentation(AUGMENTATIONS["all"], rng)(x)), y)
         sgd.zero_grad()
         loss.backward()
         sgd.step()
@@ -104,7 +107,10 @@ def accuracy_of(problem: Problem, pixels: np.ndarray, labels: np.ndarray, test: 
 
 def normalised(problem: Problem, pixels: np.ndarray) -> torch.Tensor:
     """Kept images as a network sees them."""
-    mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (problem.dataset.mean, problem.dataset.std))
+    mean, std = (
+        torch.tensor(each).view(1, -1, 1, 1)
+        for each in (problem.dataset.preprocessing.mean, problem.dataset.preprocessing.std)
+    )
     return (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
@@ -115,7 +121,7 @@ def with_test(name: str, held_out: int) -> tuple[Dataset, ImageSet]:
         return dataset, dataset.valid
     order = np.random.default_rng(0).permutation(len(dataset.train))
     rest = dataset.train.take(np.sort(order[held_out:]))
-    rest = dataclasses.replace(rest, example_ids=np.arange(len(rest), dtype=np.int64))
+    rest = dataclasses.replace(rest, ids=np.arange(len(rest), dtype=np.int64))
     return dataclasses.replace(dataset, train=rest), dataset.train.take(np.sort(order[:held_out]))
 
 
@@ -131,7 +137,7 @@ def accuracies(
         for label, method in methods.items():
             spec = DistillationSpec(PER_CLASS, method, size, seed)
             problem = Problem.of(dataset, spec, CPU)
-            made = distil(dataset, spec, problem.device, "made")
+            made = distill(dataset, spec, problem.device, "made")
             seconds.setdefault(label, []).append(made.cost.train_seconds)
             if label == "distribution_matching":  # what it begins with
                 pixels = problem.pixels(problem.real(problem.start))
@@ -162,7 +168,7 @@ def accuracies(
 def of_the_alexnet() -> dict[str, float]:
     """Seconds that an iteration takes with the network for CIFAR-10."""
     spec = DistillationSpec(PER_CLASS, GradientSteps(iterations=1, network="alexnet"), 32)
-    seconds = seconds_of(load_dataset("digits", say=lambda text: None), spec, CPU, speed=1.0)
+    seconds = estimate_seconds(load_dataset("digits", say=lambda text: None), spec, CPU, speed=1.0)
     print(f"\nan iteration of gradient-steps with the AlexNet and 32 px: {seconds:.1f} s", flush=True)
     return {"seconds_per_iteration_gradient_steps_alexnet_32px": seconds}
 
@@ -181,14 +187,16 @@ class Contender:
 
     name: str
     subset: Subset
-    showing: Showing
+    epoch_plan: EpochPlan
     made: Distillation | None = None
 
 
 def contenders(dataset: Dataset, size: int, share: float, batch: int, quick: bool) -> Iterator[Contender]:
     """The target and its proxies, each made when it is asked for."""
-    yield Contender("full", choose_subset(dataset, Full(), 0), Showing(1, batch))
-    yield Contender(f"random:{share}", choose_subset(dataset, parse_strategy(f"random:{share}"), 0), Showing(1, batch))
+    yield Contender("full", choose_subset(dataset, Full(), 0), EpochPlan(1, batch))
+    yield Contender(
+        f"random:{share}", choose_subset(dataset, parse_strategy(f"random:{share}"), 0), EpochPlan(1, batch)
+    )
     rule = Distilled(PER_CLASS, share=share)
     for name in ("distribution-matching", "gradient-steps", "rank-agreement"):
         strategy = Distilled(PER_CLASS, name, 5 if quick else 500, share=share)
@@ -196,7 +204,7 @@ def contenders(dataset: Dataset, size: int, share: float, batch: int, quick: boo
         if quick and isinstance(method, RankAgreement):
             method = dataclasses.replace(method, starts=1, pilot_epochs=1)
         spec = DistillationSpec(PER_CLASS, method, size)
-        result = distil(dataset, spec, CPU, strategy.canonical)
+        result = distill(dataset, spec, CPU, strategy.canonical)
         shown = ("agreement", "chosen", "pilot_steps", "learning_rates")
         told = {key: result.summary[key] for key in shown if key in result.summary}
         print(f"{strategy.canonical}: made in {result.cost.train_seconds / 60:.1f} min {told or ''}", flush=True)
@@ -204,9 +212,9 @@ def contenders(dataset: Dataset, size: int, share: float, batch: int, quick: boo
             problem = Problem.of(dataset, spec, CPU)
             pixels = problem.pixels(problem.real(problem.start))
             real = subset_of(dataset, spec, f"real:{PER_CLASS}", pixels, problem.labels, SelectionCost())
-            yield Contender(f"real:{PER_CLASS}", real, rule.showing(len(pixels), len(dataset.train), batch))
-        showing = strategy.showing(len(result.subset.train), len(dataset.train), batch)
-        yield Contender(strategy.canonical, result.subset, showing, result)
+            yield Contender(f"real:{PER_CLASS}", real, rule.epoch_plan(len(pixels), len(dataset.train), batch))
+        epoch_plan = strategy.epoch_plan(len(result.subset.train), len(dataset.train), batch)
+        yield Contender(strategy.canonical, result.subset, epoch_plan, result)
 
 
 def label_of(strategy: str) -> str:
@@ -242,7 +250,7 @@ def figures_of(found: StudyQuality) -> dict[str, float]:
         figures |= {
             f"quality_{name}_{label_of(strategy)}": float(each) for name, each in values.items() if np.isfinite(each)
         }
-    target = found.runs.loc[found.runs["strategy"] == TARGET, "best_valid_accuracy"]
+    target = found.runs.loc[found.runs["strategy"] == TARGET, "objective"]
     ends = {"lowest": target.min(), "highest": target.max()}
     return figures | {f"quality_target_accuracy_{end}": float(each) for end, each in ends.items()}
 
@@ -250,31 +258,29 @@ def figures_of(found: StudyQuality) -> dict[str, float]:
 def quality(name: str, quick: bool, figures: dict[str, float]) -> None:
     """Proxy quality over the published grid."""
     dataset = load_dataset(name, say=lambda text: None)
-    grid = load_grid("demo")[:4] if quick else load_grid("paper")
+    grid = demo_grid()[:4] if quick else paper_grid()
     size, batch, epochs, share = (12, 32, 1, 0.25) if quick else (16, 32, 2, 0.25)
     rows = []
     begun = time.perf_counter()
     for contender in contenders(dataset, size, share, batch, quick):
         subset = contender.subset
-        settings = TrainingSettings(
-            epochs=epochs, batch_size=contender.showing.batch_size, image_size=size, precision="fp32"
-        )
-        shown = subset.repeated(contender.showing.passes)
+        trainer = ImageTrainer(size, "fp32")
+        shown = subset.repeated(contender.epoch_plan.passes)
         for configuration in grid:
-            spec = TrainingSpec(configuration, settings, 0)
-            result = get_engine("fast").train(shown, spec, CPU).result
+            as_shown = configuration.replace(batch_size=contender.epoch_plan.batch_size)
+            result = train_images(shown, TrainingSpec(as_shown, epochs, 0, trainer), CPU).result
             rows.append(row_of(name, contender, configuration, result))
         if contender.made is not None:
             label = label_of(contender.name)
             made = figures_of_making(contender.made)
             figures |= {f"quality_{name}_{label}": value for name, value in made.items()}
-        accuracies = [row["best_valid_accuracy"] for row in rows[-len(grid) :]]
+        accuracies = [row["objective"] for row in rows[-len(grid) :]]
         print(
             f"{contender.name}: {len(grid)} configurations, accuracy {min(accuracies):.3f} to {max(accuracies):.3f}, "
             f"{len(shown.train)} examples per epoch, {(time.perf_counter() - begun) / 60:.1f} min so far",
             flush=True,
         )
-    found = measure_study(pd.DataFrame(rows), QualityOptions(bootstrap=100 if quick else 1000), VOCABULARY)
+    found = measure_study(pd.DataFrame(rows), QualityOptions(bootstrap=100 if quick else 1000), FAMILIES)
     selection = found.selection.set_index("strategy")
     print(
         f"\n{'proxy':<52} {'r2 [95 %]':>18} {'Spearman [95 %]':>20} {'cost':>6} {'examples':>8} {'with making':>11} "
@@ -295,9 +301,7 @@ def quality(name: str, quick: bool, figures: dict[str, float]) -> None:
         print(f"note: {strategy or 'study'}: {note}")
 
 
-def row_of(
-    name: str, contender: Contender, configuration: Hyperparameters, result: TrainingResult
-) -> dict[str, object]:
+def row_of(name: str, contender: Contender, configuration: Configuration, result: TrainingResult) -> dict[str, object]:
     """A training as the tracking reader gives it."""
     cost = contender.subset.selection or SelectionCost()
     return {
@@ -313,9 +317,11 @@ def row_of(
         "epochs": pd.NA,
         "start_time": 0,
         "end_time": 0,
-        "best_valid_accuracy": result.best_valid_accuracy,
+        **columns_of(ACCURACY),
+        "objective": result.objective,
+        "config_json": configuration.to_json(),
         "train_seconds": result.train_seconds,
-        "examples_seen": float(result.examples_seen),
+        "examples_seen": float(result.examples_seen or 0),
         "train_flops": result.train_flops,
         **{f"selection_{key}": value for key, value in dataclasses.asdict(cost).items()},
     }
@@ -335,7 +341,7 @@ def main() -> None:
         raise SystemExit(f"--only {options.only}: a part is {' or '.join(PARTS)}")
     if pick_device().type != "cpu":
         raise SystemExit("figures are of CPUs, and this machine has a GPU: set CUDA_VISIBLE_DEVICES= to hide it")
-    use_cores()
+    configure_threads()
     quick, ours = options.quick, dict(PUBLISHED)
     methods = {
         "distribution_matching": parse_method("distribution-matching", iterations=20 if quick else 300),

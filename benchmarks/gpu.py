@@ -2,7 +2,7 @@
 
 Four ways to take fp16 steps (see `benchmarks/steps.py`) at 128 px with XResNet18 and 50 and at 32 px with XResNet18;
 how long recording a graph takes, and what the next training of its shape pays; waits per step as CUDA reports them;
-whether a graph trains as eager steps do; what cudnn's search for algorithms would add.
+whether a graph trains as eager steps do; how much faster it validates; what cudnn's search for algorithms would add.
 
 It needs torch and a handful of wheels, no MLflow and no network, and under 8 minutes:
 
@@ -29,18 +29,22 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.bench import alternate, environment, paired_ratio, parse_options, write_json
+from benchmarks.bench import alternate, environment, image_spec, paired_ratio, parse_options, train_images, write_json
 from benchmarks.data import generate_folder, quiet
 from benchmarks.steps import WAYS, Bench, Case, steps_for
 from proxyflow.strategies import Full
 from proxyflow.subsets import choose_subset
-from proxyflow.training import capture
-from proxyflow.training.devices import resolve_precision, use_cores
-from proxyflow.training.engine import TrainingResult, TrainingSpec, get_engine
-from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+from proxyflow.trainers import TrainingResult
+from proxyflow.trainers.devices import configure_threads
+from proxyflow.trainers.images import capture
+from proxyflow.trainers.images.arithmetic import resolve_precision
 
 RESULTS = Path(__file__).parent / "results"
-GOALS = {"images_per_second_fast_xresnet50_128px_bs64": 8000.0, "fast_over_fastai_stock_xresnet50_128px_bs64": 3.0}
+GOALS = {
+    "images_per_second_fast_xresnet50_128px_bs64": 8000.0,
+    "fast_over_fastai_stock_xresnet50_128px_bs64": 3.0,
+    "validation_graph_over_eager": 1.0,
+}
 
 
 class Both(io.TextIOBase):
@@ -120,51 +124,82 @@ def waits(bench: Bench, figures: dict[str, float]) -> None:
 
 
 def training(bench: Bench, seed: int, epochs: int, arch: str, size: int) -> TrainingResult:
-    spec = TrainingSpec(Hyperparameters(arch=arch), TrainingSettings(epochs, 64, size), seed, "fast")
-    return get_engine("fast").train(choose_subset(bench.dataset, Full(), 0), spec, bench.device).result
+    spec = image_spec(epochs, seed, size, arch=arch)
+    return train_images(choose_subset(bench.dataset, Full(), 0), spec, bench.device).result
 
 
 def recording(bench: Bench, figures: dict[str, float]) -> None:
-    """Set-up of a training that records its graph, and of the next, which has it."""
-    capture._kept.clear()
+    """Set-up of a training that records its graphs, and of the next, which has them."""
+    capture.reset()
     for name, seed in (("first", 0), ("next", 1)):
         result = training(bench, seed, 1, "xresnet50", 128)
         figures[f"setup_seconds_{name}_training"] = result.setup_seconds
-        print(f"{name} training of a shape: {result.setup_seconds:.2f} s of set-up; steps taken: {result.execution}")
+        steps = result.params["execution"]
+        print(f"{name} training of a shape: {result.setup_seconds:.2f} s of set-up; steps taken: {steps}")
 
 
 def graph_against_eager(bench: Bench, figures: dict[str, float]) -> None:
     """The same training from a graph and eagerly, and twice from a graph."""
     runs = {"graph": training(bench, 0, 3, "xresnet18", 64), "again": training(bench, 0, 3, "xresnet18", 64)}
-    real = torch.cuda.CUDAGraph
-    capture._kept.clear()
-    try:
-        torch.cuda.CUDAGraph = _refuse  # type: ignore[assignment,misc]
+    with no_recording():
         runs["eager"] = training(bench, 0, 3, "xresnet18", 64)
-    finally:
-        torch.cuda.CUDAGraph = real  # type: ignore[misc]
     for name, result in runs.items():
-        epochs = "  ".join(f"{r.train_loss:.5f} / {r.valid_accuracy:.3f}" for r in result.records)
-        print(
-            f"{name:<6} loss / accuracy per epoch: {epochs}; {result.skipped_steps} steps skipped; {result.execution}"
-        )
-    first, again, eager = ([r.train_loss for r in result.records] for result in runs.values())
+        values = [record.values for record in result.records]
+        epochs = "  ".join(f"{each['train_loss']:.5f} / {each['valid_accuracy']:.3f}" for each in values)
+        skipped, steps = result.metrics.get("skipped_steps"), result.params["execution"]
+        print(f"{name:<6} loss / accuracy per epoch: {epochs}; {skipped} steps skipped; {steps}")
+    first, again, eager = ([r.values["train_loss"] for r in result.records] for result in runs.values())
     figures["loss_graph_over_eager_first_epoch"] = first[0] / eager[0]
     figures["graph_repeats_to_the_bit"] = float(first == again)
-    figures["skipped_steps_graph"] = float(runs["graph"].skipped_steps or 0)
-    figures["skipped_steps_eager"] = float(runs["eager"].skipped_steps or 0)
+    for way in ("graph", "eager"):
+        figures[f"skipped_steps_{way}"] = runs[way].metrics.get("skipped_steps", 0.0)
+
+
+@contextlib.contextmanager
+def no_recording() -> Iterator[None]:
+    """Trainings take their steps eagerly meanwhile, and record anew afterwards."""
+    real = torch.cuda.CUDAGraph
+    capture.reset()
+    try:
+        torch.cuda.CUDAGraph = _refuse  # type: ignore[assignment,misc]
+        yield
+    finally:
+        torch.cuda.CUDAGraph = real  # type: ignore[misc]
+        capture.reset()
 
 
 def _refuse() -> None:
     raise RuntimeError("recording is switched off for comparison")
 
 
+def validation(bench: Bench, rounds: int, found: dict[str, dict[str, float]]) -> None:
+    """Passes over the validation images from a graph, and eagerly, in turn."""
+    epochs = 5
+    seconds: dict[str, list[float]] = {"graph": [], "eager": []}
+    for _ in range(rounds):
+        result = training(bench, 0, epochs, "xresnet50", 128)
+        seconds["graph"].append(result.valid_seconds / epochs)
+        with no_recording():
+            result = training(bench, 0, epochs, "xresnet50", 128)
+        seconds["eager"].append(result.valid_seconds / epochs)
+    speeds = {way: [1 / each for each in times] for way, times in seconds.items()}
+    middle, low, high = paired_ratio(speeds["graph"], speeds["eager"])
+    found["ratios"]["validation_graph_over_eager"] = middle
+    for way, times in seconds.items():
+        found["figures"][f"validation_milliseconds_{way}"] = 1000 * statistics.median(times)
+    told = ", ".join(f"{way} {1000 * statistics.median(times):.1f} ms" for way, times in seconds.items())
+    print(
+        f"a validation of {len(bench.dataset.valid)} images: {told}; graph over eager {middle:.2f} "
+        f"({low:.2f}..{high:.2f})"
+    )
+
+
 def search(bench: Bench, figures: dict[str, float]) -> None:
     """What cudnn's search for the fastest algorithms would add; it is off, as it may choose differently each time."""
     case = Case("xresnet50", 128, 64)
-    speeds = {}
+    speeds: dict[bool, list[float]] = {}
     for on in (False, True, False, True):
-        capture._kept.clear()
+        capture.reset()
         torch.backends.cudnn.benchmark = on
         bench.seconds("fast", case, 5)
         speeds.setdefault(on, []).append(case.batch / bench.seconds("fast", case, 100))
@@ -180,13 +215,13 @@ def main() -> int:
     if on_gpu and not torch.cuda.is_available():
         print("error: this machine has no CUDA device; --device cpu runs the same code on the CPU", file=sys.stderr)
         return 2
-    use_cores()
+    configure_threads()
     begun = time.perf_counter()
     out = Both()
-    with tempfile.TemporaryDirectory(prefix="proxyflow-bench-") as scratch, contextlib.redirect_stdout(out):
-        folder = Path(scratch) / "jpegs"
+    with tempfile.TemporaryDirectory(prefix="proxyflow-bench-") as temporary_folder, contextlib.redirect_stdout(out):
+        folder = Path(temporary_folder) / "jpegs"
         generate_folder(folder, 320 if options.quick or not on_gpu else 3000)
-        dataset = quiet(f"folder:{folder}", Path(scratch) / "data")
+        dataset = quiet(f"folder:{folder}", Path(temporary_folder) / "data")
         bench = Bench(folder, dataset, device, workers=min(16, os.cpu_count() or 1) if on_gpu else 0)
         cases = [Case("xresnet50", 128, 64), Case("xresnet18", 128, 64), Case("xresnet18", 32, 64)]
         cases += [] if options.quick else [Case("xresnet50", 128, 256)]
@@ -198,6 +233,7 @@ def main() -> int:
         if on_gpu:
             for question in (waits, recording, graph_against_eager, search):
                 question(bench, found["figures"])
+            validation(bench, 1 if quick else 3, found)
             for name, goal in GOALS.items():
                 value = found["figures"].get(name, found["ratios"].get(name, float("nan")))
                 print(f"{name}: {value:,.2f}, goal {goal:,.0f}: {'reached' if value >= goal else 'not reached'}")

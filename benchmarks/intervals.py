@@ -1,9 +1,12 @@
 """Do the report's 95 % intervals hold the truth in 95 % of studies? Simulated studies whose truth is known.
 
 A study has 36 configurations on one data set (36 pairs) or on two (72 pairs), or 36 under two seeds (72 pairs of 36
-configurations). Accuracies of proxy and target are drawn with correlations from 0 to .97 and three shapes: normal;
+configurations). Values of proxy and target are drawn with correlations from 0 to .97 and three shapes: normal;
 skewed, as where a few configurations fail; and rounded to 1 in 500, as 500 validation images give them, so that
 they tie. The truth is the measure of 400,000 configurations. Spearman is that of the best half by proxy accuracy.
+
+It draws the two data sets independently of each other, and has no configuration that fails, so it cannot see what makes
+intervals of real studies too narrow: `benchmarks.coverage` does.
 
 Coverage is the share of studies whose interval holds the truth; a key has the mean over the shapes and correlations,
 with the lowest and highest beside it. How the percentile interval of Spearman does stands beside, as it is not used.
@@ -22,13 +25,13 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from benchmarks.bench import parse_options, write_json
+from proxyflow.core.seeds import generator
 from proxyflow.quality import bootstrap
-from proxyflow.quality.measured import MEASURES, measure
 from proxyflow.quality.measures import Floats
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.pairs import Pairs
 from proxyflow.quality.runs import TARGET
-from proxyflow.seeds import generator
+from proxyflow.quality.strategy_measures import MEASURES, measure
 
 CONFIGURATIONS = 36
 SHAPES = ("normal", "skewed", "rounded")
@@ -82,7 +85,7 @@ def study(case: Case, count: int, rng: np.random.Generator, name: str) -> Pairs:
         proxy, target = accuracies(case, count, rng)
         seeds = np.broadcast_to(np.arange(case.design.seeds), proxy.shape)
         config = np.broadcast_to(np.arange(count)[:, None], proxy.shape)
-        columns = {"config": config, "seed": seeds, "accuracy_proxy": proxy, "accuracy_target": target}
+        columns = {"config": config, "seed": seeds, "value_proxy": proxy, "value_target": target}
         frame = pd.DataFrame({key: value.ravel() for key, value in columns.items()})
         frames.append(frame.assign(dataset=f"{name} {dataset}", cluster=frame["config"] + count * dataset))
     return Pairs(pd.concat(frames, ignore_index=True), 0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -18,18 +18,20 @@ import sqlalchemy
 from mlflow.store.tracking.dbmodels import models
 from numpy.typing import NDArray
 
-from proxyflow.files import digest
+from proxyflow.core.files import digest
+from proxyflow.spaces.metric import ACCURACY
 from proxyflow.strategies import Distilled
-from proxyflow.studies.plan import PlannedTraining, StudySpec, common_configuration, plan_trainings
+from proxyflow.studies.plan import PlannedTraining, StudySpec, plan_trainings
 from proxyflow.studies.presets import load_strategies
 from proxyflow.tracking import names
-from proxyflow.training.grids import load_grid
-from proxyflow.training.hyperparameters import TrainingSettings
+from proxyflow.tracking.queries.curve_tag import tag_of
+from proxyflow.trainers import ImageTrainer
+from proxyflow.trainers.images.grids import paper_grid
 
 DATASETS = {"imagenette": 9025, "imagewoof": 9025}
 STRATEGIES = "paper"
 EPOCHS = 20
-N_VALID = 500
+N_VALID, N_TEST, BATCH = 500, 1000, 64
 DIVERGED_SHARE = 0.3  # of the trainings at the highest learning rate
 BEGUN_MS = 1_700_000_000_000
 CHUNK = 500  # runs that are written at once
@@ -59,26 +61,24 @@ class MadeRun:
 def made_runs(count: int, study: str) -> Iterator[MadeRun]:
     """The first `count` trainings of a study with as many seeds as that takes (1,728 trainings each)."""
     rng = np.random.default_rng(11)
-    grid, settings = load_grid("paper"), TrainingSettings(epochs=EPOCHS, image_size=128)
+    grid = paper_grid()
     strategies = load_strategies(STRATEGIES)
     per_seed = len(DATASETS) * len(strategies) * len(grid)
     spec = StudySpec(
         datasets=tuple(DATASETS),
         strategies=strategies,
         grid=grid,
-        settings=settings,
+        trainer=ImageTrainer(image_size=128),
+        epochs=EPOCHS,
         seeds=tuple(range(-(-count // per_seed))),
-        scoring_configuration=common_configuration(grid),
-        scoring=settings,
-        engine="fast",
     )
     quality = {(name, each): rng.normal(0.8, 0.05) for name in DATASETS for each in grid}
     seen: dict[tuple[str, ...], float] = {}
     for number, training in enumerate(islice(plan_trainings(spec), count)):
-        cell = (training.dataset, training.strategy.canonical, training.hyperparameters.name)
+        cell = (training.dataset, training.strategy.canonical, training.spec.configuration.name)
         cost = share_of(training.strategy.canonical)
         if cell not in seen:
-            true = quality[training.dataset, training.hyperparameters]
+            true = quality[training.dataset, training.spec.configuration]
             seen[cell] = true * (0.55 + 0.45 * cost**0.3) + rng.normal(0, 0.06 * (1 - cost))
         yield _made(training, number, cost, seen[cell], study, rng)
 
@@ -97,9 +97,9 @@ def share_of(strategy: str) -> float:
 def _made(
     training: PlannedTraining, number: int, cost: float, quality: float, study: str, rng: np.random.Generator
 ) -> MadeRun:
-    hyperparameters, settings = training.hyperparameters, training.settings
-    epochs, strategy = settings.epochs, training.strategy.canonical
-    diverged = hyperparameters.learning_rate == 0.1 and rng.random() < DIVERGED_SHARE
+    spec, configuration = training.spec, training.spec.configuration
+    epochs, strategy = spec.epochs, training.strategy.canonical
+    diverged = configuration["learning_rate"] == 0.1 and rng.random() < DIVERGED_SHARE
     finished = int(rng.integers(1, epochs + 1)) if diverged else epochs
     n_train = max(1, round(DATASETS[training.dataset] * (1.0 if strategy.startswith("epochs") else cost)))
     steps = np.arange(1, finished + 1)
@@ -110,12 +110,16 @@ def _made(
     train_seconds = float(seconds.sum())
     seen = n_train * finished
     metrics = {
+        names.OBJECTIVE: float(accuracy.max()),
         "best_valid_accuracy": float(accuracy.max()),
         "final_valid_accuracy": 0.0 if diverged else float(accuracy[-1]),
+        "test_accuracy": 0.0 if diverged else float(np.round(rng.normal(ideal[-1], 0.01) * N_TEST) / N_TEST),
         "best_epoch": float(accuracy.argmax() + 1),
         "train_seconds": train_seconds,
+        "valid_seconds": 0.02 * train_seconds,
         "setup_seconds": float(rng.normal(0.6, 0.05)),
         "wall_seconds": train_seconds + 0.8,
+        "steps": float(seen // configuration["batch_size"]) - 2.0,
         "examples_seen": float(seen),
         "train_flops": 2.4e10 * seen,
         "examples_per_second": seen / train_seconds,
@@ -123,7 +127,7 @@ def _made(
         "skipped_steps": 2.0,
         "cost_usd": (train_seconds + 0.8) * 2.5 / 3600,
     }
-    assert set(metrics) == set(names.RUN_METRICS)
+    assert set(metrics) >= set(names.RUN_METRICS)
     curves = {
         "train_loss": 2.2 - 1.6 * accuracy + rng.normal(0, 0.02, finished),
         "valid_loss": 2.3 - 1.8 * accuracy + rng.normal(0, 0.02, finished),
@@ -131,8 +135,8 @@ def _made(
         "epoch_seconds": seconds,
     }
     assert set(curves) == set(names.EPOCH_METRICS)
-    identity = [study, training.title, training.seed]
-    subset = digest([training.dataset, strategy, training.seed])
+    identity = [study, training.title, spec.seed]
+    subset = digest([training.dataset, strategy, spec.seed])
     tags = {
         names.KIND: "training",
         names.VERSION: names.SCHEMA_VERSION,
@@ -141,9 +145,14 @@ def _made(
         names.DATASET: training.dataset,
         names.DATASET_FINGERPRINT: digest(training.dataset),
         names.STRATEGY: strategy,
-        names.CONFIG: hyperparameters.name,
-        names.CONFIG_GROUP: hyperparameters.group,
-        names.SEED: str(training.seed),
+        names.CONFIG: configuration.name,
+        names.CONFIG_GROUP: configuration.group,
+        names.CONFIG_JSON: configuration.to_json(),
+        names.TRAINER: "images",
+        names.METRIC: ACCURACY.name,
+        names.GOAL: ACCURACY.goal,
+        names.METRIC_JSON: ACCURACY.to_json(),
+        names.SEED: str(spec.seed),
         names.EPOCHS: str(epochs),
         names.SUBSET_FINGERPRINT: subset,
         names.SUBSET_RUN: subset[:32],
@@ -152,26 +161,28 @@ def _made(
         names.DIVERGED: str(diverged).lower(),
         names.OWNER: "trainer/4026531836 4242 1700000000.25",
         names.HEARTBEAT: str(begun // 1000),
-        names.NOTE: f"{hyperparameters.arch} trained for {epochs} epochs on {n_train:,} examples of "
-        f"{training.dataset} ({strategy}) with configuration {hyperparameters.name}.",
+        names.DESCRIPTION: f"{configuration['arch']} trained for {epochs} epochs on {n_train:,} examples of "
+        f"{training.dataset} ({strategy}) with configuration {configuration.name}.",
         names.RUN_NAME: training.title,
         names.PARENT: digest(study)[:32],
+        **_curves_tag(curves),
         "mlflow.user": "benchmark",
         "mlflow.source.name": "/home/benchmark/proxyflow/entrypoints/sweep.py",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": "0" * 40,
     }
     params = {
-        **asdict(hyperparameters),
-        **asdict(settings),
+        **configuration,
+        **spec.trainer.settings,
+        "epochs": epochs,
         "crop": "random-resized",
         "dataset": training.dataset,
         "strategy": strategy,
-        "config": hyperparameters.name,
-        "seed": training.seed,
-        "engine": training.engine,
+        "config": configuration.name,
+        "seed": spec.seed,
         "n_train": n_train,
         "n_valid": N_VALID,
+        "n_test": N_TEST,
         "n_classes": 5 if "half-classes" in strategy else 10,
         "precision_used": "fp16",
         "execution": "CUDA graph",
@@ -191,6 +202,12 @@ def _made(
         begun=begun,
         ended=begun + round(1000 * (train_seconds + 0.8)),
     )
+
+
+def _curves_tag(curves: Mapping[str, NDArray[np.float64]]) -> dict[str, str]:
+    """The tag that a training has its epochs in."""
+    text = tag_of({name: values.tolist() for name, values in curves.items()}, ACCURACY.name)
+    return {} if text is None else {names.CURVES: text}
 
 
 def write_runs(store: str, experiment_id: str, study: str, count: int) -> None:

@@ -18,17 +18,15 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bench import parse_options, write_json
+from benchmarks.bench import image_spec, parse_options, write_json
+from proxyflow.core.seeds import generator
 from proxyflow.data.catalog import Dataset, load_dataset
+from proxyflow.scores.table import ExampleScores
 from proxyflow.scoring.scorer import score_examples
 from proxyflow.scoring.spec import ScoringSpec
-from proxyflow.scoring.table import ExampleScores
-from proxyflow.seeds import generator
 from proxyflow.strategies import parse_strategy
 from proxyflow.subsets import choose_subset
-from proxyflow.training.devices import pick_device, use_cores
-from proxyflow.training.engine import TrainingSpec
-from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+from proxyflow.trainers.devices import configure_threads, pick_device
 
 WRONG, FOLDS, SEED = 0.05, 5, 0
 
@@ -47,7 +45,7 @@ def with_wrong_labels(dataset: Dataset, share: float, seed: int) -> tuple[Datase
 def chosen(dataset: Dataset, scores: ExampleScores, strategy: str) -> NDArray[np.bool_]:
     """Which training examples a strategy chooses."""
     subset = choose_subset(dataset, parse_strategy(strategy), SEED, scores)
-    return np.isin(dataset.train.example_ids, subset.train.example_ids)
+    return np.isin(dataset.train.ids, subset.train.ids)
 
 
 def found(picked: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> tuple[float, float]:
@@ -58,20 +56,19 @@ def found(picked: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> tuple[float, f
 
 def main() -> None:
     options = parse_options(__doc__, dataset="", epochs="", size="")
-    threads = use_cores()
+    threads = configure_threads()
     name = options.dataset or ("fashion-mnist@1500" if options.quick else "fashion-mnist")
     epochs = int(options.epochs or 3)
     size = int(options.size or 16)
     dataset, wrong = with_wrong_labels(load_dataset(name), WRONG, SEED)
-    settings = TrainingSettings(epochs=epochs, batch_size=64, image_size=size)
-    training = TrainingSpec(Hyperparameters(arch="xresnet18"), settings, SEED)
+    training = image_spec(epochs, SEED, size)
     begun = time.perf_counter()
     scoring = score_examples(dataset, ScoringSpec(training, holdout_folds=FOLDS), pick_device())
     seconds = time.perf_counter() - begun
     print(
         f"{name}: {wrong.sum():,} of {len(wrong):,} training labels are wrong; xresnet18, {size} px, {epochs} epochs, "
         f"{FOLDS} folds, accuracy on {len(dataset.valid)} rightly labelled validation images "
-        f"{scoring.results[0].final_valid_accuracy:.3f}; {seconds:,.0f} s on {threads} thread(s)"
+        f"{scoring.results[0].final:.3f}; {seconds:,.0f} s on {threads} thread(s)"
     )
     print(f"\n{'score':<26} {'hardest 5 %':>22}   {'dropped with balance=class':>26}")
     print(f"{'':<26} {'precision':>11} {'recall':>10}   {'precision':>15} {'recall':>10}")

@@ -77,11 +77,11 @@ def trained(folder: Path, study: str) -> tuple[int, float]:
     """How many trainings of a study have finished, and their `train_seconds` in all."""
     from mlflow.tracking import MlflowClient
 
-    from proxyflow.tracking.connection import known_experiments
-    from proxyflow.tracking.reader import trainings
+    from proxyflow.tracking.connection import experiment_ids
+    from proxyflow.tracking.queries.reader import trainings
 
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    frame = trainings(client, known_experiments(client, study))
+    frame = trainings(client, experiment_ids(client, study))
     done = frame[frame["status"] == "finished"]
     return len(done), float(done["train_seconds"].sum())
 
@@ -97,8 +97,8 @@ def main() -> None:
     options = parse_options(__doc__)
     swept, separate = (4, 1) if options.quick else (20, 20)
     figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="proxyflow-bench-") as scratch:
-        folder = Path(scratch)
+    with tempfile.TemporaryDirectory(prefix="proxyflow-bench-") as temporary_folder:
+        folder = Path(temporary_folder)
         sweep(folder, ["0.5"])  # makes scores and subset
         _, before = trained(folder, SWEPT)
         wall = sweep(folder, rates(swept))

@@ -26,17 +26,17 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import nn
 
-from benchmarks.bench import parse_options, write_json
+from benchmarks.bench import image_spec, parse_options, train_images, write_json
 from benchmarks.data import quiet
+from proxyflow.core.errors import UserError
 from proxyflow.data.catalog import DataOptions, load_dataset
-from proxyflow.errors import UserError
+from proxyflow.spaces.configuration import Configuration
 from proxyflow.strategies import Full, parse_strategy
 from proxyflow.subsets import Subset, choose_subset
-from proxyflow.training import session
-from proxyflow.training.devices import pick_device, use_cores
-from proxyflow.training.engine import TrainingSpec, get_engine
-from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
-from proxyflow.training.models import build_model
+from proxyflow.trainers.devices import configure_threads, pick_device
+from proxyflow.trainers.images import session
+from proxyflow.trainers.images.models import build_model
+from proxyflow.trainers.model_access import Hooks
 
 STEPS, BATCH = 50, 16
 GENTLE = {"adam": 3e-6, "sgd": 3e-4, "rmsprop": 3e-6}
@@ -47,17 +47,14 @@ LEVEL = 0.05
 
 def losses(engine: str, subset: Subset, optimizer: str, smoothing: float, rate: float) -> NDArray[np.float64]:
     """Losses of the first steps of a training."""
-    hyperparameters = Hyperparameters(
-        arch="xresnet18", optimizer=optimizer, label_smoothing=smoothing, learning_rate=rate
-    )
-    settings = TrainingSettings(epochs=5, batch_size=BATCH, image_size=8, precision="fp32")
     seen: list[float] = []
 
     def watch(index: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, epoch: int) -> None:
         seen.append(float(nn.functional.cross_entropy(logits.double(), labels, label_smoothing=smoothing)))
 
-    spec = TrainingSpec(hyperparameters, settings, 0, engine)
-    get_engine(engine).train(subset, spec, pick_device(), on_batch=watch)
+    changes = {"optimizer": optimizer, "label_smoothing": smoothing, "learning_rate": rate, "batch_size": BATCH}
+    spec = image_spec(5, image_size=8, precision="fp32", engine=engine, **changes)
+    train_images(subset, spec, pick_device(), Hooks(on_batch=watch))
     return np.array(seen[:STEPS])
 
 
@@ -65,8 +62,8 @@ def losses(engine: str, subset: Subset, optimizer: str, smoothing: float, rate: 
 def moved_weights() -> Iterator[None]:
     """Trainings begin with weights that differ in about the last bit of fp32."""
 
-    def build(hyperparameters: Hyperparameters, n_classes: int, seed: int) -> nn.Module:
-        model = build_model(hyperparameters, n_classes, seed)
+    def build(configuration: Configuration, n_classes: int, seed: int) -> nn.Module:
+        model = build_model(configuration, n_classes, seed)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.mul_(1 + 1e-7)
@@ -114,13 +111,11 @@ def fashion_case(data_dir: Path) -> Subset:
 
 def paired_seeds(name: str, subset: Subset, seeds: int, epochs: int, figures: dict[str, float]) -> None:
     """Two one-sided tests on the differences of best accuracies."""
-    hyperparameters = Hyperparameters(arch="xresnet18", learning_rate=PUBLISHED)
-    settings = TrainingSettings(epochs=epochs, image_size=16)
     accuracies: dict[str, list[float]] = {"fast": [], "fastai": []}
     for seed in range(seeds):
         for engine, found in accuracies.items():
-            spec = TrainingSpec(hyperparameters, settings, seed, engine)
-            found.append(get_engine(engine).train(subset, spec, pick_device()).result.best_valid_accuracy)
+            spec = image_spec(epochs, seed, 16, engine=engine, learning_rate=PUBLISHED)
+            found.append(train_images(subset, spec, pick_device()).result.best)
     differences = np.array(accuracies["fast"]) - np.array(accuracies["fastai"])
     mean, error = float(differences.mean()), float(stats.sem(differences))
     half = float(stats.t.ppf(1 - LEVEL, seeds - 1)) * error
@@ -148,10 +143,10 @@ def paired_seeds(name: str, subset: Subset, seeds: int, epochs: int, figures: di
 
 def main() -> None:
     options = parse_options(__doc__)
-    use_cores()
+    configure_threads()
     figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="proxyflow-bench-") as scratch:
-        data_dir = Path(scratch)
+    with tempfile.TemporaryDirectory(prefix="proxyflow-bench-") as temporary_folder:
+        data_dir = Path(temporary_folder)
         if options.quick:
             paired_seeds("digits", digits_case(data_dir), 3, 2, figures)
         else:

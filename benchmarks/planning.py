@@ -51,60 +51,63 @@ def fill(quick: bool) -> int:
     """Makes scores and subsets, and writes the trainings as finished; gives how many there are."""
     from mlflow.entities import Metric, Param
 
-    from entrypoints import _cli
+    from proxyflow.cli.opening import open_context
     from proxyflow.data.catalog import DataOptions
     from proxyflow.studies.dependencies import Dependencies, subset_id, subsets_of
-    from proxyflow.studies.plan import StudySpec, common_configuration, plan_trainings
+    from proxyflow.studies.plan import StudySpec, plan_trainings
     from proxyflow.studies.presets import load_strategies
     from proxyflow.studies.tasks import Task
     from proxyflow.tracking import names
-    from proxyflow.training.grids import load_grid
-    from proxyflow.training.hyperparameters import TrainingSettings
+    from proxyflow.trainers import ImageTrainer
+    from proxyflow.trainers.images.grids import paper_grid
 
-    grid, settings = load_grid("paper"), TrainingSettings(epochs=20, image_size=8)
     spec = StudySpec(
         datasets=DATASETS[:1] if quick else DATASETS,
         strategies=load_strategies(QUICK_STRATEGIES if quick else STRATEGIES),
-        grid=grid,
-        settings=settings,
+        grid=paper_grid(),
+        trainer=ImageTrainer(image_size=8),
+        epochs=20,
         seeds=(0,),
-        scoring_configuration=common_configuration(grid),
-        scoring=settings,
-        engine="fast",
     )
-    lab = _cli.open_lab(STUDY, DataOptions())
+    context = open_context(STUDY, DataOptions())
     planned = list(plan_trainings(spec))
-    with lab.writer.open("study", "filled", "Made by a benchmark.", main=True) as run:
-        dependencies = Dependencies(lab, spec)
+    with context.writer.open("study", "filled", "Made by a benchmark.", main=True) as run:
+        dependencies = Dependencies.of(context, spec)
         made = {key: dependencies.ensure(each, run.id) for key, each in subsets_of(planned).items()}
         tasks = [dependencies.task(each, made[subset_id(each)]) for each in planned]
 
     def write(task: Task) -> None:
-        training = task.planned
+        training, of_training = task.planned, task.planned.spec
+        configuration, metric = of_training.configuration, of_training.trainer.metric
         tags = {
             names.KIND: "training",
             names.VERSION: names.SCHEMA_VERSION,
             names.STATUS: "finished",
             names.STUDY: STUDY,
             names.DATASET: training.dataset,
-            names.DATASET_FINGERPRINT: lab.dataset(training.dataset).fingerprint,
+            names.DATASET_FINGERPRINT: context.dataset(training.dataset).fingerprint,
             names.STRATEGY: training.strategy.canonical,
-            names.CONFIG: training.hyperparameters.name,
-            names.CONFIG_GROUP: training.hyperparameters.group,
-            names.SEED: str(training.seed),
-            names.EPOCHS: str(training.settings.epochs),
+            names.CONFIG: configuration.name,
+            names.CONFIG_GROUP: configuration.group,
+            names.CONFIG_JSON: configuration.to_json(),
+            names.TRAINER: of_training.trainer.name,
+            names.METRIC: metric.name,
+            names.GOAL: metric.goal,
+            names.METRIC_JSON: metric.to_json(),
+            names.SEED: str(of_training.seed),
+            names.EPOCHS: str(of_training.epochs),
             names.SUBSET_FINGERPRINT: task.subset.fingerprint,
             names.SUBSET_RUN: task.subset.run_id,
             names.RUN_KEY: task.key,
             names.OWNER: "benchmark 1 1.0",
-            names.NOTE: "A training that was written, not done: it stands for one of a finished study.",
+            names.DESCRIPTION: "A training that was written, not done: it stands for one of a finished study.",
         }
-        run_id = lab.client.create_run(lab.writer.experiment_id, tags=tags, run_name=training.title).info.run_id
-        values = {**vars(training.hyperparameters), **vars(training.settings)}
-        metrics = [Metric(name, 0.5, 0, 0) for name in (*names.RUN_METRICS, *names.EPOCH_METRICS)]
+        run_id = context.client.create_run(context.writer.experiment_id, tags=tags, run_name=training.title).info.run_id
+        values = {**configuration, **of_training.trainer.settings, "epochs": of_training.epochs}
+        metrics = [Metric(name, 0.5, 0, 0) for name in (names.OBJECTIVE, *names.RUN_METRICS, *names.EPOCH_METRICS)]
         params = [Param(name, str(value)) for name, value in values.items()]
-        lab.client.log_batch(run_id, metrics=metrics, params=params)
-        lab.client.set_terminated(run_id)
+        context.client.log_batch(run_id, metrics=metrics, params=params)
+        context.client.set_terminated(run_id)
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(write, tasks))
@@ -119,13 +122,12 @@ def plan(quick: bool) -> tuple[float, float, float]:
     """The command once, in this process; gives its seconds, and peak MB before and after."""
     import proxyflow.studies.study
     import proxyflow.tracking.runs  # noqa: F401
-    from entrypoints import _cli
-    from entrypoints.sweep import sweep
+    from proxyflow.cli.app import load_command
+    from proxyflow.cli.running import status_of
 
     before = megabytes()
-    sys.argv = ["sweep", *words(quick)]
     begun = time.perf_counter()
-    status = _cli._status_of(sweep)
+    status = status_of(load_command("sweep"), words(quick))
     seconds = time.perf_counter() - begun
     if status:
         raise SystemExit(status)

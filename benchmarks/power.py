@@ -24,15 +24,15 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from benchmarks.bench import parse_options, write_json
+from proxyflow.core.seeds import generator
 from proxyflow.quality import bootstrap
-from proxyflow.quality.measured import MEASURES, measure
 from proxyflow.quality.measures import Floats
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.pairs import Pairs
-from proxyflow.quality.runs import TARGET, count_runs
-from proxyflow.quality.seeds import over_seeds
-from proxyflow.report.recorded import read_recorded
-from proxyflow.seeds import generator
+from proxyflow.quality.runs import TARGET, select_runs
+from proxyflow.quality.seeds import mean_over_seeds
+from proxyflow.quality.strategy_measures import MEASURES, measure
+from proxyflow.reporting.recorded import read_recorded
 
 CONFIGURATIONS, SEEDS, VALID = 36, (1, 2, 3), 500
 ENOUGH = 8  # configurations of a pilot
@@ -76,14 +76,14 @@ class Observed:
 
 def observed(runs: pd.DataFrame, dataset: str, strategy: str) -> Observed:
     rows = runs[(runs["dataset"] == dataset) & (runs["strategy"] == strategy)]
-    table = rows.pivot(index="config", columns="seed", values="best_valid_accuracy").dropna()
+    table = rows.pivot(index="config", columns="seed", values="value").dropna()
     if len(table.columns) < 2 or len(table) < ENOUGH:
         raise SystemExit(f"the pilot needs {strategy} of {dataset}: {ENOUGH} configurations, two seeds or more")
     return Observed(table.mean(axis=1).to_numpy(), table.std(axis=1, ddof=1).to_numpy(), len(table.columns))
 
 
 def measured(truth: Floats, pilot: Observed, seeds: int, rng: np.random.Generator) -> Floats:
-    """Accuracies as trainings would give them, `(configurations, seeds)`.
+    """Values as trainings would give them, `(configurations, seeds)`.
 
     Args:
         truth: `(configurations,)`.
@@ -111,8 +111,8 @@ def study(pilots: list[tuple[Observed, Observed]], r2s: tuple[float, ...], seeds
                 {
                     "config": rows.ravel(),
                     "seed": columns.ravel(),
-                    "accuracy_proxy": of_proxy.ravel(),
-                    "accuracy_target": accuracies.ravel(),
+                    "value_proxy": of_proxy.ravel(),
+                    "value_target": accuracies.ravel(),
                 }
             )
             into.append(frame.assign(dataset=f"{name} {number}", cluster=frame["config"] + CONFIGURATIONS * number))
@@ -128,8 +128,11 @@ def power(
     for number in range(studies):
         sides = study(pilots, QUESTIONS[question], seeds, rng, f"study {number}")
         draws = bootstrap.draw(sides[0].frame.assign(strategy=TARGET), samples)
-        both = [measure(over_seeds(pairs) if means else pairs, draws, QualityOptions(), ("r2",)) for pairs in sides]
-        low, high = bootstrap.percentile(np.subtract(*(MEASURES["r2"].signed(each.samples["r2"]) for each in both)))
+        both = [
+            measure(mean_over_seeds(pairs) if means else pairs, draws, QualityOptions(), ("r2",)) for pairs in sides
+        ]
+        (one, left), (other, right) = (each.signed("r2") for each in both)
+        low, high = MEASURES["r2"].difference(left - right, one - other)
         halves = [(each.estimates["r2"].high - each.estimates["r2"].low) / 2 for each in both]
         values = [each.estimates["r2"].value for each in both]
         found.append(
@@ -150,7 +153,7 @@ def main() -> None:
     if not options.pilot:
         raise SystemExit("give --pilot RUNS.csv, which a report of the pilot wrote")
     studies, samples = (50, 200) if options.quick else (400, 500)
-    runs = count_runs(read_recorded(Path(options.pilot))[0]).frame
+    runs = select_runs(read_recorded(Path(options.pilot))[0]).frame
     datasets = sorted(runs["dataset"].unique())
     pilots = [(observed(runs, dataset, TARGET), observed(runs, dataset, NOISY)) for dataset in datasets]
     for dataset, sides in zip(datasets, pilots, strict=True):

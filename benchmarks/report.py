@@ -6,10 +6,10 @@ HTTP with its usual 4 workers, once on SQLite and once on PostgreSQL. What is ti
 bootstrap samples, in a process that has imported all that such a command was seen to import. `cold` finds no cache of
 curves, `warm` is the same command again.
 
-Seconds by phase are those in which the named functions were running: `query` finds the trainings, `curves` their
-accuracy per epoch, `measures` computes, `page` is all the rest: tables, figures, page and their upload. `cpu` is the
-CPU time of the command alone, without the server's. Memory is the peak of the whole process; what it had after the
-imports is quoted beside.
+Seconds by phase are those in which the named functions were running: `query` finds the trainings, `curves` accuracy,
+losses and seconds of their every epoch, `measures` computes, `page` is all the rest: tables, figures, page and their
+upload. `cpu` is the CPU time of the command alone, without the server's. Memory is the peak of the whole process; what
+it had after the imports is quoted beside.
 
     python -m benchmarks.report [--quick] [--json PATH]
 """
@@ -44,8 +44,8 @@ SIZES, QUICK_SIZES = {1728: 5, 20_000: 2}, {432: 1}
 WORKERS = 4
 CHECKED = 5  # runs that are compared with what MLflow's own client says of them
 PHASES = {
-    "query": ("proxyflow.tracking.reader", "trainings"),
-    "curves": ("proxyflow.tracking.curves", "accuracy_curves"),
+    "query": ("proxyflow.tracking.queries.reader", "trainings"),
+    "curves": ("proxyflow.tracking.queries.curves", "training_curves"),
     "measures": ("proxyflow.quality.summary", "measure_study"),
 }
 
@@ -86,7 +86,7 @@ class Clock:
 
 def import_all(seen: Path) -> None:
     """Imports what makes a report, and what the last report in the file `seen` has imported on its way."""
-    for package in ("proxyflow.report", "proxyflow.quality", "proxyflow.tracking"):
+    for package in ("proxyflow.reporting", "proxyflow.quality", "proxyflow.tracking"):
         for each in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
             importlib.import_module(each.name)
     for name in json.loads(seen.read_text()) if seen.exists() else ():
@@ -98,17 +98,17 @@ def import_all(seen: Path) -> None:
 
 def report_once(out: str, seen: Path) -> dict[str, float]:
     """The command once, in this process: its seconds, those of its phases, and memory in MB."""
-    from entrypoints import _cli
-    from entrypoints.report import report
+    from proxyflow.cli.app import load_command
+    from proxyflow.cli.running import status_of
 
     import_all(seen)
     clock = Clock()
     for phase, function in PHASES.items():
         clock.watch(phase, *function)
     before, known = megabytes(), set(sys.modules)
-    sys.argv = ["report", "--study", STUDY, "--out", out, "--bootstrap", "1000"]
+    words = ["--study", STUDY, "--out", out, "--bootstrap", "1000"]
     begun, used = time.perf_counter(), time.process_time()
-    status = _cli._status_of(report)
+    status = status_of(load_command("report"), words)
     seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - used
     if status:
         raise SystemExit(status)
@@ -153,8 +153,9 @@ def fill(server: Server, count: int) -> None:
         assert run.data.params == made.params
         assert run.data.metrics == {**made.metrics, **{key: values[-1] for key, values in made.curves.items()}}
         assert run.inputs.dataset_inputs[0].dataset.name == f"{made.dataset} {made.params['strategy']}"
-        curve = client.get_metric_history(made.id, "valid_accuracy")
-        assert [(each.step, each.value) for each in curve] == list(enumerate(made.curves["valid_accuracy"], start=1))
+        for metric, values in made.curves.items():
+            curve = client.get_metric_history(made.id, metric)
+            assert [(each.step, each.value) for each in curve] == list(enumerate(values, start=1))
 
 
 def measure(count: int, rounds: int, folder: Path, store: str) -> dict[str, list[float]]:

@@ -21,21 +21,22 @@ import warnings
 import numpy as np
 import torch
 
-from benchmarks.bench import parse_options, write_json
-from proxyflow.data.batches import VALID_BATCH, DeviceImages, View
-from proxyflow.data.catalog import Dataset, load_dataset
-from proxyflow.scoring.measures import Evidence, Look
-from proxyflow.scoring.scorer import look_at, measure, score_examples
+from benchmarks.bench import image_spec, parse_options, train_images, write_json
+from proxyflow.data.catalog import load_dataset
+from proxyflow.data.images.batches import VALID_BATCH
+from proxyflow.data.protocol import Dataset
+from proxyflow.scores import ModelOutputs, ScoreInputs
+from proxyflow.scores.apply import apply_scores
+from proxyflow.scoring.scorer import score_examples
 from proxyflow.scoring.spec import ScoringSpec
 from proxyflow.strategies import Full
 from proxyflow.subsets import choose_subset
-from proxyflow.training.devices import batch_layout, pick_device, resolve_precision, synchronize, use_cores
-from proxyflow.training.engine import TrainingSpec, get_engine
-from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
-from proxyflow.training.models import build_model, lay_out
+from proxyflow.trainers.devices import configure_threads, pick_device, synchronize
+from proxyflow.trainers.images.arithmetic import memory_format_for, resolve_precision
+from proxyflow.trainers.images.models import build_model, set_memory_format
+from proxyflow.trainers.images.predictor import ImagePredictor
 
 SIZE, EPOCHS = 32, 20
-X18 = Hyperparameters(arch="xresnet18")
 # A CPU's work is counted in its own seconds, which other processes do not lengthen; a GPU's by the clock on the wall.
 clock = time.process_time if pick_device().type == "cpu" else time.perf_counter
 # Batches that are taken at a time before it is the other's turn.
@@ -45,11 +46,12 @@ IN_TURN = 2
 def forward(dataset: Dataset, device: torch.device) -> tuple[dict[str, float], dict[str, float]]:
     """Scoring by one model against bare forward passes: ratios and figures."""
     precision = resolve_precision("fp32", device, SIZE)
-    layout = batch_layout(device, precision, SIZE)
-    view = View(SIZE, dataset.crop, dataset.mean, dataset.std)
-    images = DeviceImages(dataset.train, tuple(range(len(dataset.class_names))), view, device, layout=layout)
-    model = lay_out(build_model(X18, len(dataset.class_names), 0).to(device), layout).eval()
-    constant = images.batch(torch.arange(VALID_BATCH))
+    layout = memory_format_for(device, precision, SIZE)
+    spec = image_spec(1, image_size=SIZE, precision="fp32")
+    predict = ImagePredictor(spec.trainer, choose_subset(dataset, Full(), 0), dataset.train, device)
+    network = build_model(spec.configuration, len(dataset.class_names), 0)
+    model = set_memory_format(network.to(device), layout).eval()
+    constant = predict.images.batch(torch.arange(VALID_BATCH))
     n = len(dataset.train)
     bare, ours, looks = [], [], []
 
@@ -65,7 +67,7 @@ def forward(dataset: Dataset, device: torch.device) -> tuple[dict[str, float], d
     for begin in range(0, n, IN_TURN * VALID_BATCH):
         positions = np.arange(begin, min(begin + IN_TURN * VALID_BATCH, n))
         begun = clock()
-        looks.append(look_at(model, images, positions, keep_embeddings=True))
+        looks.append(predict(model, positions, keep_embeddings=True))
         ours.append(clock() - begun)
         # As many images, the last batch in part.
         bare.append(bare_passes(IN_TURN) * len(positions) / (IN_TURN * VALID_BATCH))
@@ -74,9 +76,11 @@ def forward(dataset: Dataset, device: torch.device) -> tuple[dict[str, float], d
 
     begun = clock()
     embeddings = np.concatenate([look.embeddings for look in looks if look.embeddings is not None])
-    look = Look(np.concatenate([x.logits for x in looks]), np.concatenate([x.lengths for x in looks]), embeddings)
+    look = ModelOutputs(
+        np.concatenate([x.logits for x in looks]), np.concatenate([x.lengths for x in looks]), embeddings
+    )
     history = np.random.default_rng(0).integers(0, 2, (EPOCHS, n)).astype(np.float64)
-    table = measure(Evidence(dataset.train.labels, 0, look, look, history), {1: look})
+    table = apply_scores(ScoreInputs(dataset.train.labels, 0, look, look, history), {1: look})
     measuring = clock() - begun
     total = sum(ours) + measuring
     print(
@@ -105,17 +109,15 @@ def forward(dataset: Dataset, device: torch.device) -> tuple[dict[str, float], d
 
 def instrumented(dataset: Dataset, device: torch.device, epochs: int, rounds: int) -> tuple[float, dict[str, float]]:
     """A training that gives all scores against the same training plain: the median ratio, and figures."""
-    settings = TrainingSettings(epochs=epochs, batch_size=64, image_size=SIZE)
-    spec = TrainingSpec(X18, settings, 0)
+    spec = image_spec(epochs, image_size=SIZE)
     full = choose_subset(dataset, Full(), 0)
-    train = get_engine(spec.engine).train
-    train(full, TrainingSpec(X18, settings.replace(epochs=1), 0), device)  # kernels, imports
+    train_images(full, image_spec(1, image_size=SIZE), device)  # kernels, imports
     plain, ours = [], []
     for number in range(rounds):
         for kind in ("plain", "ours") if number % 2 else ("ours", "plain"):
             begun = clock()
             if kind == "plain":
-                train(full, spec, device)
+                train_images(full, spec, device)
                 plain.append(clock() - begun)
             else:
                 score_examples(dataset, ScoringSpec(spec), device)
@@ -131,7 +133,7 @@ def instrumented(dataset: Dataset, device: torch.device, epochs: int, rounds: in
 
 def main() -> None:
     options = parse_options(__doc__)
-    device, threads = pick_device(), use_cores()
+    device, threads = pick_device(), configure_threads()
     print(f"{device}, {threads} thread(s)")
     ratios, figures = forward(load_dataset("fashion-mnist@3000" if options.quick else "fashion-mnist"), device)
     part = load_dataset("fashion-mnist@200" if options.quick else "fashion-mnist@1000")

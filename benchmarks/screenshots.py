@@ -22,7 +22,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.mlflow_ui import compare, compared_metric, follow, prepare
 from benchmarks.server import Server
-from proxyflow.tracking.links import WORKFLOW
+from proxyflow.tracking.ui.links import WORKFLOW
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 STUDY = "handwritten"
@@ -87,8 +87,8 @@ class Camera:
         self.page.goto(f"{self.uri}/#/experiments/{self.experiment}/runs")
         # MLflow remembers it, and so the pages that no link of ours leads to have the same layout.
         self.page.get_by_text("Model training", exact=True).click()
-        self.page.get_by_role("link", name="the best first", exact=True).wait_for()
-        best = follow(self.page, "the best first")
+        self.page.get_by_role("link", name="highest objective first", exact=True).wait_for()
+        best = follow(self.page, "highest objective first")
         best.get_by_text("matching runs").wait_for()
         self.take(best, "best")
         trainings = self.runs("training")
@@ -99,7 +99,7 @@ class Camera:
             best.get_by_role("button", name=section).click()
         for switch in best.get_by_text("Show diff only").all()[:2]:
             switch.click()
-        compared_metric(best, "best_valid_accuracy")
+        compared_metric(best, "objective")
         best.get_by_role("heading", name="Comparing").scroll_into_view_if_needed()
         self.take(best, "compare")
         by_strategy = follow(self.open(self.runs("study")[0]), "by strategy")

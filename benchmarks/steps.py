@@ -17,14 +17,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.bench import image_spec, train_images
 from benchmarks.operations import Operations
-from proxyflow.data.catalog import Dataset
+from proxyflow.data.protocol import Dataset
 from proxyflow.strategies import Full
 from proxyflow.subsets import Subset, choose_subset
-from proxyflow.training.devices import batch_layout, resolve_precision, synchronize
-from proxyflow.training.engine import TrainingSpec, get_engine
-from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
-from proxyflow.training.models import build_model, lay_out
+from proxyflow.trainers.devices import synchronize
+from proxyflow.trainers.images.arithmetic import memory_format_for, resolve_precision
+from proxyflow.trainers.images.models import build_model, set_memory_format
+from proxyflow.trainers.images.space import image_configuration
+from proxyflow.trainers.model_access import Hooks
 
 WAYS = ("fastai_stock", "fastai", "fast", "bare")
 SMOOTHING = 0.1
@@ -97,7 +99,7 @@ class Bench:
         return (long - short) / 4, (many - few) / 4
 
     def _model(self, case: Case) -> nn.Module:
-        return build_model(Hyperparameters(arch=case.arch), N_CLASSES, 0).to(self.device)
+        return build_model(image_configuration(arch=case.arch), N_CLASSES, 0).to(self.device)
 
     def _bare(self, case: Case, steps: int) -> float:
         step = self._bare_step(case)
@@ -110,8 +112,8 @@ class Bench:
 
     def _bare_step(self, case: Case) -> Callable[[], None]:
         precision = resolve_precision("auto", self.device, case.size)
-        layout = batch_layout(self.device, precision, case.size)
-        model = lay_out(self._model(case), layout).train()
+        layout = memory_format_for(self.device, precision, case.size)
+        model = set_memory_format(self._model(case), layout).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.003, betas=(0.9, 0.99), eps=1e-6, fused=True)
         scaler = torch.amp.GradScaler(self.device.type, enabled=precision.name == "fp16")
         loss_of = nn.CrossEntropyLoss(label_smoothing=SMOOTHING)
@@ -130,10 +132,10 @@ class Bench:
         return step
 
     def _engine(self, engine: str, case: Case, steps: int, between: Between | None = None) -> float:
-        settings = TrainingSettings(epochs=1, batch_size=case.batch, image_size=case.size)
-        spec = TrainingSpec(Hyperparameters(arch=case.arch, label_smoothing=SMOOTHING), settings, 0, engine)
-        result = get_engine(engine).train(self._subset(steps * case.batch), spec, self.device, on_batch=between).result
-        return result.train_seconds / steps
+        network = {"arch": case.arch, "batch_size": case.batch, "label_smoothing": SMOOTHING}
+        spec = image_spec(1, image_size=case.size, engine=engine, **network)
+        trained = train_images(self._subset(steps * case.batch), spec, self.device, Hooks(on_batch=between))
+        return trained.result.train_seconds / steps
 
     def _subset(self, examples: int) -> Subset:
         """So many examples, some more than once where there are too few; validation is no part of the question."""

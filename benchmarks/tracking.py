@@ -78,17 +78,18 @@ def train(number: int, environment: dict[str, str], together: Barrier, options: 
     """One training in a process of its own, watched."""
     os.environ |= environment
     sys.stderr = (out / f"{number}.err").open("w")
-    import entrypoints.train
-    from proxyflow.tracking import run, runs
+    from proxyflow.cli.train import train
+    from proxyflow.tracking.runs import run
+    from proxyflow.tracking.runs import writer as runs
 
     watch = Watch()
     for name in WAITS:
         setattr(run.Run, name, watch.waiting(getattr(run.Run, name)))
     run.Run.log_metrics = watch.noting(run.Run.log_metrics)  # type: ignore[method-assign]
     runs.RunWriter._create = watch.waiting(runs.RunWriter._create)  # type: ignore[method-assign]
-    run.write = watch.behind(run.write)
+    run.write_record = watch.behind(run.write_record)
     together.wait()
-    entrypoints.train.train.main([*options, "--seed", str(number)], standalone_mode=False)
+    train.main([*options, "--seed", str(number)], standalone_mode=False)
     result = {"waited": watch.waited, "sending": watch.sending, "logged": watch.logged}
     (out / f"{number}.json").write_text(json.dumps(result))
 

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from benchmarks.bench import parse_options, write_json
 from benchmarks.data import generate_folder, quiet
 from benchmarks.steps import WAYS, Bench, Case, export, steps_for
-from proxyflow.training.devices import resolve_precision, use_cores
+from proxyflow.trainers.devices import configure_threads
+from proxyflow.trainers.images.arithmetic import resolve_precision
 
 ARCHS, SIZES, BATCHES = ("xresnet18", "xresnet50"), (32, 64, 128), (64, 256)
 
@@ -94,13 +95,13 @@ def count(bench: Bench, archs: Sequence[str]) -> dict[str, float]:
 def main() -> None:
     options = parse_options(__doc__, cases="")  # those whose names hold this text
     device = torch.device("cpu")  # benchmarks/gpu.py measures GPUs, which cannot be timed step by step
-    threads = use_cores()
-    with tempfile.TemporaryDirectory(prefix="proxyflow-bench-") as scratch:
-        folder, data_dir = Path(scratch) / "jpegs", Path(scratch) / "data"
+    threads = configure_threads()
+    with tempfile.TemporaryDirectory(prefix="proxyflow-bench-") as temporary_folder:
+        folder, data_dir = Path(temporary_folder) / "jpegs", Path(temporary_folder) / "data"
         generate_folder(folder, 300 if options.quick else 2048)
         digits = quiet("digits", data_dir)
-        export(digits, Path(scratch) / "digits")
-        small = Bench(Path(scratch) / "digits", digits, device, workers=0)
+        export(digits, Path(temporary_folder) / "digits")
+        small = Bench(Path(temporary_folder) / "digits", digits, device, workers=0)
         large = Bench(folder, quiet(f"folder:{folder}", data_dir), device, workers=0)
         cases = [Case(arch, size, batch) for size in SIZES for batch in BATCHES for arch in ARCHS]
         if options.quick:

@@ -1,1 +1,1 @@
-"""The commands that users run: each parses its options, calls proxyflow and sets the exit status."""
+"""The commands where proxyflow is not installed; what they do is in `proxyflow.cli`."""

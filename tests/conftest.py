@@ -20,10 +20,32 @@ settings.register_profile(
 settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
+collect_ignore = ["support"]  # a package there has tests of its own
 # MLflow reads these at import; tests must neither report home nor find a server of the developer's.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_URI"):
     os.environ.pop(name, None)
+
+
+def cuda_devices() -> int:
+    """CUDA devices of this machine; torch is asked only where a driver may know of one."""
+    from proxyflow.core.platform import may_have_gpu
+
+    if not may_have_gpu():
+        return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips tests with the marker `cuda` where there is no device for them."""
+    marked = [(item, marker) for item in items if (marker := item.get_closest_marker("cuda"))]
+    found = cuda_devices() if marked else 0
+    for item, marker in marked:
+        needed = marker.kwargs.get("devices", 1)
+        if found < needed:
+            item.add_marker(pytest.mark.skip(reason=f"needs {needed} CUDA device(s), and this machine has {found}"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,7 +71,7 @@ def unhurried() -> Iterator[None]:
     from proxyflow.tracking import connection
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection, "REACH_SECONDS", 30)
+        patch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", 30)
         yield
 
 
@@ -57,17 +79,15 @@ def unhurried() -> Iterator[None]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A tracking store of the module's own, set as MLflow's."""
     import mlflow
-
-    from proxyflow.tracking.connection import connect
+    from databases import place_database
 
     folder = tmp_path_factory.mktemp("store")
     uri = f"sqlite:///{folder}/mlflow.db"
+    place_database(folder / "mlflow.db", str(folder / "mlruns" / "0"))
     before = Path.cwd()
     os.chdir(folder)  # artifacts of a sqlite store go below the working folder
     mlflow.set_tracking_uri(uri)
     os.environ["MLFLOW_TRACKING_URI"] = uri
-    # Made before a child process and the test itself, with MLflow's plain client, would both make it.
-    connect()
     yield uri
     os.environ.pop("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(None)

@@ -1,1 +1,1 @@
-"""Labelled image sets: which exist (`catalog`), what they hold (`images`), how they reach a model (`batches`)."""
+"""Data sets of any kind: what they have in common (`protocol`), which exist (`catalog`), and `images`."""

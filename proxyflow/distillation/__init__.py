@@ -1,1 +1,1 @@
-"""Synthetic examples that stand for a data set: what methods there are (`methods`), and the code that applies them."""
+"""Dataset distillation: makes synthetic images by the methods of `proxyflow.strategies.distillation_methods`."""

@@ -1,4 +1,4 @@
-"""Differentiable augmentation, drawn once and shown alike to real and synthetic images (Zhao & Bilen 2021, DSA)."""
+"""Differentiable siamese augmentation (Zhao & Bilen 2021): one random transform for real and synthetic images."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# As published: how far each kind goes.
+# Published strengths of each kind.
 BRIGHTNESS, SATURATION, CONTRAST = 1.0, 2.0, 0.5
 SCALE, DEGREES, SHIFT, CUTOUT, FLIPPED = 1.2, 15.0, 0.125, 0.5, 0.5
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Augmentation:
     """One augmentation.
 
     Attributes:
-        kind: key of `KINDS`, or empty for none.
-        numbers: in [0, 1), what its amounts are made of.
+        kind: key of `KINDS`; empty for none.
+        numbers: uniform random numbers in [0, 1) that set its strength.
     """
 
     kind: str
     numbers: tuple[float, ...]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """`(n, channels, size, size)`, all images shown alike."""
+        """Applies the same transform to all images `(n, channels, size, size)`."""
         return KINDS[self.kind](images, self.numbers) if self.kind else images
 
 
-def draw(kinds: Sequence[str], rng: np.random.Generator) -> Drawn:
-    """One of the kinds, with its amounts; none where there are none."""
+def draw_augmentation(kinds: Sequence[str], rng: np.random.Generator) -> Augmentation:
+    """Draws one of the kinds with its strength; no augmentation if there are no kinds."""
     if not kinds:
-        return Drawn("", ())
+        return Augmentation("", ())
     kind = kinds[int(rng.integers(len(kinds)))]
-    return Drawn(kind, tuple(rng.random(3).tolist()))
+    return Augmentation(kind, tuple(rng.random(3).tolist()))
 
 
 def _color(x: Tensor, numbers: Sequence[float]) -> Tensor:
@@ -52,9 +52,9 @@ def _color(x: Tensor, numbers: Sequence[float]) -> Tensor:
 
 def _crop(x: Tensor, numbers: Sequence[float]) -> Tensor:
     size = x.shape[-1]
-    most = int(size * SHIFT + 0.5)
-    down, right = (int(number * (2 * most + 1)) for number in numbers[:2])
-    return F.pad(x, (most,) * 4)[:, :, down : down + size, right : right + size]
+    padding = int(size * SHIFT + 0.5)
+    down, right = (int(number * (2 * padding + 1)) for number in numbers[:2])
+    return F.pad(x, (padding,) * 4)[:, :, down : down + size, right : right + size]
 
 
 def _cutout(x: Tensor, numbers: Sequence[float]) -> Tensor:

@@ -1,4 +1,4 @@
-"""A distillation's state between two iterations as files, as trainings keep theirs."""
+"""Checkpoints of distillations: the state after an iteration, with validation rules for loading it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from proxyflow.checked import Items, Numeric, Pair, Text
-from proxyflow.distillation.distil import State
-from proxyflow.scoring.table import COST, SelectionCost
-from proxyflow.settings import Rule
-from proxyflow.training.checkpoints import SLOTS, load_state, save_state
+from proxyflow.core.settings import Rule
+from proxyflow.core.validation import Items, Numeric, Pair, Text
+from proxyflow.distillation.distill import DistillationState
+from proxyflow.scores.table import COST, SelectionCost
+from proxyflow.trainers.checkpoints import SLOTS, load_state, save_state
 
 COUNT = Numeric(low=0, whole=True)
 RULES: Mapping[str, Rule] = {
@@ -26,32 +26,27 @@ RULES: Mapping[str, Rule] = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Checkpoint:
-    """A state with what belongs to it outside of the method.
+class DistillationCheckpoint:
+    """A distillation state with the key and time of its run, see `trainers.job.SavedState`.
 
     Attributes:
-        run_key: of the distillation, whose settings a resumed one must have.
-        wall_seconds: what it took so far, set-up and logging included.
-        number: how many were kept before.
+        number: number of earlier checkpoints, which decides the slot.
     """
 
-    state: State
+    state: DistillationState
     run_key: str
     wall_seconds: float
     number: int
 
     @property
     def done(self) -> int:
-        """Finished iterations."""
         return self.state.iteration
 
     @property
     def slot(self) -> str:
-        """The folder that it is written to."""
         return SLOTS[self.number % len(SLOTS)]
 
     def save(self, folder: Path) -> None:
-        """Writes it whole: the description, with the tensors' checksum, is last."""
         described = {
             "run_key": self.run_key,
             "wall_seconds": self.wall_seconds,
@@ -59,20 +54,21 @@ class Checkpoint:
             "iteration": self.state.iteration,
             "losses": self.state.losses,
             "loss_sum": self.state.loss_sum,
-            "cost": dataclasses.asdict(self.state.cost),
+            "cost": self.state.cost.to_json(),
             "share": self.state.share,
         }
         save_state(folder, self.state.tensors, described)
 
     @staticmethod
-    def load(folder: Path) -> Checkpoint:
-        """Reads one back.
-
-        Raises:
-            ValueError: it is not whole, or was written by another version of this code.
-            OSError: a file is missing.
-        """
-        tensors, told = load_state(folder, RULES)
-        cost = SelectionCost(**told["cost"])
-        state = State(tensors, told["iteration"], told["losses"], told["loss_sum"], cost, told["share"])
-        return Checkpoint(state, told["run_key"], told["wall_seconds"], told["number"])
+    def load(folder: Path) -> DistillationCheckpoint:
+        """Reads and validates a checkpoint, see `load_state` for the errors."""
+        tensors, entries = load_state(folder, RULES)
+        state = DistillationState(
+            tensors=tensors,
+            iteration=entries["iteration"],
+            losses=entries["losses"],
+            loss_sum=entries["loss_sum"],
+            cost=SelectionCost.from_json(entries["cost"]),
+            share=entries["share"],
+        )
+        return DistillationCheckpoint(state, entries["run_key"], entries["wall_seconds"], entries["number"])

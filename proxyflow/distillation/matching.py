@@ -1,4 +1,4 @@
-"""Distribution matching (Zhao & Bilen 2023): mean embeddings of real and synthetic images under networks drawn anew."""
+"""Distribution matching (Zhao & Bilen 2023): matches mean embeddings of images in random networks."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ import torch
 from torch import Tensor, nn
 
 from proxyflow.distillation import augment, networks
-from proxyflow.distillation.methods.distribution_matching import AUGMENTATIONS, DistributionMatching
 from proxyflow.distillation.networks import Weights
 from proxyflow.distillation.problem import Problem
-from proxyflow.distillation.process import Process, Step
+from proxyflow.distillation.process import Distiller, Step
+from proxyflow.strategies.distillation_methods.distribution_matching import AUGMENTATIONS, DistributionMatching
 
 
 def matching_loss(network: nn.Module, weights: Weights, real: Sequence[Tensor], synthetic: Sequence[Tensor]) -> Tensor:
     """Sum over classes of the squared distance between mean embeddings (equation 6), differentiable in `synthetic`.
 
     Args:
-        real, synthetic: images of each class, `(b, channels, size, size)`, augmented.
+        network, weights: the random network.
+        real, synthetic: augmented images of each class, `(b, channels, size, size)`.
     """
     with torch.no_grad():
-        # One class at a time: nothing of a forward pass is kept, so the memory of one class is all it takes.
-        wanted = torch.stack([networks.apply(network, weights, images).mean(dim=0) for images in real])
+        # One class at a time, to need the memory of one class only.
+        target = torch.stack([networks.apply(network, weights, images).mean(dim=0) for images in real])
     embedded = networks.apply(network, weights, torch.cat(list(synthetic)))
     found = torch.stack([part.mean(dim=0) for part in torch.split(embedded, [len(images) for images in synthetic])])
-    return (wanted - found).square().sum()
+    return (target - found).square().sum()
 
 
-class Matching(Process):
+class Matching(Distiller):
     """Moves images by gradient descent with momentum on `matching_loss`."""
 
     def __init__(self, method: DistributionMatching, problem: Problem) -> None:
@@ -36,8 +37,8 @@ class Matching(Process):
         self.iterations = method.iterations
         self.labels = problem.labels
         self.sizes = [int((problem.labels == label).sum()) for label in range(problem.n_classes)]
-        network = networks.ConvNet(problem.channels, method.width, method.depth, problem.image_size)
-        self.network = networks.on_meta(network)
+        # On the meta device, because each iteration draws its own weights.
+        self.network = networks.ConvNet(problem.channels, method.width, method.depth, problem.image_size).to("meta")
         self.images = problem.real(problem.start).clone()
         self.velocity = torch.zeros_like(self.images)
 
@@ -48,10 +49,10 @@ class Matching(Process):
         images = self.images.detach().requires_grad_()
         real, synthetic = [], []
         for members, own in zip(problem.members, torch.split(images, self.sizes), strict=True):
-            shown = rng.permutation(members)[: method.real_per_class]
-            seen_alike = augment.draw(AUGMENTATIONS[method.augmentation], rng)
-            real.append(seen_alike(problem.real(shown)))
-            synthetic.append(seen_alike(own))
+            positions = rng.permutation(members)[: method.real_per_class]
+            transform = augment.draw_augmentation(AUGMENTATIONS[method.augmentation], rng)
+            real.append(transform(problem.real(positions)))
+            synthetic.append(transform(own))
         loss = matching_loss(self.network, weights, real, synthetic)
         (gradient,) = torch.autograd.grad(loss, images)
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Small networks without batch norm, whose weights are values beside them: images are learnt through many draws."""
+"""Small networks without batch norm, applied with explicit weights, because distillation draws many initial weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from proxyflow.errors import UserError
+from proxyflow.core.errors import UserError
 
 Weights = dict[str, Tensor]
 
@@ -20,13 +20,13 @@ class ConvNet(nn.Sequential):
     Images `(n, channels, size, size)` to embeddings `(n, width * side * side)`, side being size / 2 ** depth.
 
     Raises:
-        UserError: the images are too small for so many blocks.
+        UserError: the images are too small for the depth.
     """
 
     def __init__(self, channels: int, width: int, depth: int, image_size: int) -> None:
         if image_size < 2**depth:
             raise UserError(
-                f"image_size={image_size} is too small for depth={depth}: each block halves the images, so it takes "
+                f"image_size={image_size} is too small for depth={depth}: each block halves the images, so it needs "
                 f"{2**depth} pixels; use a smaller depth or a larger image_size"
             )
         layers: list[nn.Module] = []
@@ -36,7 +36,7 @@ class ConvNet(nn.Sequential):
 
 
 class LeNet(nn.Sequential):
-    """LeCun et al. 1998 as Wang et al. 2018 have it: ReLU and max pooling, padded where images are below 32 pixels."""
+    """LeNet (LeCun et al. 1998) as in Wang et al. 2018: ReLU, max pooling, padding for images below 32 pixels."""
 
     smallest = 12
 
@@ -51,7 +51,7 @@ class LeNet(nn.Sequential):
 
 
 class AlexNet(nn.Sequential):
-    """The CIFAR-10 variant of Krizhevsky et al. 2012 that Wang et al. 2018 use; local response norm, no batch norm."""
+    """The CIFAR-10 variant of AlexNet (Krizhevsky et al. 2012) in Wang et al. 2018, with local response norm."""
 
     smallest = 8
 
@@ -69,34 +69,27 @@ class AlexNet(nn.Sequential):
 
 
 def check_no_batch_norm(network: nn.Module) -> None:
-    """Refuses networks through which steps cannot be differentiated rightly.
-
-    In train mode batch norm's statistics would tie the images of a step together and change with each step.
+    """Checks that a network has no batch norm, whose statistics depend on all images of a step and change each step.
 
     Raises:
-        UserError: one of its layers is a batch norm; the message names it.
+        UserError: a layer is a batch norm; the message names it.
     """
     for name, layer in network.named_modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             raise UserError(
-                f"the network {type(network).__name__} has batch norm (its layer {name}), and gradient steps are only "
-                "differentiated through networks without: use lenet or alexnet"
+                f"the network {type(network).__name__} has batch norm (layer {name}), through which gradient steps "
+                "cannot be differentiated: use lenet or alexnet"
             )
 
 
 def apply(network: nn.Module, weights: Weights, images: Tensor) -> Tensor:
-    """What the network gives with these weights."""
+    """The network's output with these weights."""
     out: Tensor = functional_call(network, weights, (images,))
     return out
 
 
-def on_meta(network: nn.Module) -> nn.Module:
-    """The network without its own weights, of which only the shapes are of use."""
-    return network.to("meta")
-
-
 def draw_default(network: nn.Module, generator: torch.Generator, device: torch.device) -> Weights:
-    """Weights as torch draws them: uniform by the root of each layer's inputs, norms at one and zero."""
+    """Weights as torch initializes them: uniform, scaled by the number of inputs; norms at 1 and 0."""
     drawn = {}
     for prefix, layer in network.named_children():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
@@ -111,7 +104,7 @@ def draw_default(network: nn.Module, generator: torch.Generator, device: torch.d
 
 
 def draw_xavier(network: nn.Module, generator: torch.Generator, device: torch.device) -> Weights:
-    """Weights after Glorot & Bengio 2010, normal, and biases at zero, as Wang et al. 2018 draw them."""
+    """Weights as Wang et al. 2018 initialize them: normal (Glorot & Bengio 2010), biases at 0."""
     drawn = {}
     for name, parameter in network.named_parameters():
         if parameter.ndim > 1:
@@ -124,5 +117,5 @@ def draw_xavier(network: nn.Module, generator: torch.Generator, device: torch.de
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the examples, against hard labels."""
+    """Mean cross-entropy with hard labels."""
     return F.cross_entropy(logits, labels)

@@ -1,4 +1,4 @@
-"""What synthetic images look like: a sheet with a row per class."""
+"""Contact sheets of synthetic images, one row per class."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from proxyflow.files import replacing
+from proxyflow.core.files import atomic_write
 
 MAX_CLASSES, MAX_PER_CLASS, GAP = 20, 20, 2
-# Small images are enlarged to about so many pixels.
+# Small images are enlarged to about this many pixels.
 TILE = 64
 
 
-def sheet(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """`(rows, columns, 1 or 3) uint8`: the first images of the first classes, white in between.
+def contact_sheet(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """`(height, width, 1 or 3) uint8`: the first images of the first classes on white.
 
     Args:
         pixels: `(n, size, size, channels)`.
@@ -24,18 +24,20 @@ def sheet(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.ui
     classes = np.unique(labels)[:MAX_CLASSES]
     by_class = [pixels[labels == label][:MAX_PER_CLASS] for label in classes]
     size, channels = pixels.shape[1], pixels.shape[3]
-    times = max(1, TILE // size)
-    step = size * times + GAP
-    made = np.full((len(classes) * step - GAP, max(map(len, by_class)) * step - GAP, channels), 255, dtype=np.uint8)
+    scale = max(1, TILE // size)
+    step = size * scale + GAP
+    contact_sheet = np.full(
+        (len(classes) * step - GAP, max(map(len, by_class)) * step - GAP, channels), 255, dtype=np.uint8
+    )
     for row, images in enumerate(by_class):
         for column, image in enumerate(images):
-            tile = image.repeat(times, axis=0).repeat(times, axis=1)
-            made[row * step : row * step + size * times, column * step : column * step + size * times] = tile
-    return made
+            tile = image.repeat(scale, axis=0).repeat(scale, axis=1)
+            contact_sheet[row * step : row * step + size * scale, column * step : column * step + size * scale] = tile
+    return contact_sheet
 
 
-def draw_sheet(pixels: NDArray[np.uint8], labels: NDArray[np.int64], path: Path) -> None:
-    """Writes a sheet as PNG."""
-    made = sheet(pixels, labels)
-    with replacing(path) as beside:
-        Image.fromarray(made[:, :, 0] if made.shape[2] == 1 else made).save(beside)
+def draw_contact_sheet(pixels: NDArray[np.uint8], labels: NDArray[np.int64], path: Path) -> None:
+    """Writes a contact sheet as PNG."""
+    sheet = contact_sheet(pixels, labels)
+    with atomic_write(path) as temporary:
+        Image.fromarray(sheet[:, :, 0] if sheet.shape[2] == 1 else sheet).save(temporary)

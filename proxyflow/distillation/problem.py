@@ -1,4 +1,4 @@
-"""What every method starts from: the real images by class, the labels of synthetic ones, streams of draws."""
+"""The inputs of every method: real images by class, labels of synthetic images, and random streams."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from proxyflow.data.batches import DeviceImages, View
-from proxyflow.data.catalog import Dataset
+from proxyflow.core.errors import UserError
+from proxyflow.core.seeds import generator, stream_seed
+from proxyflow.data.images.batches import DeviceImages
+from proxyflow.data.images.store import images_of
+from proxyflow.data.protocol import Dataset, by_content
 from proxyflow.distillation.spec import DistillationSpec
-from proxyflow.errors import UserError
-from proxyflow.seeds import generator, stream_seed
 from proxyflow.strategies.distilled import per_class
 
 Positions = NDArray[np.int64]
@@ -22,13 +23,14 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One distillation, apart from its method.
+    """One distillation, without its method.
 
     Attributes:
-        dataset: its training examples are the real images, in the order of their content.
+        dataset: the real images are its training examples, ordered by content hash.
         image_size: side of the images in pixels.
-        device: `meta` is a rehearsal, in which images have a shape and no content.
-        start: `(n,)` positions of the real images in whose place synthetic ones come, by class.
+        seed: root of all random streams.
+        device: the device; `meta` to estimate memory.
+        start: `(n,)` positions of the real images that synthetic images replace, by class.
     """
 
     dataset: Dataset
@@ -39,24 +41,24 @@ class Problem:
 
     @staticmethod
     def of(dataset: Dataset, spec: DistillationSpec, device: torch.device) -> Problem:
-        """The problem that a spec poses.
+        """Creates the problem of a spec.
 
         Raises:
             UserError: a class has no example.
         """
-        train = dataset.train.take(dataset.train.by_content)
+        train = dataset.train.take(by_content(dataset.train))
         missing = np.setdiff1d(np.arange(len(dataset.class_names)), train.labels)
         if len(missing):
             raise UserError(
-                f"{dataset.name} has no training example of class {dataset.class_names[missing[0]]}, none can be made"
+                f"{dataset.name} has no training example of class {dataset.class_names[missing[0]]} to start from"
             )
         start = per_class(train.labels, spec.images_per_class, generator(spec.seed, "select"))
         dataset = replace(dataset, train=train)
-        return Problem(dataset, spec.image_size or dataset.image_size, spec.seed, device, start)
+        return Problem(dataset, spec.image_size or dataset.preprocessing.image_size, spec.seed, device, start)
 
     @property
-    def rehearsed(self) -> Problem:
-        """The same without any content."""
+    def on_meta_device(self) -> Problem:
+        """The same problem with meta tensors, which have shapes but no data."""
         return replace(self, device=torch.device("meta"))
 
     @property
@@ -65,7 +67,7 @@ class Problem:
 
     @property
     def channels(self) -> int:
-        return self.dataset.train.channels
+        return images_of(self.dataset.train).channels
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -74,18 +76,18 @@ class Problem:
 
     @cached_property
     def members(self) -> list[Positions]:
-        """The real images of each class."""
+        """Positions of the real images of each class."""
         return [np.flatnonzero(self.dataset.train.labels == label) for label in range(self.n_classes)]
 
     @cached_property
     def _images(self) -> DeviceImages:
         dataset = self.dataset
-        view = View(self.image_size, dataset.crop, dataset.mean, dataset.std)
+        preprocessing = dataset.preprocessing.at(self.image_size)
         classes = range(self.n_classes)
-        return DeviceImages(dataset.train, classes, view, self.device, layout=torch.contiguous_format)
+        return DeviceImages(dataset.train, classes, preprocessing, self.device, layout=torch.contiguous_format)
 
     def real(self, positions: Positions) -> Tensor:
-        """`(b, channels, size, size)` real images without augmentation, normalised."""
+        """`(b, channels, size, size)` normalised real images, not augmented."""
         if self.device.type == "meta":
             return torch.empty(len(positions), self.channels, self.image_size, self.image_size, device=self.device)
         return self._images.batch(torch.from_numpy(positions), positions)[:, : self.channels]
@@ -95,16 +97,18 @@ class Problem:
         return torch.from_numpy(self.dataset.train.labels[positions]).to(self.device)
 
     def rng(self, *names: str | int) -> np.random.Generator:
-        """A stream of random numbers by name: draws of an iteration depend on its number alone."""
+        """A named random stream; names with the iteration's number make iterations independent of each other."""
         return generator(self.seed, "distil", *names)
 
     def torch_generator(self, *names: str | int) -> torch.Generator:
-        """As `rng`, for weights; on the host, so that every device has the same."""
+        """Like `rng`, for torch; on the CPU, so that all devices use the same numbers."""
         return torch.Generator().manual_seed(stream_seed(self.seed, "distil", *names))
 
     def pixels(self, images: Tensor) -> NDArray[np.uint8]:
-        """`(n, size, size, channels)`: normalised images as they are kept and trained on, in 256 levels."""
+        """`(n, size, size, channels)`: 8-bit pixels of normalised images."""
         shape = (1, self.channels, 1, 1)
-        mean, std = (torch.tensor(each).view(shape) for each in (self.dataset.mean, self.dataset.std))
+        mean, std = (
+            torch.tensor(each).view(shape) for each in (self.dataset.preprocessing.mean, self.dataset.preprocessing.std)
+        )
         levels = (images.detach().float().cpu() * std + mean).mul(255).round().clamp(0, 255)
         return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()

@@ -1,4 +1,4 @@
-"""What learning images is to those who run it: iterations, the images so far, and a state that it can go on from."""
+"""The interface of methods to the code that runs them: iterations, current images, and a state to resume from."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from proxyflow.distillation.methods import Method
 from proxyflow.distillation.problem import Problem
+from proxyflow.strategies.distillation_methods import Method
 
 
 @dataclass(frozen=True)
 class Step:
-    """What an iteration gave.
+    """The result of an iteration.
 
     Attributes:
-        loss: `()`, what is to become small, before the iteration.
-        examples: images that were pushed through networks, real and synthetic.
-        flops: floating-point operations, where the iteration counted them itself; None is those of the rehearsal.
+        loss: `()`, the loss before the iteration's update.
+        examples: number of real and synthetic images passed through networks.
+        flops: floating-point operations; None for those of the estimate.
     """
 
     loss: Tensor
@@ -30,16 +30,16 @@ class Step:
     flops: float | None = None
 
 
-class Process(ABC):
-    """One distillation at work.
+class Distiller(ABC):
+    """Learns synthetic images iteratively.
 
-    All that an iteration draws depends on the problem's seed and the iteration's number, so the state is images and
-    optimizer alone.
+    Random numbers of an iteration depend on the problem's seed and the iteration's number only, so the state consists
+    of images and optimizer state.
 
     Attributes:
-        iterations: how many there are in all.
-        images: `(n, channels, size, size)`, normalised, as they are now.
-        labels: `(n,)` of the images.
+        iterations: total number of iterations.
+        images: `(n, channels, size, size)`, the current normalised images.
+        labels: `(n,)` labels of the images.
     """
 
     iterations: int
@@ -48,44 +48,44 @@ class Process(ABC):
 
     @abstractmethod
     def step(self, iteration: int) -> Step:
-        """Does one iteration, counted from 0."""
+        """Runs one iteration, counted from 0."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """All that later iterations depend on; the tensors are the process's own."""
+        """The state that later iterations depend on, as the tensors themselves."""
 
     @abstractmethod
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Goes on from a state."""
+        """Restores a state."""
 
     def learned(self) -> dict[str, Tensor]:
-        """What was learnt besides the images, by name."""
+        """Learned tensors besides the images, by name."""
         return {}
 
     def summary(self) -> dict[str, object]:
-        """What there is to say of the result."""
+        """Details of the result, as JSON-compatible values."""
         return {}
 
     def pilot_flops(self) -> float:
-        """Floating-point operations of trainings among its iterations, which the rehearsal leaves out."""
+        """Floating-point operations of pilot trainings, which the estimate of an iteration excludes."""
         return 0.0
 
     def pilot(self) -> tuple[nn.Module, Tensor] | None:
-        """The largest network that is trained among its iterations and a batch of it, both without content."""
+        """The largest pilot network and a batch of it, both on the meta device; None without pilots."""
         return None
 
     @property
-    def alike(self) -> int:
-        """How many of its first iterations cost the same."""
+    def uniform_iterations(self) -> int:
+        """Number of iterations, from the first one, that cost the same."""
         return self.iterations
 
 
-def begin(method: Method, problem: Problem) -> Process:
-    """The learning of images before its first iteration.
+def make_distiller(method: Method, problem: Problem) -> Distiller:
+    """Creates the distiller of a method.
 
     Raises:
-        UserError: the problem is none that this method can have.
+        UserError: the method does not support the problem.
     """
     module, cls = method.process
-    process: Process = getattr(import_module(f"proxyflow.distillation.{module}"), cls)(method, problem)
+    process: Distiller = getattr(import_module(f"proxyflow.distillation.{module}"), cls)(method, problem)
     return process

@@ -1,11 +1,14 @@
-"""A distillation as a value: planning a study needs it, and not the code that learns images."""
+"""The specification of a distillation, which planning a study needs without the code that learns images."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from proxyflow.distillation.methods import Method
+from proxyflow.core.errors import InvalidValue
+from proxyflow.strategies import Distilled, Strategy
+from proxyflow.strategies.distillation_methods import Method
+from proxyflow.trainers import ImageTrainer, Trainer
 
 
 @dataclass(frozen=True)
@@ -13,9 +16,10 @@ class DistillationSpec:
     """One distillation of a data set.
 
     Attributes:
-        images_per_class: of a class with fewer real examples, as many as it has.
-        image_size: side in pixels of the images, None is the one that the data set is trained on at.
-        seed: of the real images that it begins with, of networks, augmentation and batches.
+        images_per_class: number of images per class; a class with fewer real examples gets that many.
+        method: the method with its settings.
+        image_size: side of the images in pixels; None for the training size of the data set.
+        seed: root of all random streams.
     """
 
     images_per_class: int
@@ -23,8 +27,8 @@ class DistillationSpec:
     image_size: int | None = None
     seed: int = 0
 
-    def described(self, image_size: int) -> dict[str, Any]:
-        """All that determines the images, for a data set that is trained on at `image_size`."""
+    def to_dict(self, image_size: int) -> dict[str, Any]:
+        """Everything that determines the images, for a data set whose training size is `image_size`."""
         return {
             "images_per_class": self.images_per_class,
             "method": self.method.name,
@@ -32,3 +36,16 @@ class DistillationSpec:
             "image_size": self.image_size or image_size,
             "seed": self.seed,
         }
+
+
+def spec_for(strategy: Strategy, trainer: Trainer) -> DistillationSpec:
+    """The distillation that makes a strategy's images: once for all seeds, with seed 0, at the trainer's image size.
+
+    Raises:
+        InvalidValue: the trainer does not train on images.
+    """
+    assert isinstance(strategy, Distilled)
+    if not isinstance(trainer, ImageTrainer):
+        rule = f"it makes synthetic images, which trainer={trainer.name} cannot train on; use trainer=images"
+        raise InvalidValue("strategy", strategy.canonical, rule)
+    return DistillationSpec(strategy.count, strategy.made_by(), trainer.image_size)

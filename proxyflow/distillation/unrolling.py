@@ -1,4 +1,4 @@
-"""Dataset distillation (Wang et al. 2018): images and rates, learnt through the gradient steps that they are for."""
+"""Dataset distillation (Wang et al. 2018): learns images and rates by differentiating through gradient steps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from proxyflow.core.errors import InvalidValue
 from proxyflow.distillation import networks
-from proxyflow.distillation.methods.gradient_steps import GradientSteps
 from proxyflow.distillation.networks import Weights, apply, cross_entropy
 from proxyflow.distillation.problem import Positions, Problem
-from proxyflow.distillation.process import Process, Step
-from proxyflow.errors import InvalidValue
+from proxyflow.distillation.process import Distiller, Step
+from proxyflow.strategies.distillation_methods.gradient_steps import GradientSteps
 
 BETAS = (0.5, 0.999)
 NETWORKS: dict[str, type[networks.LeNet] | type[networks.AlexNet]] = {
@@ -22,18 +22,19 @@ NETWORKS: dict[str, type[networks.LeNet] | type[networks.AlexNet]] = {
     "alexnet": networks.AlexNet,
 }
 LENET_UP_TO = 32  # pixels
-# Learning rates that steps begin with, as published for each network.
+# Published initial learning rates.
 FIRST_RATES = {"lenet": 0.02, "alexnet": 0.001}
 
 
-def after_steps(
+def unrolled_weights(
     network: nn.Module, weights: Weights, batches: Sequence[tuple[Tensor, Tensor]], rates: Tensor
 ) -> Weights:
-    """Weights after a step of plain gradient descent for each rate, differentiable in images and rates (algorithm 1).
+    """Weights after one step of gradient descent per rate, differentiable in images and rates (algorithm 1).
 
     Args:
-        batches: images and labels of each step, gone through as often as there are rates for.
-        rates: `(steps,)`.
+        network, weights: the network and its initial weights.
+        batches: images and labels of each step; cycled if there are more rates than batches.
+        rates: `(steps,)` learning rates.
     """
     names = list(weights)
     current = [weights[name].detach().requires_grad_() for name in names]
@@ -52,13 +53,13 @@ def distillation_loss(
     rates: Tensor,
     real: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """Cross-entropy on real images of the weights that the steps lead to."""
+    """Cross-entropy on real images after the unrolled steps."""
     images, labels = real
-    return cross_entropy(apply(network, after_steps(network, weights, batches, rates), images), labels)
+    return cross_entropy(apply(network, unrolled_weights(network, weights, batches, rates), images), labels)
 
 
-def parts_of(labels: np.ndarray, steps: int) -> list[Positions]:
-    """Positions of the images of each step, those of a class in turn, so that each step has all classes."""
+def split_by_step(labels: np.ndarray, steps: int) -> list[Positions]:
+    """Positions of the images of each step; each step has images of all classes."""
     rank = np.zeros(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -67,19 +68,19 @@ def parts_of(labels: np.ndarray, steps: int) -> list[Positions]:
     return [np.flatnonzero(rank % steps == step) for step in range(steps)]
 
 
-class Unrolling(Process):
+class Unrolling(Distiller):
     """Learns images and raw rates by Adam on `distillation_loss`; a rate is the softplus of its raw value."""
 
     def __init__(self, method: GradientSteps, problem: Problem) -> None:
         self.method, self.problem, device = method, problem, problem.device
         self.iterations = method.iterations
         self.labels = problem.labels
-        self.network = networks.on_meta(self._network())
+        self.network = self._network().to("meta")  # weights are drawn separately
         networks.check_no_batch_norm(self.network)
         size = (len(problem.labels), problem.channels, problem.image_size, problem.image_size)
         noise = torch.randn(size, generator=problem.torch_generator("noise"))
         self.images = noise.to(device).requires_grad_()
-        parts = parts_of(problem.labels, method.steps)
+        parts = split_by_step(problem.labels, method.steps)
         self.parts = [torch.from_numpy(part).to(device) for part in parts]
         self.step_labels = [torch.from_numpy(problem.labels[part]).to(device) for part in parts]
         first = torch.full((len(parts) * method.epochs,), method.first_rate or FIRST_RATES[self._network_name])
@@ -110,7 +111,7 @@ class Unrolling(Process):
         return [(self.images[part], labels) for part, labels in zip(self.parts, self.step_labels, strict=True)]
 
     def weights(self, *names: str | int) -> Weights:
-        """A draw of the weights that steps begin from."""
+        """Draws initial weights."""
         draw = ("fixed",) if self.method.init == "fixed" else names
         generator = self.problem.torch_generator("init", *draw)
         return networks.draw_xavier(self.network, generator, self.problem.device)
@@ -118,8 +119,8 @@ class Unrolling(Process):
     def step(self, iteration: int) -> Step:
         problem = self.problem
         n = len(problem.dataset.train)
-        shown = problem.rng("batch", iteration).permutation(n)[: self.method.batch]
-        real = problem.real(shown), problem.real_labels(shown)
+        positions = problem.rng("batch", iteration).permutation(n)[: self.method.batch]
+        real = problem.real(positions), problem.real_labels(positions)
         loss = distillation_loss(self.network, self.weights(iteration), self.batches(), self.rates, real)
         gradients = torch.autograd.grad(loss, [self.images, self.raw])
         for parameter, gradient in zip((self.images, self.raw), gradients, strict=True):
@@ -127,18 +128,18 @@ class Unrolling(Process):
         self.adam.param_groups[0]["lr"] = self.method.learning_rate * 0.5 ** (iteration // self.method.halve_every)
         if problem.device.type != "meta":
             self.adam.step()
-        return Step(loss.detach(), float(len(shown) + len(self.images) * self.method.epochs))
+        return Step(loss.detach(), float(len(positions) + len(self.images) * self.method.epochs))
 
     @torch.no_grad()
     def accuracy(self, images: Tensor, labels: Tensor, draws: int) -> float:
-        """Share of images that networks classify rightly after these steps, a mean over draws of their weights."""
-        right = 0.0
+        """Mean accuracy on images after the unrolled steps, over draws of initial weights."""
+        total = 0.0
         for draw in range(draws):
             with torch.enable_grad():
-                weights = after_steps(self.network, self.weights("test", draw), self.batches(), self.rates)
+                weights = unrolled_weights(self.network, self.weights("test", draw), self.batches(), self.rates)
             weights = {name: value.detach() for name, value in weights.items()}
-            right += float((apply(self.network, weights, images).argmax(dim=1) == labels).float().mean())
-        return right / draws
+            total += float((apply(self.network, weights, images).argmax(dim=1) == labels).float().mean())
+        return total / draws
 
     def learned(self) -> dict[str, Tensor]:
         return {"rates": self.rates.detach()}

@@ -1,5 +1,5 @@
-"""Which of two proxies of like cost is better: differences on the same bootstrap samples, which decide more than two
-intervals side by side."""
+"""Which of two proxies of similar cost is better: differences on the same bootstrap samples, which decide more than
+comparing two intervals."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from proxyflow.quality.bootstrap import Draws, percentile
-from proxyflow.quality.measured import MEASURES, Measured, measure
+from proxyflow.quality.bootstrap import Draws
+from proxyflow.quality.influence import centre, decisive_configurations
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.runs import TARGET
-from proxyflow.quality.seeds import OF_MEANS, over_seeds, several
+from proxyflow.quality.seeds import OF_MEANS, has_several_seeds, mean_over_seeds
+from proxyflow.quality.strategy_measures import MEASURES, StrategyMeasures, measure
 
 COMPARISON_COLUMNS = [
     "strategy",
@@ -27,53 +29,60 @@ COMPARISON_COLUMNS = [
     "high",
     "probability",
     "n_pairs",
+    "depends_on",
 ]
-# Two costs are alike where the larger is at most so many times the smaller: the published study's equal-sized subsets
-# differ by as much.
-LIKE = 1.35
-COMPARED = ("r2", "spearman")
+# Two costs are similar where the larger is at most this many times the smaller: the costs of equal-sized subsets differ
+# by as much in the published study.
+SIMILAR = 1.35
+COMPARED = ("r2", "spearman", "kendall")
+JOINED = " | "
 
 
-def compare_strategies(measured: Mapping[str, Measured], draws: Draws | None, options: QualityOptions) -> pd.DataFrame:
-    """Every two proxies of like cost, compared on the pairs that both have; with several seeds also on the means.
+def compare_strategies(
+    measured: Mapping[str, StrategyMeasures], draws: Draws | None, options: QualityOptions
+) -> pd.DataFrame:
+    """Every two proxies of similar cost, compared on the pairs that both have; with several seeds also on the means.
 
-    An r2 whose correlation is the wrong way round counts as negative: such a proxy misleads, and the more so the larger
-    its r2.
+    An r2 whose correlation is negative counts as negative: the larger it is, the more such a proxy misleads.
 
     Returns:
         Columns `COMPARISON_COLUMNS`, the better one first; `measure` ends in `OF_MEANS` where it is over means over
         seeds; `probability` is the share of the bootstrap samples in
-        which it is better, half of those that tie counted. Empty without a bootstrap.
+        which it is better, half of those that tie counted; `depends_on` names the configurations, joined by " | ",
+        without any one of which the difference would be on one side of 0 and is not, or the other way round. Empty
+        without a bootstrap.
     """
     if draws is None:
         return pd.DataFrame([], columns=COMPARISON_COLUMNS)
     rows = []
 
     @cache
-    def means_of(name: str) -> Measured:
-        return measure(over_seeds(measured[name].pairs), draws, options, COMPARED)
+    def means_of(name: str) -> StrategyMeasures:
+        return measure(mean_over_seeds(measured[name].pairs), draws, options, COMPARED)
 
     for one, other in combinations([name for name in measured if name != TARGET], 2):
         costs = [measured[name].estimates["relative_cost"].value for name in (one, other)]
-        if not (np.isfinite(costs).all() and min(costs) > 0 and max(costs) <= LIKE * min(costs)):
+        if not (np.isfinite(costs).all() and min(costs) > 0 and max(costs) <= SIMILAR * min(costs)):
             continue
         sides = _on_common_pairs(measured[one], measured[other], draws, options)
         for name in COMPARED:
-            rows += _compare(name, "", (one, other), costs, sides, options)
-        if several(sides[0].pairs):
+            rows += _compare(name, "", (one, other), costs, sides, draws)
+        if has_several_seeds(sides[0].pairs):
             means = [
-                means_of(name) if side is measured[name] else measure(over_seeds(side.pairs), draws, options, COMPARED)
+                means_of(name)
+                if side is measured[name]
+                else measure(mean_over_seeds(side.pairs), draws, options, COMPARED)
                 for name, side in zip((one, other), sides, strict=True)
             ]
             for name in COMPARED:
-                rows += _compare(name, OF_MEANS, (one, other), costs, means, options)
+                rows += _compare(name, OF_MEANS, (one, other), costs, means, draws)
     table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
     return table.sort_values(["measure", "relative_cost", "strategy", "other"], kind="stable", ignore_index=True)
 
 
 def _on_common_pairs(
-    one: Measured, other: Measured, draws: Draws, options: QualityOptions
-) -> tuple[Measured, Measured]:
+    one: StrategyMeasures, other: StrategyMeasures, draws: Draws, options: QualityOptions
+) -> tuple[StrategyMeasures, StrategyMeasures]:
     keys = [each.pairs.keys for each in (one, other)]
     if keys[0].equals(keys[1]):
         return one, other
@@ -90,28 +99,35 @@ def _compare(
     suffix: str,
     strategies: tuple[str, str],
     costs: list[float],
-    sides: Sequence[Measured],
-    options: QualityOptions,
+    sides: Sequence[StrategyMeasures],
+    draws: Draws,
 ) -> list[tuple[object, ...]]:
     if not all(name in side.samples for side in sides):
         return []
-    formula, signed = MEASURES[name].formula, MEASURES[name].signed
-    values = [float(signed(formula(side.pairs, np.ones((1, len(side.pairs.frame))), options))[0]) for side in sides]
-    order = (0, 1) if values[0] >= values[1] else (1, 0)
-    left, right = (signed(sides[i].samples[name]) for i in order)
-    difference = left - right
+    found = [side.signed(name) for side in sides]
+    order = (0, 1) if found[0][0] >= found[1][0] else (1, 0)
+    (one, left), (other, right) = (found[i] for i in order)
+    difference, value = left - right, one - other
     defined = difference[np.isfinite(difference)]
     if not len(defined):
         return []
     probability = float(np.mean(defined > 0) + np.mean(defined == 0) / 2)
+    frame = sides[0].pairs.frame
+
+    def side_of_0(used: NDArray[np.bool_]) -> int:
+        """The side of 0 on which the interval over these samples lies, 0 where it holds 0."""
+        low, high = MEASURES[name].difference(difference[used], centre(difference, used, value))
+        return int(low > 0) - int(high < 0)
+
     return [
         (
             *(strategies[i] for i in order),
             *(costs[i] for i in order),
             f"{name}{suffix}",
-            values[order[0]] - values[order[1]],
-            *percentile(defined),
+            value,
+            *MEASURES[name].difference(defined, value),
             probability,
-            len(sides[0].pairs.frame),
+            len(frame),
+            JOINED.join(decisive_configurations(draws, frame, side_of_0)),
         )
     ]

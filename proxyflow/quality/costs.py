@@ -102,7 +102,7 @@ def lasso_powers(cost: Floats, r2: Floats) -> dict[int, float] | None:
     known = np.isfinite(cost) & np.isfinite(r2)
     if known.sum() < 10:
         return None
-    from sklearn.linear_model import LassoCV
+    from sklearn.linear_model import LassoCV  # imports sklearn
     from sklearn.preprocessing import StandardScaler
 
     powers = np.stack([cost[known] ** power for power in range(1, CHECK_DEGREE + 1)], axis=1)

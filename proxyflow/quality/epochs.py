@@ -1,4 +1,4 @@
-"""What is known of a training's end after n epochs (Shleifer & Prokop 2019, section 4 and figure 4)."""
+"""How well n epochs predict a training's result (Shleifer & Prokop 2019, section 4 and figure 4)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from proxyflow.quality.bootstrap import Draws, Estimate, percentile
-from proxyflow.quality.measures import Accuracies, Floats, slope
+from proxyflow.quality.measures import Floats, Values, slope
 from proxyflow.quality.pairs import positions
 
 EPOCH_COLUMNS = [
@@ -23,29 +23,28 @@ EPOCH_COLUMNS = [
 
 
 def epoch_table(target: pd.DataFrame, curves: pd.DataFrame, draws: Draws | None) -> pd.DataFrame:
-    """Per epoch: the correlation of accuracy then with the best at the end, and the chance that who is ahead stays so.
+    """Per epoch: the correlation of the value then with the result, and the chance that the better run stays better.
 
     Args:
-        target: the target's runs: `run_id`, `dataset`, `config`, `cluster`, `seed`, `best_valid_accuracy`.
-        curves: `run_id`, `epoch`, `valid_accuracy`; runs without a curve, and epochs that a diverged run did not
-            reach or whose accuracy is no number, are left out.
+        target: the target's runs: `run_id`, `dataset`, `config`, `cluster`, `seed`, `value`.
+        curves: `run_id`, `epoch`, `value`; runs without a curve, and epochs that a diverged run did not reach or
+            whose value is no number, are left out.
         draws: bootstrap samples, None for no intervals.
 
     Returns:
-        Columns `EPOCH_COLUMNS`. `correlation` is pooled on accuracies normalised within each data set; `chance` is
+        Columns `EPOCH_COLUMNS`. `correlation` is pooled on values normalised within each data set; `chance` is
         over pairs of runs with different configurations of one data set that differ in the end (`n_comparisons`),
         those that tie after n epochs counted half.
     """
-    # An accuracy that is no number, as one run logs it, would leave the whole epoch without one.
-    joined = curves.dropna(subset="valid_accuracy").merge(
-        target[["run_id", "dataset", "config", "cluster", "seed", "best_valid_accuracy"]], on="run_id"
-    )
+    # One run's missing value would make the whole epoch undefined.
+    results = target[["run_id", "dataset", "config", "cluster", "seed", "value"]].rename(columns={"value": "result"})
+    joined = curves.dropna(subset="value").merge(results, on="run_id")
     rows = []
     for epoch, frame in joined.sort_values(["dataset", "config", "seed"]).groupby("epoch", sort=True):
-        now, end = (frame[name].to_numpy(dtype=np.float64) for name in ("valid_accuracy", "best_valid_accuracy"))
+        now, end = (frame[name].to_numpy(dtype=np.float64) for name in ("value", "result"))
         frame = frame.reset_index(drop=True)
         strata = positions(frame, ["dataset"])
-        pairs = Accuracies(now, end, strata, strata)
+        pairs = Values(now, end, strata, strata)
         different = [_different(frame["config"].to_numpy()[part]) for part in strata]
         ones = np.ones((1, len(frame)))
         weights = None if draws is None else draws.of(frame)
@@ -53,7 +52,7 @@ def epoch_table(target: pd.DataFrame, curves: pd.DataFrame, draws: Draws | None)
         chance, comparisons = _chance(pairs, different, ones)
         samples = None if weights is None else _chance(pairs, different, weights)[0]
         ahead = _estimate(float(chance[0]), samples)
-        values = (epoch, *_triple(correlation), *_triple(ahead), len(frame), int(comparisons[0]))
+        values = (epoch, *correlation.cells, *ahead.cells, len(frame), int(comparisons[0]))
         rows.append(dict(zip(EPOCH_COLUMNS, values, strict=True)))
     return pd.DataFrame(rows, columns=EPOCH_COLUMNS)
 
@@ -62,7 +61,7 @@ def _different(configs: np.ndarray) -> Floats:
     return np.asarray(np.triu(configs[:, None] != configs, k=1), dtype=np.float64)
 
 
-def _chance(pairs: Accuracies, different: list[Floats], weights: Floats) -> tuple[Floats, Floats]:
+def _chance(pairs: Values, different: list[Floats], weights: Floats) -> tuple[Floats, Floats]:
     """The chance and how many comparisons it is over, both `(samples,)`."""
     agreement, count = np.zeros(len(weights)), np.zeros(len(weights))
     for rows, counted in zip(pairs.strata, different, strict=True):
@@ -78,7 +77,3 @@ def _estimate(value: float, samples: Floats | None) -> Estimate:
     if samples is None or not np.isfinite(value):
         return Estimate(value)
     return Estimate(value, *percentile(samples))
-
-
-def _triple(estimate: Estimate) -> tuple[float, float, float]:
-    return estimate.value, estimate.low, estimate.high

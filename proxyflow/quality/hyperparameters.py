@@ -1,14 +1,16 @@
-"""For which hyperparameters a proxy's answers hold: effects of one change alone, on the proxy and on the target."""
+"""For which hyperparameters a proxy is reliable: effects of changing one of them, on the proxy and on the target."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from proxyflow.quality.bootstrap import Draws, Estimate, percentile
-from proxyflow.quality.measures import MIN_PAIRS, Floats
+from proxyflow.quality.configurations import ABSENT, Configurations
+from proxyflow.quality.measures import MIN_PAIRS, Floats, Strata
 from proxyflow.quality.pairs import Pairs
 
 HYPERPARAMETER_COLUMNS = [
@@ -22,31 +24,21 @@ HYPERPARAMETER_COLUMNS = [
     "sign_agreement_high",
     "n_comparisons",
 ]
-DEFAULT = "default"
-# An interval from fewer of the bootstrap samples would be of those that happened to be drawn.
+# Where fewer of the bootstrap samples define a value, there is no interval.
 DEFINED_SHARE = 0.5
 
-
-def differences_of(config: str) -> dict[str, str]:
-    """What a configuration's name says: hyperparameter to value, those at their default absent.
-
-    Example:
-        >>> differences_of("arch=xresnet18,lr=0.01")
-        {'arch': 'xresnet18', 'lr': '0.01'}
-    """
-    return dict(part.split("=", 1) for part in config.split(",") if "=" in part)
+# The positions of two pairs whose configurations are compared, a list each.
+Compared = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def _is_told(config: str) -> bool:
-    return config == DEFAULT or all("=" in part for part in config.split(","))
+def hyperparameter_table(
+    pairs: Mapping[str, Pairs], draws: Draws | None, configurations: Configurations
+) -> pd.DataFrame:
+    """Per strategy and hyperparameter: do proxy and target agree on configurations that differ in it alone?
 
-
-def hyperparameter_table(pairs: Mapping[str, Pairs], draws: Draws | None) -> pd.DataFrame:
-    """Per strategy and hyperparameter: do comparisons of two configurations that differ in it alone come out alike?
-
-    Compared are any two configurations of one data set and seed whose names differ in one hyperparameter;
-    names that are no list of differences are left out. An effect is
-    the difference of their accuracies, in units of the accuracies' standard deviation on that data set and side.
+    Compared are any two configurations of one data set and seed that differ in one of the hyperparameters that both
+    have. An effect is the difference of their values, in units of the values' standard deviation on that data set and
+    side.
 
     Returns:
         Columns `HYPERPARAMETER_COLUMNS`. `r2` is the share of the target's effects (their mean square) that the
@@ -57,27 +49,44 @@ def hyperparameter_table(pairs: Mapping[str, Pairs], draws: Draws | None) -> pd.
     """
     rows = []
     for strategy, each in pairs.items():
-        # A name that says nothing is not the default's, as which it would be taken.
-        matched = each.where(each.frame["config"].map(_is_told).to_numpy(dtype=bool))
-        frame = matched.frame
-        told = pd.DataFrame([differences_of(config) for config in frame["config"]], index=frame.index).fillna("")
-        names = told.columns
-        codes = np.stack([pd.factorize(told[name])[0] for name in names], axis=1) if len(names) else np.zeros((0, 0))
+        names, codes = configurations.coded(each.frame["config"])
+        compared: dict[int, list[Compared]] = {}
+        for contest in each.values.contests:
+            for column, (left, right) in _differing_alone(codes[contest]):
+                compared.setdefault(column, []).append((contest[left], contest[right]))
         for column, name in enumerate(names):
-            row = _row(matched, codes, column, draws)
+            row = _row(each, compared.get(column, []), draws)
             if row is not None:
                 rows.append({"strategy": strategy, "hyperparameter": name, **row})
     return pd.DataFrame(rows, columns=HYPERPARAMETER_COLUMNS)
 
 
-def _row(pairs: Pairs, codes: np.ndarray, column: int, draws: Draws | None) -> dict[str, float] | None:
-    ones = np.ones((1, len(codes)))
-    r2, agreement, count = _compare(pairs, codes, column, ones)
+def _differing_alone(codes: NDArray[np.int64]) -> Iterator[tuple[int, Compared]]:
+    """For each hyperparameter, the rows that differ in it alone.
+
+    Args:
+        codes: `(configurations, hyperparameters)`, see `Configurations.coded`.
+    """
+    count = np.zeros((len(codes), len(codes)), dtype=np.int32)
+    which = np.zeros_like(count)
+    for number, column in enumerate(codes.T):
+        known = column != ABSENT
+        differs = (column[:, None] != column) & known[:, None] & known
+        count += differs
+        which += number * differs
+    left, right = np.nonzero(np.triu(count == 1))
+    of_column = which[left, right]
+    for number in np.unique(of_column):
+        yield int(number), (left[of_column == number], right[of_column == number])
+
+
+def _row(pairs: Pairs, compared: list[Compared], draws: Draws | None) -> dict[str, float] | None:
+    r2, agreement, count = _compare(pairs, compared, np.ones((1, len(pairs.frame))))
     if not count[0]:
         return None
     estimates = {"r2": Estimate(float(r2[0])), "sign_agreement": Estimate(float(agreement[0]))}
     if draws is not None:
-        *samples, _ = _compare(pairs, codes, column, draws.of(pairs.frame))
+        *samples, _ = _compare(pairs, compared, draws.of(pairs.frame))
         for (name, estimate), values in zip(estimates.items(), samples, strict=True):
             if np.isfinite(estimate.value) and np.isfinite(values).mean() >= DEFINED_SHARE:
                 estimates[name] = Estimate(estimate.value, *percentile(values))
@@ -87,27 +96,15 @@ def _row(pairs: Pairs, codes: np.ndarray, column: int, draws: Draws | None) -> d
     return row
 
 
-def _compare(pairs: Pairs, codes: np.ndarray, column: int, weights: Floats) -> tuple[Floats, Floats, Floats]:
+def _compare(pairs: Pairs, compared: list[Compared], weights: Floats) -> tuple[Floats, Floats, Floats]:
     """r2 and sign agreement of the effects of one hyperparameter, and how many comparisons there are."""
     both, square_x, square_y, agree, count = (np.zeros(len(weights)) for _ in range(5))
-    accuracies = pairs.accuracies
-    scale = [np.ones(len(accuracies)), np.ones(len(accuracies))]
-    for side, values in zip(scale, (accuracies.proxy, accuracies.target), strict=True):
-        for rows in accuracies.strata:
-            side[rows] = values[rows].std() or 1.0
-    for rows in accuracies.contests:
-        part = codes[rows]
-        alone = (part[:, None] != part).sum(axis=2) == 1
-        alone = np.triu(alone & (part[:, None, column] != part[None, :, column]))
-        left, right = np.nonzero(alone)
-        if not len(left):
-            continue
-        # Few comparisons are of one hyperparameter, so a list of them is smaller than a matrix.
-        w = weights[:, rows[left]] * weights[:, rows[right]]
-        x, y = (
-            (values[rows[left]] - values[rows[right]]) / spread[rows[0]]
-            for values, spread in zip((accuracies.proxy, accuracies.target), scale, strict=True)
-        )
+    values = pairs.values
+    sides = [(side, _spread(side, values.strata)) for side in (values.proxy, values.target)]
+    for left, right in compared:
+        # One hyperparameter has few comparisons, so a list of them is smaller than a matrix.
+        w = weights[:, left] * weights[:, right]
+        x, y = ((side[left] - side[right]) / spread[left] for side, spread in sides)
         both += w @ (x * y)
         square_x += w @ (x * x)
         square_y += w @ (y * y)
@@ -116,3 +113,11 @@ def _compare(pairs: Pairs, codes: np.ndarray, column: int, weights: Floats) -> t
     with np.errstate(invalid="ignore", divide="ignore"):
         r2 = np.where(count >= MIN_PAIRS, np.minimum(both**2 / (square_x * square_y), 1), np.nan)
         return r2, (1 + agree / count) / 2, count
+
+
+def _spread(values: Floats, strata: Strata) -> Floats:
+    """The standard deviation of the values of each one's data set, 1 where all are the same."""
+    spread = np.ones(len(values))
+    for rows in strata:
+        spread[rows] = values[rows].std() or 1.0
+    return spread

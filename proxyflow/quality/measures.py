@@ -1,6 +1,6 @@
-"""The formulas of proxy quality, on weighted pairs: a bootstrap, a jackknife and a part of a study are all weights.
+"""The formulas of proxy quality, on weighted pairs: a bootstrap, a jackknife and a subset of a study are all weights.
 
-Every formula takes `Accuracies` and `weights` of shape `(samples, pairs) float64`, how often each pair counts, and
+Every formula takes `Values` and `weights` of shape `(samples, pairs) float64`, how often each pair counts, and
 returns `(samples,) float64` with nan where the measure is undefined. Ones give the value itself.
 """
 
@@ -23,8 +23,8 @@ ROUNDING = 1e-13
 
 
 @dataclass(frozen=True, eq=False)
-class Accuracies:
-    """The two accuracies of each pair.
+class Values:
+    """The two values of each pair, more being better.
 
     Attributes:
         proxy, target: `(pairs,) float64`.
@@ -43,68 +43,52 @@ class Accuracies:
 
 @dataclass(frozen=True)
 class Good:
-    """Which configurations Spearman looks at.
+    """Which configurations Spearman is computed over.
 
     Attributes:
-        fraction: the best of each data set by proxy accuracy, rounded up; ties with the last are in.
-        min_accuracy: instead, those of at least this proxy accuracy.
+        fraction: the best of each data set and seed by the proxy's values, rounded up; ties with the last are in.
+        threshold: instead, those whose value on the proxy is at least this.
     """
 
     fraction: float = 0.5
-    min_accuracy: float | None = None
+    threshold: float | None = None
 
-    def mask(self, proxy: Floats, strata: Strata, weights: Floats) -> NDArray[np.bool_]:
-        """`(samples, pairs)`, true for the good configurations."""
-        if self.min_accuracy is not None:
-            return np.broadcast_to(proxy >= self.min_accuracy, weights.shape) & (weights > 0)
-        result = np.zeros(weights.shape, dtype=bool)
-        for rows in strata:
-            x = proxy[rows]
-            best_first = np.argsort(-x, kind="stable")
-            reached = weights[:, rows[best_first]].cumsum(axis=1)
-            # Exact: .07 of 100 is 7, though as a product of floats it is a little more, which rounds up to 8.
-            share = Fraction(repr(float(self.fraction)))
-            totals, of_total = np.unique(reached[:, -1], return_inverse=True)
-            kept = np.array([math.ceil(share * Fraction(total)) for total in totals.tolist()])[of_total]
-            last = (reached >= kept[:, None]).argmax(axis=1)
-            result[:, rows] = x >= x[best_first][last][:, None]
-        return result & (weights > 0)
+    def mask(self, proxy: Floats, weights: Floats) -> NDArray[np.bool_]:
+        """Which configurations of one data set and seed are good, `(samples, configurations)`.
 
-
-def normalise(values: Floats, strata: Strata, weights: Floats) -> Floats:
-    """z-scores within each data set (population standard deviation), nan where accuracies are constant.
-
-    Args:
-        values: `(pairs,)`.
-
-    Returns:
-        `(samples, pairs)`, also of pairs that have no weight.
-    """
-    z = np.full(weights.shape, np.nan)
-    for rows in strata:
-        x = _shifted(values[rows])
-        mean, spread = _moments(x, weights[:, rows])
-        z[:, rows] = (x - mean[:, None]) / spread[:, None]
-    return z
+        Args:
+            proxy: `(configurations,)`, the proxy's values.
+            weights: `(samples, configurations)`.
+        """
+        if self.threshold is not None:
+            return (proxy >= self.threshold) & (weights > 0)
+        best_first = np.argsort(-proxy, kind="stable")
+        reached = weights[:, best_first].cumsum(axis=1)
+        # Exact: .07 of 100 is 7, though as a product of floats it is a little more, which rounds up to 8.
+        share = Fraction(repr(float(self.fraction)))
+        totals, of_total = np.unique(reached[:, -1], return_inverse=True)
+        kept = np.array([math.ceil(share * Fraction(total)) for total in totals.tolist()])[of_total]
+        last = (reached >= kept[:, None]).argmax(axis=1)
+        return np.asarray((proxy >= proxy[best_first][last][:, None]) & (weights > 0))
 
 
 def _shifted(values: Floats) -> Floats:
-    """Values less the first: those that are equal become exactly 0, and squares of what is close keep their digits."""
+    """Values minus the first: equal values become exactly 0, and squares of similar values keep their digits."""
     return np.asarray(values - values[0])
 
 
 def _moments(x: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Mean and population standard deviation, both `(samples,)`; the latter nan where what counts is all the same."""
+    """Mean and population standard deviation, both `(samples,)`; the latter nan where all values are equal."""
     with np.errstate(invalid="ignore", divide="ignore"):
         total = weights.sum(axis=1)
         mean = weights @ x / total
         variance = weights @ x**2 / total - mean**2
-    # What is left of a variance of 0 after rounding is no spread.
+    # A variance this small is the rounding error of 0.
     some = variance > ROUNDING * np.max(x**2, initial=0)
     return mean, np.sqrt(np.where(some, variance, np.nan))
 
 
-def slope(pairs: Accuracies, weights: Floats) -> Floats:
+def slope(pairs: Values, weights: Floats) -> Floats:
     """beta of target = beta * proxy on the normalised pairs: the correlation, sign included."""
     product, total = np.zeros(len(weights)), weights.sum(axis=1)
     for rows in pairs.strata:
@@ -117,43 +101,55 @@ def slope(pairs: Accuracies, weights: Floats) -> Floats:
     return np.where(total >= MIN_PAIRS, np.clip(beta, -1, 1), np.nan)
 
 
-def r2(pairs: Accuracies, weights: Floats) -> Floats:
+def r2(pairs: Values, weights: Floats) -> Floats:
     """Share of the target's variance that the proxy explains (Shleifer & Prokop 2019, section 3.2): slope squared."""
     return slope(pairs, weights) ** 2
 
 
-def spearman(pairs: Accuracies, weights: Floats, good: Good) -> Floats:
-    """Rank correlation over the good configurations, pooled on normalised accuracies (section 3.2)."""
-    if not len(pairs):
-        return np.full(len(weights), np.nan)
-    mask = good.mask(pairs.proxy, pairs.strata, weights)
-    counts = weights * mask
-    ranks = []
-    for side in (pairs.proxy, pairs.target):
-        z = normalise(side, pairs.strata, weights)
-        undefined = (np.isnan(z) & (weights > 0)).any(axis=1, keepdims=True)
-        ranks.append(np.where(undefined, np.nan, mid_ranks(np.where(mask, z, -np.inf), counts)))
-    return np.where(counts.sum(axis=1) >= MIN_PAIRS, _correlation(ranks[0], ranks[1], counts), np.nan)
+def spearman(pairs: Values, weights: Floats, good: Good) -> Floats:
+    """Rank correlation over the good configurations (section 3.2), within each data set and seed, then averaged.
+
+    Pooled ranks would rank data sets against each other. Data sets and seeds with fewer than three good configurations
+    are left out of the average; where the values of one are constant, the average is undefined.
+    """
+    total, defined = np.zeros(len(weights)), np.zeros(len(weights))
+    for rows in pairs.contests:
+        x, y, w = pairs.proxy[rows], pairs.target[rows], weights[:, rows]
+        counts = w * good.mask(x, w)
+        enough = counts.sum(axis=1) >= MIN_PAIRS
+        value = _correlation(mid_ranks(x, counts), mid_ranks(y, counts), counts)
+        total += np.where(enough, value, 0)
+        defined += enough
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(defined > 0, total / defined, np.nan)
 
 
 def mid_ranks(values: Floats, counts: Floats) -> Floats:
-    """Ranks of values that stand for `counts` equal ones each; those that tie share the mean of their ranks.
+    """Ranks of values that each occur `counts` times; ties share the mean of their ranks.
 
     Args:
-        values, counts: `(samples, pairs)`.
+        values: `(pairs,)`.
+        counts: `(samples, pairs)`.
+
+    Returns:
+        `(samples, pairs)`; the rank of a value that occurs 0 times has no meaning.
     """
-    order = np.argsort(values, axis=1, kind="stable")
-    ordered, count = np.take_along_axis(values, order, axis=1), np.take_along_axis(counts, order, axis=1)
-    up_to = count.cumsum(axis=1)
-    first = np.ones(ordered.shape, dtype=bool)
-    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    last = np.ones(ordered.shape, dtype=bool)
-    last[:, :-1] = first[:, 1:]
-    below = np.maximum.accumulate(np.where(first, up_to - count, 0), axis=1)
-    within = np.minimum.accumulate(np.where(last, up_to, np.inf)[:, ::-1], axis=1)[:, ::-1]
-    ranks = np.empty(ordered.shape)
-    np.put_along_axis(ranks, order, (below + within + 1) / 2, axis=1)
-    return ranks
+    group, within = _per_value(values, counts)
+    below = within.cumsum(axis=1) - within
+    return np.asarray((below + (within + 1) / 2)[:, group])
+
+
+def _per_value(values: Floats, counts: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """The number of each value among the distinct ones in rising order, and how often each of these counts.
+
+    Returns:
+        `(pairs,)` and `(samples, distinct)`.
+    """
+    _, first, group = np.unique(np.sort(values), return_index=True, return_inverse=True)
+    order = np.argsort(values, kind="stable")
+    of_value = np.empty(len(values), dtype=np.int64)
+    of_value[order] = group
+    return of_value, np.add.reduceat(counts[:, order], first, axis=1)
 
 
 def _correlation(a: Floats, b: Floats, weights: Floats) -> Floats:
@@ -166,7 +162,7 @@ def _correlation(a: Floats, b: Floats, weights: Floats) -> Floats:
     return np.where(scale > 0, np.clip(value, -1, 1), np.nan)
 
 
-def kendall(pairs: Accuracies, weights: Floats) -> Floats:
+def kendall(pairs: Values, weights: Floats) -> Floats:
     """Kendall's tau-b over all comparisons of two configurations of one data set and seed.
 
     Half of tau + 1 is the chance that the proxy orders two of them as the target does, where nothing ties.
@@ -189,7 +185,7 @@ def kendall(pairs: Accuracies, weights: Floats) -> Floats:
 
 
 def _of_equal_weight(contests: Strata, weights: Floats) -> list[list[NDArray[np.int64]]]:
-    """Contests that follow each other and weigh their configurations alike, as the seeds of a data set do."""
+    """Consecutive contests with equal weights, as the seeds of a data set have."""
     groups: list[list[NDArray[np.int64]]] = []
     for rows in contests:
         last = groups[-1][0] if groups else rows[:0]
@@ -204,13 +200,13 @@ def _quadratic(weights: Floats, matrix: Floats) -> Floats:
     return np.asarray(np.einsum("sp,sp->s", weights @ matrix, weights))
 
 
-def top_overlap(pairs: Accuracies, weights: Floats, top: int = TOP) -> Floats:
+def top_overlap(pairs: Values, weights: Floats, top: int = TOP) -> Floats:
     """Share of the proxy's best `top` configurations that are among the target's, a mean over data sets and seeds.
 
-    Configurations that tie for the proxy's last places share them, so that a proxy that ties throughout has what chance
-    gives. All that tie for the target's last place are among its best, so that the target finds its own.
-    Undefined where no data set and seed has twice as many configurations, as then chance alone has half of them, and
-    where all of the target's are equally good.
+    Configurations that tie for the proxy's last places share them, so that a proxy on which all configurations tie
+    scores as chance does. All that tie for the target's last place are among its best, so the target finds its own.
+    Undefined where no data set and seed has twice as many configurations (chance alone would find half of them), and
+    where all configurations are equal on the target.
     """
     shares = []
     for rows in pairs.contests:
@@ -219,32 +215,30 @@ def top_overlap(pairs: Accuracies, weights: Floats, top: int = TOP) -> Floats:
         w = weights[:, rows]
         best = _share_of_places(pairs.target[rows], w, top) > 0
         found = (w * _share_of_places(pairs.proxy[rows], w, top) * best).sum(axis=1) / top
-        told = (w.sum(axis=1) >= 2 * top) & ((w > 0) & ~best).any(axis=1)
-        shares.append(np.where(told, found, np.nan))
+        defined = (w.sum(axis=1) >= 2 * top) & ((w > 0) & ~best).any(axis=1)
+        shares.append(np.where(defined, found, np.nan))
     return np.mean(shares, axis=0) if shares else np.full(len(weights), np.nan)
 
 
 def _share_of_places(values: Floats, weights: Floats, top: int) -> Floats:
     """The share of each configuration that is among the first `top`, those that tie for the last places sharing them,
     `(samples, configurations)`."""
-    distinct, group = np.unique(-values, return_inverse=True)
-    member = (group[:, None] == np.arange(len(distinct))).astype(np.float64)
-    count = weights @ member
+    group, count = _per_value(-values, weights)
     before = count.cumsum(axis=1) - count
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(count > 0, np.clip((top - before) / count, 0, 1), 0)
     return np.asarray(share[:, group])
 
 
-def regret(pairs: Accuracies, weights: Floats) -> Floats:
-    """Accuracy lost by taking the proxy's first choice, a mean over data sets of the mean over seeds.
+def regret(pairs: Values, weights: Floats) -> Floats:
+    """What is lost by taking the proxy's first choice, a mean over data sets of the mean over seeds.
 
     Undefined where configurations that tie for the first choice differ on the target.
     """
     return _by_dataset(pairs, [best - reached for best, reached in _choices(pairs, weights)], weights)
 
 
-def expected_regret(pairs: Accuracies, weights: Floats) -> Floats:
+def expected_regret(pairs: Values, weights: Floats) -> Floats:
     """As `regret`, where configurations tie for the first choice the mean of what each of them loses."""
     values = []
     for rows in pairs.contests:
@@ -255,14 +249,14 @@ def expected_regret(pairs: Accuracies, weights: Floats) -> Floats:
     return _by_dataset(pairs, values, weights)
 
 
-def recovered(pairs: Accuracies, weights: Floats) -> Floats:
+def recovered(pairs: Values, weights: Floats) -> Floats:
     """Share of data sets and seeds on which the proxy's first choice is the target's best, a mean as `regret`."""
     values = [np.where(np.isnan(reached), np.nan, best == reached) for best, reached in _choices(pairs, weights)]
     return _by_dataset(pairs, values, weights)
 
 
-def _choices(pairs: Accuracies, weights: Floats) -> list[tuple[Floats, Floats]]:
-    """Per contest the best target accuracy, and that of the proxy's first choice, nan where a tie decides."""
+def _choices(pairs: Values, weights: Floats) -> list[tuple[Floats, Floats]]:
+    """Per contest the target's best value, and that of the proxy's first choice, nan where a tie decides."""
     found = []
     for rows in pairs.contests:
         first, best = _first_choice(pairs, rows, weights)
@@ -272,7 +266,7 @@ def _choices(pairs: Accuracies, weights: Floats) -> list[tuple[Floats, Floats]]:
     return found
 
 
-def _first_choice(pairs: Accuracies, rows: NDArray[np.int64], weights: Floats) -> tuple[NDArray[np.bool_], Floats]:
+def _first_choice(pairs: Values, rows: NDArray[np.int64], weights: Floats) -> tuple[NDArray[np.bool_], Floats]:
     """Which configurations of a contest the proxy ranks first, `(samples, configurations)`, and the target's best."""
     present = weights[:, rows] > 0
     x = np.where(present, pairs.proxy[rows], -np.inf)
@@ -280,7 +274,7 @@ def _first_choice(pairs: Accuracies, rows: NDArray[np.int64], weights: Floats) -
     return first, np.where(present, pairs.target[rows], -np.inf).max(axis=1)
 
 
-def _by_dataset(pairs: Accuracies, values: Sequence[Floats], weights: Floats) -> Floats:
+def _by_dataset(pairs: Values, values: Sequence[Floats], weights: Floats) -> Floats:
     if not values:
         return np.full(len(weights), np.nan)
     dataset = np.empty(len(pairs), dtype=np.int64)

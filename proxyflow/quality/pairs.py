@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from proxyflow.quality.measures import Accuracies
+from proxyflow.quality.measures import Floats, Values
 from proxyflow.quality.runs import TARGET
 
 PAIR = ["dataset", "config", "seed"]
@@ -24,24 +24,32 @@ class Pairs:
 
     Attributes:
         frame: `dataset`, `config`, `seed`, `config_group`, and for both sides (suffixes `_proxy`, `_target`)
-            `accuracy` and the three costs; the costs `SELECTION` of choosing the proxy; the number `cluster` where the
-            runs have it; sorted by data set.
+            `value` (more is better), `objective` (the metric's own) and the three costs; the costs `SELECTION` of
+            choosing the proxy; the number `cluster` where the runs have it; sorted by data set.
         n_missing: pairs of which one side is missing.
+        within: columns that values are normalised within, besides the data set.
     """
 
     frame: pd.DataFrame
     n_missing: int
+    within: tuple[str, ...] = ()
 
     @cached_property
-    def accuracies(self) -> Accuracies:
-        """The two accuracies of each pair, as accuracies in 0..1."""
+    def values(self) -> Values:
+        """The two values of each pair."""
         frame = self.frame
-        return Accuracies(
-            proxy=frame["accuracy_proxy"].to_numpy(dtype=np.float64),
-            target=frame["accuracy_target"].to_numpy(dtype=np.float64),
-            strata=positions(frame, ["dataset"]),
+        return Values(
+            proxy=frame["value_proxy"].to_numpy(dtype=np.float64),
+            target=frame["value_target"].to_numpy(dtype=np.float64),
+            strata=positions(frame, ["dataset", *self.within]),
             contests=positions(frame, ["dataset", "seed"]),
         )
+
+    @cached_property
+    def without_each(self) -> tuple[list[str], Floats]:
+        """The configurations, and weights `(configurations, pairs)` that leave out one each, on all data sets."""
+        codes, configs = pd.factorize(self.frame["config"], sort=True)
+        return [str(name) for name in configs], (codes != np.arange(len(configs))[:, None]).astype(np.float64)
 
     @cached_property
     def keys(self) -> pd.MultiIndex:
@@ -50,7 +58,7 @@ class Pairs:
 
     def where(self, keep: NDArray[np.bool_]) -> Pairs:
         """The pairs where `keep` is true."""
-        return Pairs(self.frame[keep].reset_index(drop=True), 0)
+        return Pairs(self.frame[keep].reset_index(drop=True), 0, self.within)
 
 
 def positions(frame: pd.DataFrame, columns: list[str]) -> list[NDArray[np.int64]]:
@@ -59,10 +67,10 @@ def positions(frame: pd.DataFrame, columns: list[str]) -> list[NDArray[np.int64]
 
 
 def make_pairs(runs: pd.DataFrame, strategy: str) -> Pairs:
-    """Matches a strategy's runs with the target's; what lacks one side is counted, never guessed."""
+    """Matches a strategy's runs with the target's; a pair that lacks one side is counted, never guessed."""
     columns = dict.fromkeys([*runs.columns, *SELECTION])
-    sides = runs.reindex(columns=list(columns)).rename(columns={"best_valid_accuracy": "accuracy"})
-    values = ["accuracy", *COSTS]
+    sides = runs.reindex(columns=list(columns))
+    values = ["value", "objective", *COSTS]
     labels = [name for name in ("config_group", "cluster") if name in sides]
     proxy = sides.loc[sides["strategy"] == strategy, [*PAIR, *labels, *values, *SELECTION]]
     target = sides.loc[sides["strategy"] == TARGET, [*PAIR, *values]]

@@ -1,7 +1,7 @@
 """Whether comparisons hold on each data set alone, and without the configuration that the target does worst with.
 
-A pooled difference may be the mean of two that disagree, and a correlation may hang on one configuration that fails on
-the proxy and on the target alike.
+A pooled difference may average two data sets that disagree, and a correlation may depend on one configuration that
+fails on both the proxy and the target.
 """
 
 from __future__ import annotations
@@ -14,31 +14,33 @@ from numpy.typing import NDArray
 
 from proxyflow.quality.bootstrap import Draws
 from proxyflow.quality.comparisons import COMPARISON_COLUMNS, compare_strategies
-from proxyflow.quality.measured import Measured, measure
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.runs import TARGET
-from proxyflow.quality.seeds import OF_MEANS, over_seeds, several
+from proxyflow.quality.seeds import OF_MEANS, has_several_seeds, mean_over_seeds
+from proxyflow.quality.strategy_measures import StrategyMeasures, measure
 
 ROBUSTNESS_COLUMNS = ["split", "part", *COMPARISON_COLUMNS]
 DATASET, WITHOUT, WORST = "dataset", "without", "worst"
-# The better half of a part are too few configurations to tell two ways of ranking them apart.
+# The better half of a part has too few configurations to separate two ways of ranking them.
 MEASURED = ("r2", "relative_cost")
 
 
-def robustness_table(measured: Mapping[str, Measured], draws: Draws | None, options: QualityOptions) -> pd.DataFrame:
-    """Every two proxies of like cost, compared by r2 on parts of the pairs: see `comparisons.compare_strategies`.
+def robustness_table(
+    measured: Mapping[str, StrategyMeasures], draws: Draws | None, options: QualityOptions
+) -> pd.DataFrame:
+    """Every two proxies of similar cost, compared by r2 on parts of the pairs: see `comparisons.compare_strategies`.
 
     Over means over seeds where all strategies have several seeds, as the verdict on two strategies should be.
 
     Returns:
         Columns `ROBUSTNESS_COLUMNS`. `split` and `part` are `dataset` and its name, where there are several, or
-        `without` and `worst`: all data sets, each without the configuration with the target's lowest mean accuracy.
+        `without` and `worst`: all data sets, each without the configuration with the target's lowest mean value.
     """
     proxies = {name: each.pairs for name, each in measured.items() if name != TARGET}
     if draws is None or not any(len(each.frame) for each in proxies.values()):
         return pd.DataFrame(columns=ROBUSTNESS_COLUMNS)
-    of_means = all(several(each) for each in proxies.values())
-    pairs = {name: over_seeds(each) if of_means else each for name, each in proxies.items()}
+    of_means = all(has_several_seeds(each) for each in proxies.values())
+    pairs = {name: mean_over_seeds(each) if of_means else each for name, each in proxies.items()}
     found = []
     for split, part, keep in _parts({name: each.frame for name, each in pairs.items()}):
         of_part = {name: measure(each.where(keep[name]), draws, options, MEASURED) for name, each in pairs.items()}
@@ -63,9 +65,9 @@ def _parts(frames: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str, dict[
                 str(dataset),
                 {name: (each["dataset"] == dataset).to_numpy() for name, each in frames.items()},
             )
-    # Every strategy's pairs have the target's accuracies, but maybe not all of them.
+    # Every strategy's pairs have the target's values, but maybe not all of them.
     target = rows.drop_duplicates(["dataset", "config", "seed"])
-    means = target.groupby(["dataset", "config"])["accuracy_target"].mean()
+    means = target.groupby(["dataset", "config"])["value_target"].mean()
     worst = pd.MultiIndex.from_tuples(means.groupby("dataset").idxmin(), names=means.index.names)
     yield (
         WITHOUT,

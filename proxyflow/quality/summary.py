@@ -1,29 +1,51 @@
-"""All measures of all strategies of a study, with the notes that say why a cell is empty."""
+"""All measures of all strategies of a study, with notes that explain empty cells."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from proxyflow.quality.best import BEST_COLUMNS, BestConfigurations, averaged, best_configurations, best_rows
-from proxyflow.quality.bootstrap import Estimate, draw, numbered, percentile
-from proxyflow.quality.ceiling import noise_ceiling
+from proxyflow.quality.best import BEST_COLUMNS, BestConfigurations, best_configurations, best_rows, mean_over_datasets
+from proxyflow.quality.bootstrap import Estimate, draw, number_configurations, percentile
+from proxyflow.quality.ceiling import ceiling_gaps, noise_ceiling
 from proxyflow.quality.comparisons import compare_strategies
+from proxyflow.quality.configurations import Configurations
+from proxyflow.quality.cost_basis import CostBasis, choose_cost_basis, cost_notes
 from proxyflow.quality.costs import CostCurve, curve_for, distances, lasso_powers
 from proxyflow.quality.epochs import EPOCH_COLUMNS, epoch_table
 from proxyflow.quality.hyperparameters import hyperparameter_table
-from proxyflow.quality.measured import MEASURE_COLUMNS, MEASURES, Measured, measure, measure_rows, relative_cost
-from proxyflow.quality.measures import MIN_PAIRS, Floats
-from proxyflow.quality.options import QualityOptions, Vocabulary
+from proxyflow.quality.influence import influence_table
+from proxyflow.quality.measures import Floats
+from proxyflow.quality.notes import strategy_notes, study_notes
+from proxyflow.quality.objective import Objective
+from proxyflow.quality.options import Families, QualityOptions
 from proxyflow.quality.pairs import Pairs, make_pairs
+from proxyflow.quality.policies import Replay, replay
 from proxyflow.quality.robustness import robustness_table
-from proxyflow.quality.runs import TARGET, count_runs
-from proxyflow.quality.seeds import MEASURED_OF_MEANS, OF_MEANS, over_seeds, several
+from proxyflow.quality.runs import TARGET, select_runs
+from proxyflow.quality.seeds import (
+    ACROSS_SEEDS,
+    MEASURED_ACROSS_SEEDS,
+    MEASURED_OF_MEANS,
+    OF_MEANS,
+    across_seeds,
+    has_several_seeds,
+    mean_over_seeds,
+)
 from proxyflow.quality.selection import selection_table
+from proxyflow.quality.strategy_measures import (
+    MEASURE_COLUMNS,
+    MEASURES,
+    StrategyMeasures,
+    measure,
+    measure_rows,
+    relative_cost,
+)
 from proxyflow.quality.transfer import measure_parts
+from proxyflow.quality.validation_noise import validation_noise
 from proxyflow.quality.verdict import Verdict, judge
 
 STRATEGY_COLUMNS = [
@@ -35,6 +57,9 @@ STRATEGY_COLUMNS = [
     "spearman",
     "spearman_low",
     "spearman_high",
+    "spearman_all",
+    "spearman_all_low",
+    "spearman_all_high",
     "cost_adjusted_r2",
     "relative_cost",
     "relative_examples",
@@ -43,48 +68,59 @@ STRATEGY_COLUMNS = [
     "n_pairs",
     "n_missing",
 ]
-# A share of undefined bootstrap samples above which the interval's note says so.
-UNDEFINED_SHARE = 0.05
 # Proxies below which a cubic mostly follows its own points.
 FEW_PROXIES = 8
 CURVE_OF = ("relative_cost", "r2")
-NO_TARGET = f"no training of the target (strategy {TARGET}) is finished, so there is nothing to compare with yet."
 
 
 @dataclass(frozen=True, eq=False)
 class StudyQuality:
-    """What a study says of its proxies.
+    """How good the proxies of a study are.
 
     Attributes:
         strategies: one row per strategy, columns `STRATEGY_COLUMNS`; the target first, then by cost.
-        measures: one row per strategy and measure with its interval, see `measured.MEASURES`, and `cost_adjusted_r2`;
-            with several seeds also those over means, whose names end in `seeds.OF_MEANS`.
+        measures: one row per strategy and measure with its interval, see `strategy_measures.MEASURES`, and
+            `cost_adjusted_r2`; with several seeds also those over means, whose names end in `seeds.OF_MEANS`, and those
+            over pairs of different seeds, whose names end in `seeds.ACROSS_SEEDS`.
         means: strategy to its measures over means over seeds, where it has several.
+        across: strategy to its measures over pairs of different seeds, where it has several.
         best: one row per strategy, data set and seed, see `best.best_rows`.
         best_configurations: the published table 1, see `best.best_configurations`.
         selection: what choosing the strategies' examples costs, see `selection.selection_table`.
         ceiling: see `ceiling.noise_ceiling`.
+        ceiling_gaps: see `ceiling.ceiling_gaps`.
+        influence: see `influence.influence_table`.
+        policies: every policy replayed on the study.
+        noise: see `validation_noise.validation_noise`.
         parts, transfer: see `transfer.measure_parts`.
         curves: see `epochs.epoch_table`; empty where no curve was given.
         hyperparameters: see `hyperparameters.hyperparameter_table`.
         comparisons: see `comparisons.compare_strategies`.
         robustness: see `robustness.robustness_table`.
-        verdict: the whole in plain words.
+        verdict: the conclusion in sentences.
         pairs: strategy to its pairs.
         runs: the trainings that count.
+        objective: what they are compared by.
+        configurations: theirs.
+        cost: what relative cost counts, and why.
         curve: what `cost_adjusted_r2` is the distance to, None where it is undetermined.
         lasso: see `costs.lasso_powers`.
         epochs: the study's full epoch count, None where no target run states one.
-        notes: strategy (or empty) and what has to be said.
+        notes: strategy (or empty) and a sentence.
     """
 
     strategies: pd.DataFrame
     measures: pd.DataFrame
-    means: Mapping[str, Measured]
+    means: Mapping[str, StrategyMeasures]
+    across: Mapping[str, StrategyMeasures]
     best: pd.DataFrame
     best_configurations: BestConfigurations
     selection: pd.DataFrame
     ceiling: pd.DataFrame
+    ceiling_gaps: pd.DataFrame
+    influence: pd.DataFrame
+    policies: Replay
+    noise: pd.DataFrame
     parts: pd.DataFrame
     transfer: pd.DataFrame
     curves: pd.DataFrame
@@ -94,6 +130,9 @@ class StudyQuality:
     verdict: Verdict
     pairs: Mapping[str, Pairs]
     runs: pd.DataFrame
+    objective: Objective
+    configurations: Configurations
+    cost: CostBasis
     curve: CostCurve | None
     lasso: dict[int, float] | None
     epochs: int | None
@@ -103,23 +142,32 @@ class StudyQuality:
 def measure_study(
     trainings: pd.DataFrame,
     options: QualityOptions,
-    vocabulary: Vocabulary,
+    families: Families,
     curves: pd.DataFrame | None = None,
 ) -> StudyQuality:
-    """Computes every measure of a study. What cannot be told of it yet is empty, with a note; nothing is an error.
+    """Computes every measure of a study. A measure that is not defined yet is empty, with a note; nothing is an error.
 
     Args:
-        trainings: all trainings of the study, see `tracking.reader.trainings`.
-        curves: accuracies of the target's runs after each epoch: `run_id`, `epoch`, `valid_accuracy`.
+        trainings: all trainings of the study, see `tracking.queries.reader.trainings`.
+        curves: the metric after each epoch: `run_id`, `epoch`, `objective`; those of the target's runs are used.
     """
-    counted = count_runs(trainings)
-    runs = numbered(counted.frame)
+    selected = select_runs(trainings)
+    cost = choose_cost_basis(selected.frame, options.cost_basis)
+    runs, objective = number_configurations(selected.frame), selected.objective
     target = runs[runs["strategy"] == TARGET]
+    options = replace(
+        options,
+        cost_basis=cost.basis,
+        objective=objective,
+        good=objective.good(options.good),
+        tolerance=objective.tolerated(target, options.tolerance),
+    )
+    configurations = Configurations.of(runs)
     draws = draw(runs, options.bootstrap) if options.bootstrap and len(target) else None
     measured = {name: measure(make_pairs(runs, name), draws, options) for name in sorted(runs["strategy"].unique())}
-    best = [best_rows(each.pairs, name, vocabulary) for name, each in measured.items()]
-    table = _strategy_table(measured, best, vocabulary)
-    synthetic = table["strategy"].map(vocabulary.is_synthetic).to_numpy(dtype=bool)
+    best = [best_rows(each.pairs, name, configurations.default, objective) for name, each in measured.items()]
+    table = _strategy_table(measured, best, families)
+    synthetic = table["strategy"].map(families.is_synthetic).to_numpy(dtype=bool)
     curve, rough = _choose_curve(table[~synthetic], options)
     if curve is not None:
         table["cost_adjusted_r2"] = table["r2"] - curve(table["relative_cost"].to_numpy(dtype=np.float64))
@@ -129,73 +177,86 @@ def measure_study(
     )
     ordered = {name: measured[name] for name in order["strategy"]}
     means = {
-        name: measure(over_seeds(each.pairs), draws, options, MEASURED_OF_MEANS)
+        name: measure(mean_over_seeds(each.pairs), draws, options, MEASURED_OF_MEANS)
         for name, each in ordered.items()
-        if several(each.pairs)
+        if has_several_seeds(each.pairs)
+    }
+    across = {
+        name: measure(found, draws, options, MEASURED_ACROSS_SEEDS)
+        for name in ordered
+        if len((found := across_seeds(runs, name)).frame)
     }
     pairs = {name: each.pairs for name, each in ordered.items()}
-    selection = selection_table(pairs, options.cost_basis)
-    ceiling = noise_ceiling(target, options.good, draws)
-    parts, transfer = measure_parts(pairs, draws, options, vocabulary)
-    notes = [
-        *counted.notes,
-        *_unequal_seeds(target),
-        *([NO_TARGET] if target.empty else []),
-        *([rough] if rough and len(table) else []),
-    ]
+    ceiling = noise_ceiling(target, draws, options)
+    policies = replay(pairs, target, draws, options)
+    noise = validation_noise(target, objective.metric)
+    parts, transfer = measure_parts(pairs, draws, options, families)
     return StudyQuality(
         strategies=table.loc[order.index].reset_index(drop=True),
-        measures=_measure_table(ordered, adjusted, means),
+        measures=_measure_table(ordered, adjusted, {OF_MEANS: means, ACROSS_SEEDS: across}),
         means=means,
+        across=across,
         best=_concat(best, BEST_COLUMNS),
-        best_configurations=best_configurations(target, vocabulary),
-        selection=selection,
-        ceiling=ceiling,
+        best_configurations=best_configurations(target, configurations),
+        selection=selection_table(pairs, options.cost_basis),
+        ceiling=ceiling.table,
+        ceiling_gaps=ceiling_gaps(ceiling, across, means),
+        influence=influence_table(ordered, options, {OF_MEANS: means, ACROSS_SEEDS: across}),
+        policies=policies,
+        noise=noise,
         parts=parts,
         transfer=transfer,
-        curves=pd.DataFrame(columns=EPOCH_COLUMNS) if curves is None else epoch_table(target, curves, draws),
-        hyperparameters=hyperparameter_table({name: each for name, each in pairs.items() if name != TARGET}, draws),
+        curves=pd.DataFrame(columns=EPOCH_COLUMNS)
+        if curves is None
+        else epoch_table(target, curves.assign(value=objective.value_of(curves["objective"])), draws),
+        hyperparameters=hyperparameter_table(
+            {name: each for name, each in pairs.items() if name != TARGET}, draws, configurations
+        ),
         comparisons=compare_strategies(ordered, draws, options),
         robustness=robustness_table(ordered, draws, options),
-        verdict=judge(ordered, ceiling, selection, options),
+        verdict=judge(policies, draws, target, options),
         pairs=pairs,
         runs=runs,
+        objective=objective,
+        configurations=configurations,
+        cost=cost,
         curve=curve,
         lasso=lasso_powers(*(table.loc[~synthetic, name].to_numpy(dtype=np.float64) for name in CURVE_OF)),
-        epochs=counted.epochs,
-        notes=tuple(
-            [("", note) for note in notes]
-            + [(name, reason) for name, each in measured.items() for reason in _reasons(each, options)]
+        epochs=selected.epochs,
+        notes=(
+            *(
+                ("", note)
+                for note in (
+                    *selected.notes,
+                    *study_notes(target, noise, objective.metric, rough if len(table) else ""),
+                )
+            ),
+            *cost_notes(runs, cost.basis),
+            *((name, reason) for name, each in measured.items() for reason in strategy_notes(name, each, options)),
         ),
     )
 
 
-def _unequal_seeds(target: pd.DataFrame) -> list[str]:
-    """A note where some configurations of the target have fewer seeds than others."""
-    counts = target.groupby(["dataset", "config"])["seed"].nunique()
-    if counts.nunique() < 2:
-        return []
-    return [
-        f"the target's configurations have {counts.min()} to {counts.max()} seeds each: means over fewer seeds are "
-        "noisier, so measures of means are rough until all have the same."
-    ]
-
-
-def _strategy_table(measured: Mapping[str, Measured], best: list[pd.DataFrame], vocabulary: Vocabulary) -> pd.DataFrame:
+def _strategy_table(
+    measured: Mapping[str, StrategyMeasures], best: list[pd.DataFrame], families: Families
+) -> pd.DataFrame:
     """The table of strategies, but for the cost adjustment, which needs all of them."""
-    rows = [_row(name, each, chosen, vocabulary) for (name, each), chosen in zip(measured.items(), best, strict=True)]
+    rows = [_row(name, each, chosen, families) for (name, each), chosen in zip(measured.items(), best, strict=True)]
     return pd.DataFrame(rows, columns=STRATEGY_COLUMNS).astype(dict.fromkeys(STRATEGY_COLUMNS[2:-2], np.float64))
 
 
 def _measure_table(
-    measured: Mapping[str, Measured], adjusted: Mapping[str, dict[str, Estimate]], means: Mapping[str, Measured]
+    measured: Mapping[str, StrategyMeasures],
+    adjusted: Mapping[str, dict[str, Estimate]],
+    suffixed: Mapping[str, Mapping[str, StrategyMeasures]],
 ) -> pd.DataFrame:
     rows = []
     for name, each in measured.items():
         rows.append(measure_rows(name, {**each.estimates, **adjusted[name]}, len(each.pairs.frame)))
-        if name in means:
-            of_means = {f"{key}{OF_MEANS}": estimate for key, estimate in means[name].estimates.items()}
-            rows.append(measure_rows(name, of_means, len(means[name].pairs.frame)))
+        for suffix, more in suffixed.items():
+            if name in more:
+                estimates = {f"{key}{suffix}": estimate for key, estimate in more[name].estimates.items()}
+                rows.append(measure_rows(name, estimates, len(more[name].pairs.frame)))
     return _concat(rows, MEASURE_COLUMNS)
 
 
@@ -203,27 +264,27 @@ def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
-def _row(name: str, measured: Measured, best: pd.DataFrame, vocabulary: Vocabulary) -> dict[str, object]:
+def _row(name: str, measured: StrategyMeasures, best: pd.DataFrame, families: Families) -> dict[str, object]:
     """A strategy's row of the table."""
     estimates, frame = measured.estimates, measured.pairs.frame
     examples = relative_cost(measured.pairs, np.ones((1, len(frame))), "examples_seen")
-    row: dict[str, object] = {"strategy": name, "family": vocabulary.family_of(name)}
-    for measure_name in ("r2", "spearman"):
+    row: dict[str, object] = {"strategy": name, "family": families.family_of(name)}
+    for measure_name in ("r2", "spearman", "spearman_all"):
         each = estimates[measure_name]
         row |= {measure_name: each.value, f"{measure_name}_low": each.low, f"{measure_name}_high": each.high}
     return row | {
         "cost_adjusted_r2": np.nan,
         "relative_cost": estimates["relative_cost"].value,
         "relative_examples": float(examples[0]),
-        "regret": averaged(best, "regret"),
-        "best_recovered": averaged(best, "recovered"),
+        "regret": mean_over_datasets(best, "regret"),
+        "best_recovered": mean_over_datasets(best, "recovered"),
         "n_pairs": len(frame),
         "n_missing": measured.pairs.n_missing,
     }
 
 
 def _choose_curve(table: pd.DataFrame, options: QualityOptions) -> tuple[CostCurve | None, str]:
-    """The cost curve over strategies that are not synthetic, and what has to be said of it."""
+    """The cost curve over strategies that are not synthetic, and a note on it."""
     cost, r2 = (table[name].to_numpy(dtype=np.float64) for name in CURVE_OF)
     curve = curve_for(cost, r2, options.cost_curve)
     advice = "cost_curve=published uses the published one."
@@ -234,13 +295,13 @@ def _choose_curve(table: pd.DataFrame, options: QualityOptions) -> tuple[CostCur
     if options.cost_curve == "published" or proxies >= FEW_PROXIES:
         return curve, ""
     return curve, (
-        f"the cost curve has 3 free coefficients and is fitted to {proxies} proxies: cost_adjusted_r2 is rough; "
+        f"the cost curve has 3 free coefficients and is fitted to {proxies} proxies: cost_adjusted_r2 is imprecise; "
         f"{advice}"
     )
 
 
 def _adjusted(
-    measured: Mapping[str, Measured], table: pd.DataFrame, synthetic: np.ndarray, options: QualityOptions
+    measured: Mapping[str, StrategyMeasures], table: pd.DataFrame, synthetic: np.ndarray, options: QualityOptions
 ) -> dict[str, dict[str, Estimate]]:
     """The cost adjustment of each strategy with its interval, the curve being fitted to each bootstrap sample."""
     values = dict(zip(table["strategy"], table["cost_adjusted_r2"], strict=True))
@@ -257,48 +318,6 @@ def _adjusted(
     return found
 
 
-def _stacked(measured: Mapping[str, Measured], name: str, sampled: int) -> Floats:
+def _stacked(measured: Mapping[str, StrategyMeasures], name: str, sampled: int) -> Floats:
     blank = np.full(sampled, np.nan)
     return np.stack([MEASURES[name].value(each.samples.get(name, blank)) for each in measured.values()], axis=1)
-
-
-def _reasons(measured: Measured, options: QualityOptions) -> list[str]:
-    """Why cells of a strategy are empty, or not what they seem."""
-    estimates, frame = measured.estimates, measured.pairs.frame
-    reasons = []
-    for name in ("r2", "spearman"):
-        if np.isnan(estimates[name].value):
-            reasons.append(f"{name} is empty: {_why_undefined(name, measured.pairs, options)}")
-        elif estimates[name].undefined > UNDEFINED_SHARE:
-            reasons.append(
-                f"{name}: {estimates[name].undefined:.0%} of the bootstrap samples leave it undefined, so its interval "
-                "is rough."
-            )
-    slope = MEASURES["r2"].formula(measured.pairs, np.ones((1, len(frame))), options)[0] if len(frame) else np.nan
-    if slope < 0:
-        reasons.append(
-            "the correlation is negative: what is better on the proxy is worse on the target, whatever r2 says."
-        )
-    for column, cost in (("relative_cost", options.cost_basis), ("relative_examples", "examples_seen")):
-        if not len(frame):
-            reasons.append(f"{column} is empty: there is no pair.")
-        elif np.isnan(relative_cost(measured.pairs, np.ones((1, len(frame))), cost)[0]):
-            reasons.append(f"{column} is empty: some of the runs have no {cost}.")
-    if np.isnan(estimates["regret"].value):
-        why = "configurations tie for the proxy's first place" if len(frame) else "there is no pair"
-        reasons.append(f"regret and best_recovered are empty: {why}.")
-    return reasons
-
-
-def _why_undefined(name: str, pairs: Pairs, options: QualityOptions) -> str:
-    if len(pairs.frame) < MIN_PAIRS:
-        return f"{len(pairs.frame)} pair(s), and it takes at least {MIN_PAIRS}."
-    for dataset, group in pairs.frame.groupby("dataset"):
-        for side in ("proxy", "target"):
-            if group[f"accuracy_{side}"].nunique() < 2:
-                return f"the {side} accuracies on {dataset} are all the same, so they rank nothing."
-    accuracies = pairs.accuracies
-    good = int(options.good.mask(accuracies.proxy, accuracies.strata, np.ones((1, len(accuracies)))).sum())
-    if name == "spearman" and good < MIN_PAIRS:
-        return f"{good} good configuration(s), and it takes at least {MIN_PAIRS}."
-    return "the good configurations tie on one side, so they rank nothing."

@@ -1,4 +1,4 @@
-"""Does what is measured on one part of a study hold on another (Shleifer & Prokop 2019, section 4 and figure 3)?"""
+"""Do measures on one part of a study hold on another (Shleifer & Prokop 2019, section 4 and figure 3)?"""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pandas as pd
 
 from proxyflow.quality.bootstrap import Draws, Estimate, centred
 from proxyflow.quality.costs import curve_for, distances
-from proxyflow.quality.measured import MEASURES, Measured, measure
 from proxyflow.quality.measures import MIN_PAIRS, Floats
-from proxyflow.quality.options import QualityOptions, Vocabulary
+from proxyflow.quality.options import Families, QualityOptions
 from proxyflow.quality.pairs import Pairs
 from proxyflow.quality.runs import TARGET
+from proxyflow.quality.strategy_measures import MEASURES, StrategyMeasures, measure
 
 PART_COLUMNS = ["split", "part", "strategy", "family", "r2", "spearman", "cost_adjusted_r2", "n_pairs"]
 TRANSFER_COLUMNS = ["split", "left", "right", "measure", "correlation", "low", "high", "n_strategies"]
-# What splits a study, and the column that says which part a pair is in.
+# What splits a study, and the column with each pair's part.
 SPLITS = {"dataset": "dataset", "group": "config_group"}
 MEASURED = ("r2", "spearman", "relative_cost")
-# Enough for the ends of an interval that is only looked at; there are as many parts as there are strategies.
+# Enough for intervals that are only shown; there are many parts.
 SAMPLES = 250
 TRANSFERRED = ("r2", "spearman", "cost_adjusted_r2")
 
@@ -45,7 +45,7 @@ class Part:
 
 
 def measure_parts(
-    pairs: Mapping[str, Pairs], draws: Draws | None, options: QualityOptions, vocabulary: Vocabulary
+    pairs: Mapping[str, Pairs], draws: Draws | None, options: QualityOptions, families: Families
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every measure on each data set and on each group of configurations alone, and how they agree.
 
@@ -59,9 +59,9 @@ def measure_parts(
     """
     proxies = {name: matched for name, matched in pairs.items() if name != TARGET}
     draws = draws and draws.first(SAMPLES)
-    parts = list(_parts(proxies, draws, options, vocabulary))
+    parts = list(_parts(proxies, draws, options, families))
     rows = [
-        (part.split, part.name, strategy, vocabulary.family_of(strategy), *(part.values[m][i] for m in TRANSFERRED), n)
+        (part.split, part.name, strategy, families.family_of(strategy), *(part.values[m][i] for m in TRANSFERRED), n)
         for part in parts
         for i, (strategy, n) in enumerate(zip(proxies, part.n_pairs, strict=True))
     ]
@@ -75,9 +75,9 @@ def measure_parts(
 
 
 def _parts(
-    proxies: Mapping[str, Pairs], draws: Draws | None, options: QualityOptions, vocabulary: Vocabulary
+    proxies: Mapping[str, Pairs], draws: Draws | None, options: QualityOptions, families: Families
 ) -> Iterator[Part]:
-    synthetic = np.array([vocabulary.is_synthetic(name) for name in proxies], dtype=bool)
+    synthetic = np.array([families.is_synthetic(name) for name in proxies], dtype=bool)
     for split, column in SPLITS.items():
         names = sorted({name for matched in proxies.values() for name in matched.frame[column].unique()})
         if len(names) < 2:
@@ -88,7 +88,9 @@ def _parts(
             yield _part(split, str(name), measured, synthetic, options)
 
 
-def _part(split: str, name: str, measured: list[Measured], synthetic: np.ndarray, options: QualityOptions) -> Part:
+def _part(
+    split: str, name: str, measured: list[StrategyMeasures], synthetic: np.ndarray, options: QualityOptions
+) -> Part:
     values = {m: np.array([each.estimates[m].value for each in measured]) for m in MEASURED}
     sampled = max((len(each) for one in measured for each in one.samples.values()), default=0)
     blank = np.full(sampled, np.nan)

@@ -1,30 +1,34 @@
-"""What a study says in plain words: the cheapest proxy that is good enough for sure, or what it would take to know."""
+"""The verdict of a study in sentences: the cheapest search that loses little enough, or what is needed to decide.
+
+It is about searches, not correlations, since regret is what a user loses: `policies` replays them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from proxyflow.quality.bootstrap import Estimate
-from proxyflow.quality.ceiling import SEEDS
-from proxyflow.quality.measured import MEASURES, Measured
-from proxyflow.quality.measures import MIN_PAIRS
+from proxyflow.quality.bootstrap import Draws, Estimate
+from proxyflow.quality.influence import centre, decisive_configurations
+from proxyflow.quality.objective import Objective
 from proxyflow.quality.options import QualityOptions
-from proxyflow.quality.runs import TARGET
+from proxyflow.quality.policies import FULL_SEARCH, PROXY, Policy, Replay, finalists_of, loss_interval
+from proxyflow.quality.truth import SAME_RUNS
 
-Z = 1.959963984540054  # the ends of a 95 % interval, in standard errors
-MANY = 2000  # more configurations than this nobody will run
-PROMISING = 3  # undecided proxies of which it is said what would decide
-# Below so many configurations on a data set intervals of r2 are too narrow to decide: where the true r2 is .81, the
-# whole interval lies above .9 in 49 % of simulated studies of 3 configurations, 17 % of 4, 2 % of 8
-# (benchmarks/intervals.py).
-ENOUGH = 8
-# An interval from fewer of the bootstrap samples than all but this share is of those that happened to be drawn.
-UNDEFINED_SHARE = 0.05
+MANY = 2000  # configurations; more are unrealistic
+PROMISING = 3  # undecided policies for which the verdict says what would decide
+# With fewer configurations intervals of a loss are too narrow: in simulated studies with one seed .69 of the
+# recommendations from 8 configurations were right, .90 of those from 16 and .97 from 24 (benchmarks/coverage.py).
+ENOUGH = 16
+
+# In simulated studies of one data set .77 to 1.00 of the recommendations were right, with two data sets .96 to .99
+# (benchmarks/coverage.py).
+ONE_DATASET = "Intervals from a single data set are less reliable: confirm the verdict on another data set."
 
 
 @dataclass(frozen=True)
@@ -32,218 +36,256 @@ class Verdict:
     """The verdict of a study.
 
     Attributes:
-        strategy: the cheapest proxy that is good enough, empty where none is for sure.
-        tolerance: how far below the target's own r2 an interval may reach.
-        least: the r2 that follows from it.
+        strategy: the recommended policy's proxy, empty where none is recommended, or none with a proxy.
+        k: how many configurations the recommended policy trains on the full data, 0 where none is recommended.
+        tolerance: what a policy may lose, see `Objective.loss`.
+        criterion: the loss that is compared with the tolerance: `regret`, or `excess` over full search where that is
+            itself not shown to lose less than the tolerance.
+        compared: how many policies were compared.
+        depends_on: configurations without any one of which the verdict would differ.
         sentences: plain language, the first is the verdict itself.
     """
 
     strategy: str
+    k: int
     tolerance: float
-    least: float
+    criterion: str
+    compared: int
+    depends_on: tuple[str, ...]
     sentences: tuple[str, ...]
 
 
-def judge(
-    measured: Mapping[str, Measured], ceiling: pd.DataFrame, selection: pd.DataFrame, options: QualityOptions
-) -> Verdict:
-    """The verdict over all proxies.
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A policy with what it is judged by.
 
-    A proxy is good enough where the whole interval of its r2 lies within the tolerance of what the target has with
-    itself: 1, or the noise ceiling where the study has seeds to tell it. The interval has to be of at least `ENOUGH`
-    configurations on every data set, and to exclude that there is no relation at all.
+    Attributes:
+        policy: the policy.
+        lost: its regret, or its excess over full search.
+        samples: `(samples,)` of the same.
     """
-    own, standard = _standard(ceiling)
-    least = max(0.0, own - options.tolerance)
-    if own < 1 and least == 0:
-        # No r2 would be asked for, and whatever is cheapest would do.
-        why = f"under another seed the target explains {own:.2f} of itself, no more than the tolerance"
-        return Verdict("", options.tolerance, least, (f"No verdict yet: {why}. Add configurations that differ more.",))
-    proxies = {
-        name: each
-        for name, each in measured.items()
-        if name != TARGET and np.isfinite(each.estimates["r2"].value) and np.isfinite(each.estimates["r2"].low)
-    }
-    if not proxies:
-        why = (
-            "there are no intervals (bootstrap=0)"
-            if not options.bootstrap
-            else (f"no proxy has {MIN_PAIRS} pairs of different accuracies and a bootstrap to judge by")
-        )
-        return Verdict("", options.tolerance, least, (f"No verdict yet: {why}.",))
-    good = [name for name, each in proxies.items() if _reaches(each, least) and not _doubt(each)]
-    cheapest = min(good, key=lambda name: _cost(proxies[name]), default="")
-    asked = f"Asked for is a whole interval of r2 at {least:.2f} or above: {options.tolerance:g} below {standard}."
-    if cheapest:
-        cheaper = {name: each for name, each in proxies.items() if _cost(each) < _cost(proxies[cheapest])}
-        sentences = [
-            _recommendation(cheapest, proxies[cheapest], selection),
-            asked,
-            *_undecided(cheaper, least, "cheaper"),
-        ]
-    else:
-        sentences = [_refusal(proxies, least), asked, *_undecided(proxies, least, "of them")]
-    return Verdict(cheapest, options.tolerance, least, tuple(sentences))
+
+    policy: Policy
+    lost: Estimate
+    samples: NDArray[np.float64]
+
+    def ends(self, used: NDArray[np.bool_]) -> tuple[float, float]:
+        """The interval over these bootstrap samples."""
+        value = centre(self.samples, used, self.lost.value)
+        return loss_interval(self.samples[used], value, finalists_of(self.policy))
 
 
-def _standard(ceiling: pd.DataFrame) -> tuple[float, str]:
-    """What r2 the target has with itself, and how that is called."""
-    told = ceiling[(ceiling["source"] == SEEDS) & (ceiling["measure"] == "r2")]["value"]
-    if len(told):
-        own = float(told.iloc[0])
-        return own, f"what the target has with itself under another seed ({own:.2f})"
-    return 1.0, "the target's own 1"
+def judge(replay: Replay, draws: Draws | None, target: pd.DataFrame, options: QualityOptions) -> Verdict:
+    """The cheapest policy whose whole interval of regret is within the tolerance.
+
+    Where full search itself is not within it, because single runs are too noisy, policies are compared with full search
+    instead.
+
+    Args:
+        replay: the policies.
+        draws: their bootstrap samples.
+        target: the target's runs, with `cluster`.
+        options: the tolerance, and what it is in.
+    """
+    tolerance, full = options.tolerance, replay.full
+    reason = _why_none(replay, draws)
+    if reason or full is None or draws is None:
+        return Verdict("", 0, tolerance, "regret", 0, (), (f"No verdict yet: {reason}.",))
+    absolute = full.regret.high <= tolerance
+    candidates = _candidates(replay, full, absolute)
+    chosen = _cheapest(candidates, tolerance, np.ones(len(draws.counts), dtype=bool))
+    # Another policy may become the cheapest with little consequence, but it must stay good enough.
+    at_stake = [chosen] if chosen else candidates
+    depends_on = decisive_configurations(draws, target, lambda used: _cheapest(at_stake, tolerance, used) is not None)
+    sentences = [
+        _recommendation(chosen, replay, absolute, options) if chosen else _refusal(candidates, absolute, options),
+        *([] if absolute else [_of_full_search(full, replay, options)]),
+        *([] if chosen else _what_would_decide(candidates, replay, absolute, options)),
+        _compared(candidates, replay),
+        *_too_expensive(replay, full, candidates),
+        *_left_out(replay),
+        *_dependence(depends_on, chosen),
+        *([ONE_DATASET] if chosen and target["dataset"].nunique() == 1 else []),
+    ]
+    return Verdict(
+        chosen.policy.strategy if chosen else "",
+        chosen.policy.k if chosen else 0,
+        tolerance,
+        "regret" if absolute else "excess",
+        len(candidates),
+        tuple(depends_on),
+        tuple(sentences),
+    )
 
 
-def _rises(measured: Measured) -> bool:
-    """Whether better on the proxy is better on the target, which r2 alone does not say."""
-    return float(np.nanmean(measured.samples["r2"])) > 0
-
-
-def _reaches(measured: Measured, least: float) -> bool:
-    """Whether the whole interval lies at `least` or above, and there is a relation, the right way round."""
-    low = measured.estimates["r2"].low
-    return low >= least and low > 0 and _rises(measured)
-
-
-def _reversed(measured: Measured) -> bool:
-    """Whether better on the proxy is worse on the target for sure."""
-    return measured.estimates["r2"].low > 0 and not _rises(measured)
-
-
-def _doubt(measured: Measured) -> str:
-    """Why the interval is not to be relied on, empty where it is."""
-    fewest = int(measured.pairs.frame.groupby("dataset")["config"].nunique().min())
-    if fewest < ENOUGH:
-        return f"{fewest} configurations are too few to rely on that: it takes at least {ENOUGH} on every data set"
-    undefined = measured.estimates["r2"].undefined
-    if undefined > UNDEFINED_SHARE:
-        return f"{undefined:.0%} of the bootstrap samples leave it undefined, so that is not to be relied on"
+def _why_none(replay: Replay, draws: Draws | None) -> str:
+    """Why there is no verdict, empty where there is one."""
+    if not replay.policies:
+        return "it needs finished trainings of the target, with at least three configurations of a data set and seed"
+    if draws is None:
+        return "it needs intervals (bootstrap=0 disables them)"
+    if not any(policy.kind == PROXY for policy in replay.policies):
+        missing = f" ({', '.join(replay.left_out[:PROMISING])} lack some)" if replay.left_out else ""
+        return f"it needs a proxy that has nearly all of the target's configurations, data sets and seeds{missing}"
+    if replay.fewest < ENOUGH:
+        few = f"{replay.fewest} configurations are too few for reliable intervals; at least {ENOUGH} are needed"
+        return f"{few}; a sweep with more keeps those that are finished (policies.csv has the losses so far)"
+    if not any(math.isfinite(policy.cost.value) for policy in replay.policies if policy.kind == PROXY):
+        return "no proxy's cost is known, so none is the cheapest; choose another cost_basis"
     return ""
 
 
-def _cost(measured: Measured) -> float:
-    cost = measured.estimates["relative_cost"].value
-    return cost if np.isfinite(cost) else math.inf
+def _candidates(replay: Replay, full: Policy, absolute: bool) -> list[Candidate]:
+    """Every policy that is not known to cost as much as full search, with what it is judged by."""
+    found = []
+    for policy in replay.policies:
+        if policy.kind != FULL_SEARCH and not policy.cost.value >= full.cost.value:
+            lost, samples = (policy.regret, policy.samples) if absolute else (policy.excess, policy.excess_samples)
+            found.append(Candidate(policy, lost, samples))
+    return found
 
 
-def _told(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+def _cheapest(candidates: Sequence[Candidate], tolerance: float, used: NDArray[np.bool_]) -> Candidate | None:
+    """The cheapest candidate whose interval over these bootstrap samples is within the tolerance."""
+    good = [each for each in candidates if math.isfinite(each.policy.cost.value) and each.ends(used)[1] <= tolerance]
+    return min(good, key=lambda each: (each.policy.cost.value, each.policy.strategy, each.policy.k), default=None)
 
 
-def _recommendation(name: str, measured: Measured, selection: pd.DataFrame) -> str:
-    estimates = measured.estimates
-    if np.isfinite(_cost(measured)):
-        text = f"{name} is the cheapest proxy that is good enough: r2 {_told(estimates['r2'])}"
-        text += f", at {_cost(measured):.2f} of the target's cost"
-    else:
-        text = f"{name} is good enough: r2 {_told(estimates['r2'])}, at a cost that is not known"
-    row = selection[selection["strategy"] == name]
-    charged = float(row["relative_cost_with_selection"].iloc[0]) if len(row) else math.nan
-    if np.isfinite(charged) and charged > _cost(measured) + 0.005:
-        after = row["pays_off_after"].iloc[0]
-        text += f" ({charged:.2f} with choosing its examples charged"
-        text += f", which pays off after {after} configurations)" if pd.notna(after) else ")"
-    regret = estimates["expected_regret"]
-    if np.isfinite(regret.value):
-        text += f". Taking its first choice loses {regret.value:.1f} points of accuracy"
-        text += f" [{regret.low:.1f}, {regret.high:.1f}]" if np.isfinite(regret.low) else ""
+def describe(policy: Policy) -> str:
+    """A policy in words."""
+    many = f"{policy.k} configurations" if policy.k != 1 else "one configuration"
+    if policy.kind != PROXY:
+        return f"{policy.kind} over {many}"
+    best = f"best {policy.k}" if policy.k != 1 else "best one"
+    return f"rank by {policy.strategy}, then train the {best} on the full data"
+
+
+def loss_text(loss: Estimate, objective: Objective) -> str:
+    """A loss with its interval, where there is one, without its unit."""
+    text = objective.amount(loss.value)
+    return f"{text} [{objective.amount(loss.low)}, {objective.amount(loss.high)}]" if loss.has_interval else text
+
+
+def _limit(options: QualityOptions) -> str:
+    """The tolerance with its unit."""
+    return f"{options.tolerance:.3g} {options.objective.unit}"
+
+
+def _recommendation(chosen: Candidate, replay: Replay, absolute: bool, options: QualityOptions) -> str:
+    policy, full, objective = chosen.policy, replay.full, options.objective
+    text = f"{_upper(describe(policy))}: the cheapest search that loses at most {_limit(options)}"
+    text += "" if absolute else f" more than full search ({loss_text(policy.excess, objective)})"
+    text += f". It loses {loss_text(policy.regret, objective)} {objective.unit} and costs "
+    text += f"{policy.cost.value:.1f} full trainings"
+    if not policy.choice_known:
+        text += " (without the unknown cost of choosing its examples)"
+    if full is not None:
+        text += f"; full search loses {loss_text(full.regret, objective)} and costs {full.cost.value:.0f}"
+    if math.isfinite(policy.random.value):
+        text += f", random search at equal cost loses {loss_text(policy.random, objective)}"
     return text + "."
 
 
-def _refusal(proxies: Mapping[str, Measured], least: float) -> str:
-    which = f"None of the {len(proxies)} proxies is" if len(proxies) > 1 else "The one proxy is not"
-    if any(each.estimates["r2"].high >= least for each in proxies.values()):
-        return f"{which} good enough for sure: add configurations."
-    # More configurations would only make that surer.
-    return f"{which} good enough: add dearer ones, or choose a larger tolerance."
+def _refusal(candidates: Sequence[Candidate], absolute: bool, options: QualityOptions) -> str:
+    than = "" if absolute else " more than full search does"
+    if any(each.lost.value <= options.tolerance for each in candidates):
+        return f"No policy is shown to lose at most {_limit(options)}{than}: the intervals are too wide."
+    return (
+        f"No policy loses at most {_limit(options)}{than}: train more of the best on the full data, use a more "
+        "expensive proxy, or choose a larger tolerance."
+    )
 
 
-def _undecided(proxies: Mapping[str, Measured], least: float, which: str) -> list[str]:
-    """What it would take to decide on the most promising of some proxies, from the width of their intervals."""
-    reached = [name for name, each in proxies.items() if _reaches(each, least)]
-    wrong = [name for name, each in proxies.items() if _reversed(each)]
-    rest = {name: each for name, each in proxies.items() if name not in (*reached, *wrong)}
-    undecided = [name for name, each in rest.items() if each.estimates["r2"].high >= least]
-    sentences = [f"{name}, r2 {_told(proxies[name].estimates['r2'])}: {_doubt(proxies[name])}." for name in reached]
-    if undecided:
-        many = f"{len(undecided)} {which} are" if len(undecided) > 1 else f"One {which} is"
-        sentences.append(f"{many} undecided, with {least:.2f} within the interval: {', '.join(undecided)}.")
-        ranked = sorted(undecided, key=lambda name: (-proxies[name].estimates["r2"].value, _cost(proxies[name])))
-        sentences += [needed(name, proxies[name], least) for name in ranked[:PROMISING]]
-    elif rest and not reached:
-        sentences.append(f"The intervals of all {len(rest)} {which} lie below that.")
-    if wrong:
-        sentences.append(f"What is better on {', '.join(wrong)} is worse on the target, whatever r2 says.")
-    return sentences
+def _of_full_search(full: Policy, replay: Replay, options: QualityOptions) -> str:
+    lost = loss_text(full.regret, options.objective)
+    return (
+        f"Full search itself is not shown to find a configuration within {_limit(options)} of the best: it loses "
+        f"{lost}, judged by {replay.judged_by}, because runs of one configuration differ. So policies are compared "
+        "with full search; more seeds or more validation examples would decide how far all of them are from the best."
+    )
 
 
-def needed(name: str, measured: Measured, least: float) -> str:
-    """How many configurations, or seeds, would decide whether a proxy reaches `least`, if its r2 stays what it is."""
-    estimate = measured.estimates["r2"]
-    configurations = measured.pairs.frame.groupby("dataset")["config"].nunique().max()
-    more = configurations_needed(estimate, least, int(configurations))
-    text = f"{name}, r2 {_told(estimate)}: if its r2 stays so, "
-    if more is None:
-        return text + f"no number of configurations up to {MANY:,} decides, as it is too close to {least:.2f}."
-    text += f"about {more:,} configurations (now {configurations}) would decide"
-    seeds = seeds_needed(measured, least)
-    count = measured.pairs.frame["seed"].nunique()
-    if seeds is not None:
-        text += f", or {seeds} seeds (now {count})"
-    elif count > 1:
-        text += "; more seeds alone would not"
-    else:
-        text += "; what further seeds would do, a second one will tell"
-    return text + "."
+def _compared(candidates: Sequence[Candidate], replay: Replay) -> str:
+    proxies = {each.policy.strategy for each in candidates} - {""}
+    sizes = ", ".join(map(str, sorted({each.policy.k for each in candidates})))
+    text = (
+        f"{len(candidates)} policies were compared: {len(proxies)} prox{'ies' if len(proxies) != 1 else 'y'} and "
+        f"random search, each with k = {sizes}. Intervals are not corrected for choosing the cheapest of so many. "
+        f"Judged by {replay.judged_by}."
+    )
+    if replay.judged_by == SAME_RUNS:
+        text += " This favours every policy, as the runs that choose also judge: add a second seed, or test_examples."
+    return text
 
 
-def _z(r2: float) -> float:
-    return math.atanh(min(math.sqrt(max(r2, 0.0)), 0.999999))
+def _too_expensive(replay: Replay, full: Policy, candidates: Sequence[Candidate]) -> list[str]:
+    """Proxies with which every search costs as much as full search."""
+    compared = {each.policy.strategy for each in candidates}
+    costs: dict[str, float] = {}
+    for policy in replay.policies:
+        if policy.kind == PROXY and policy.strategy not in compared:
+            costs[policy.strategy] = min(policy.cost.value - policy.k, costs.get(policy.strategy, math.inf))
+    return [
+        f"{strategy} saves too little: ranking by it alone costs {cost:.1f} of {full.cost.value:.0f} full trainings "
+        "(if programs spend most of their time starting: let them report train_seconds, or use "
+        "cost_basis=examples_seen)."
+        for strategy, cost in costs.items()
+    ]
 
 
-def configurations_needed(estimate: Estimate, least: float, now: int) -> int | None:
-    """Configurations at which the interval would no longer hold `least`: its half-width falls as 1 / sqrt(n) in z.
+def _left_out(replay: Replay) -> list[str]:
+    if not replay.left_out:
+        return []
+    more = f" and {len(replay.left_out) - PROMISING} more" if len(replay.left_out) > PROMISING else ""
+    return [
+        f"Left out, because configurations, data sets or seeds of the target are missing: "
+        f"{', '.join(replay.left_out[:PROMISING])}{more}."
+    ]
+
+
+def _dependence(depends_on: Sequence[str], chosen: Candidate | None) -> list[str]:
+    if not depends_on:
+        return []
+    verdict = "this policy is not within the tolerance" if chosen else "a policy would be recommended"
+    if len(depends_on) > PROMISING:
+        which = f"any one of {len(depends_on)} configurations, such as {depends_on[0]}"
+        return [f"The result is close to the tolerance: without {which}, {verdict}."]
+    which = f"any one of {', '.join(depends_on)}" if len(depends_on) > 1 else depends_on[0]
+    return [f"The verdict depends on a single configuration: without {which}, {verdict}."]
+
+
+def _what_would_decide(
+    candidates: Sequence[Candidate], replay: Replay, absolute: bool, options: QualityOptions
+) -> list[str]:
+    """How many configurations would decide on the policies that are nearest to being recommended."""
+    than, needed = "" if absolute else " more than full search", []
+    for each in candidates:
+        count = configurations_needed(each.lost, options.tolerance, replay.n_configurations)
+        if count is not None and math.isfinite(each.policy.cost.value):
+            needed.append((count, each.policy.cost.value, each))
+    return [
+        f"{_upper(describe(each.policy))}: it loses {loss_text(each.lost, options.objective)}{than}; if that stays so, "
+        f"about {count:,} configurations (now {replay.n_configurations:.0f}) would decide."
+        for count, _, each in sorted(needed, key=lambda row: row[:2])[:PROMISING]
+    ]
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def configurations_needed(lost: Estimate, tolerance: float, now: float) -> int | None:
+    """Configurations at which the interval would end within the tolerance: its half-width falls as 1 / sqrt(n).
 
     Args:
+        lost: what a policy loses.
         now: configurations that it is over now.
 
     Returns:
-        None above `MANY`.
+        None where the value itself is not within the tolerance, or above `MANY`.
     """
-    value, aim = _z(estimate.value), _z(least)
-    width = value - _z(estimate.low) if value > aim else _z(estimate.high) - value
-    if value == aim or width <= 0:
+    if not (math.isfinite(lost.high) and lost.value < tolerance < lost.high):
         return None
-    count = math.ceil(now * (width / (value - aim)) ** 2)
-    return max(count, now + 1, ENOUGH) if count <= MANY else None
-
-
-def seeds_needed(measured: Measured, least: float) -> int | None:
-    """Seeds at which the interval would no longer hold `least`, with the configurations as they are.
-
-    The variance of z has a part that seeds average out, seen in how much z differs between the study's seeds, and one
-    that only other configurations reduce.
-
-    Returns:
-        None where the study has one seed, or no number of seeds up to 100 is enough.
-    """
-    frame = measured.pairs.frame
-    seeds = sorted(frame["seed"].unique())
-    if len(seeds) < 2:
-        return None
-    per_seed = [measured.pairs.where((frame["seed"] == seed).to_numpy()) for seed in seeds]
-    slopes = [
-        float(MEASURES["r2"].formula(pairs, np.ones((1, len(pairs.frame))), QualityOptions())[0]) for pairs in per_seed
-    ]
-    if not np.isfinite(slopes).all():
-        return None
-    estimate = measured.estimates["r2"]
-    of_seeds = float(np.var(np.arctanh(np.clip(slopes, -0.999999, 0.999999)), ddof=1)) / len(seeds)
-    whole = ((_z(estimate.high) - _z(estimate.low)) / (2 * Z)) ** 2
-    wanted = ((_z(estimate.value) - _z(least)) / Z) ** 2
-    rest = max(0.0, whole - of_seeds)
-    if wanted <= rest or of_seeds == 0:
-        return None
-    count = max(math.ceil(len(seeds) * of_seeds / (wanted - rest)), len(seeds) + 1)
-    return count if count <= 100 else None
+    # Rounded first, so that rounding errors do not raise a whole number.
+    count = math.ceil(round(now * ((lost.high - lost.value) / (tolerance - lost.value)) ** 2, 6))
+    return max(count, ENOUGH) if count <= MANY else None

@@ -1,1 +1,1 @@
-"""How hard each training example is: the measures (pure), their table, and the scorer that trains the models."""
+"""Scoring: trains models and computes the difficulty scores (`proxyflow.scores`) of training examples."""

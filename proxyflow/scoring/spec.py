@@ -1,4 +1,4 @@
-"""How examples are scored, as a value: planning a study needs it, and not the code that trains."""
+"""The specification of a scoring, which planning a study needs without the code that trains."""
 
 from __future__ import annotations
 
@@ -6,32 +6,48 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxyflow.errors import InvalidValue
-from proxyflow.training.engine import TrainingSpec
+from proxyflow.core.errors import InvalidValue
+from proxyflow.data.protocol import Examples
+from proxyflow.data.splits import fold_units
+from proxyflow.strategies.base import FEWEST_EXAMPLES
+from proxyflow.trainers.job import TrainingSpec
 
-# Where in a training early measures look at its model. The first is the published place of EL2N (epoch 20 of 200).
+# Shares of the epochs after which early scores are computed. The first is that of the EL2N paper (epoch 20 of 200).
 EARLY_SHARES = (0.1, 0.25, 0.5)
 
 
 def early_epochs(epochs: int, wanted: Iterable[int] = ()) -> tuple[int, ...]:
-    """Epochs after which early measures look at a model: a tenth, a quarter and half of all, then `wanted` ones."""
-    usual = (max(1, math.floor(epochs * share + 0.5)) for share in EARLY_SHARES)
-    return tuple(dict.fromkeys((*usual, *sorted(wanted))))
+    """Epochs after which early scores are computed: a tenth, a quarter and half of all, then those in `wanted`."""
+    default = (max(1, math.floor(epochs * share + 0.5)) for share in EARLY_SHARES)
+    return tuple(dict.fromkeys((*default, *sorted(wanted))))
+
+
+def fold_problem(folds: int, train: Examples) -> str:
+    """Why a training set cannot be shared out over so many folds, empty where it can.
+
+    Copies of an example and members of a group share a fold. Each fold needs one of these units, and all folds but
+    any one of them enough to train on.
+    """
+    units = int(fold_units(train).max(initial=-1)) + 1
+    if units >= folds and units - math.ceil(units / folds) >= FEWEST_EXAMPLES:
+        return ""
+    what = "different training examples" if train.groups is None else "groups of training examples"
+    return f"its scores take {folds} folds, and {units} {what} are too few to share out"
 
 
 @dataclass(frozen=True)
 class ScoringSpec:
-    """How examples are scored.
+    """How to score examples.
 
     Attributes:
-        training: the scoring model's configuration; by default all hyperparameters are the default ones.
-        repeats: times that everything is done, with seeds of their own; scores are averaged.
-        holdout_folds: 0, or the number of folds for `heldout_loss`, each a training of its own.
-        early: epochs after which early measures look at the model, by default those of `early_epochs`. The first is
-            where the plain `el2n` is taken.
+        training: the training of the scoring model.
+        repeats: number of repeats with different seeds; scores are averaged.
+        holdout_folds: number of folds for `heldout_loss`, each with its own training; 0 for none.
+        early: epochs after which early scores are computed, by default those of `early_epochs`. The plain `el2n` is
+            that of the first one.
 
     Raises:
-        InvalidValue: the training has no such epoch.
+        InvalidValue: an early epoch exceeds the epochs of the training.
     """
 
     training: TrainingSpec
@@ -40,14 +56,14 @@ class ScoringSpec:
     early: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        epochs = self.training.settings.epochs
+        epochs = self.training.epochs
         chosen = tuple(dict.fromkeys(self.early)) or early_epochs(epochs)
         if not all(1 <= epoch <= epochs for epoch in chosen):
-            named = ",".join(map(str, chosen))
-            raise InvalidValue("early_epochs", named, f"the scoring model trains for epochs 1 to {epochs}")
+            text = ",".join(map(str, chosen))
+            raise InvalidValue("early_epochs", text, f"the scoring model trains for epochs 1 to {epochs}")
         object.__setattr__(self, "early", chosen)
 
     @property
     def trainings(self) -> int:
-        """How many models are trained in all."""
+        """Total number of trainings."""
         return self.repeats * (1 + self.holdout_folds)

@@ -1,8 +1,16 @@
-"""Ways to choose a proxy: pure functions of the pool and a seed, one file each, behind one registry."""
+"""Strategies: pure functions that select examples from a pool with a seed, one file each, behind one registry."""
 
 # The order of these imports is the order in which the strategies are registered, and so of every list of them.
 
-from proxyflow.strategies.base import Pool, Showing, Strategy, parse_strategies, parse_strategy, spelling, strategies
+from proxyflow.strategies.base import (
+    ExamplePool,
+    EpochPlan,
+    Strategy,
+    parse_strategies,
+    parse_strategy,
+    syntax_of,
+    strategies,
+)
 from proxyflow.strategies.full import Full
 from proxyflow.strategies.random import Random
 from proxyflow.strategies.half_classes import HalfClasses, OtherHalfClasses
@@ -25,7 +33,9 @@ __all__ = [
     "Distilled",
     "Easiest",
     "EasiestClasses",
+    "EpochPlan",
     "Epochs",
+    "ExamplePool",
     "Full",
     "HalfClasses",
     "Hardest",
@@ -34,13 +44,11 @@ __all__ = [
     "KMeansCoreset",
     "Mix",
     "OtherHalfClasses",
-    "Pool",
     "Random",
-    "Showing",
     "Slice",
     "Strategy",
     "parse_strategies",
     "parse_strategy",
-    "spelling",
     "strategies",
+    "syntax_of",
 ]

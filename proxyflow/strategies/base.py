@@ -1,7 +1,9 @@
-"""What a strategy is: a pure choice of examples from a pool, with one canonical spelling."""
+"""What a strategy is: a pure function that selects examples from a pool, with one canonical spelling."""
 
 from __future__ import annotations
 
+import inspect
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,21 +12,29 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyflow.errors import InvalidValue, UserError
-from proxyflow.registry import Registry
-from proxyflow.seeds import generator
-from proxyflow.settings import Choice, Number, normalise, settings_of
+from proxyflow.core.errors import InvalidValue, UserError
+from proxyflow.core.registry import Registry
+from proxyflow.core.seeds import generator
+from proxyflow.core.settings import Choice, Number, settings_of, validate_settings
 
 Positions = NDArray[np.int64]
+FEWEST_EXAMPLES = 2  # batch norm needs two per batch
+
+
+def content_order(
+    ids: NDArray[np.int64], labels: NDArray[np.int64], content_hashes: NDArray[np.str_]
+) -> NDArray[np.int64]:
+    """`(n,)` positions in an order that depends on the examples' content; ids decide between copies alone."""
+    return np.lexsort((ids, labels, content_hashes))
 
 
 @dataclass(frozen=True)
-class Showing:
-    """What an epoch shows of a subset.
+class EpochPlan:
+    """How an epoch presents a subset.
 
     Attributes:
-        passes: how often each example.
-        batch_size: in batches of how many.
+        passes: how often each example is presented.
+        batch_size: examples per batch.
     """
 
     passes: int
@@ -32,20 +42,20 @@ class Showing:
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
-    """All that a strategy may look at: the training examples, in any order.
+class ExamplePool:
+    """All that a strategy may use: the training examples, in any order.
 
     Attributes:
-        example_ids: `(n,) int64`.
+        ids: `(n,) int64`.
         labels: `(n,) int64`.
-        content_hashes: `(n,)` strings that identify the images.
-        scores: measure name to `(n,) float64`; empty where no scores were taken.
-        embeddings: `(n, d) float32`, or None where none were taken.
-        confusion: `(classes, classes)`, row c the mean probabilities that examples of class c are given, or None.
-        classes: every label of the data set, sorted, those without an example included; None is those that occur.
+        content_hashes: `(n,)` strings that identify the examples' content.
+        scores: name of a score to `(n,) float64`; empty without scores.
+        embeddings: `(n, d) float32`, or None.
+        confusion: `(classes, classes)`, row c the mean predicted probabilities of examples of class c, or None.
+        classes: every label of the data set, sorted, including those without examples; None: those that occur.
     """
 
-    example_ids: NDArray[np.int64]
+    ids: NDArray[np.int64]
     labels: NDArray[np.int64]
     content_hashes: NDArray[np.str_]
     scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -54,22 +64,21 @@ class Pool:
     confusion: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
-        return len(self.example_ids)
+        return len(self.ids)
 
     @property
     def all_classes(self) -> NDArray[np.int64]:
         """`classes`, or the labels that occur."""
         return np.unique(self.labels) if self.classes is None else self.classes
 
-    def sorted_by_content(self) -> Pool:
+    def sorted_by_content(self) -> ExamplePool:
         """The same examples in an order that depends on their content alone."""
-        order = np.lexsort((self.example_ids, self.labels, self.content_hashes))
-        return self.take(order)
+        return self.take(content_order(self.ids, self.labels, self.content_hashes))
 
-    def take(self, positions: Positions) -> Pool:
+    def take(self, positions: Positions) -> ExamplePool:
         """Some of the examples, in the given order."""
-        return Pool(
-            self.example_ids[positions],
+        return ExamplePool(
+            self.ids[positions],
             self.labels[positions],
             self.content_hashes[positions],
             {name: values[positions] for name, values in self.scores.items()},
@@ -81,7 +90,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Strategy(ABC):
-    """One way to choose a proxy.
+    """One way to select a proxy.
 
     A subclass is a frozen dataclass whose fields are declared with `settings.setting`; the first field is the
     argument after the colon, the others are options after commas.
@@ -91,12 +100,14 @@ class Strategy(ABC):
     summary: ClassVar[str]
     family: ClassVar[str]
     source: ClassVar[str]
-    # Its examples are made, and `select` only says in whose place.
+    # Its examples are generated; `select` returns the real ones that they replace.
     synthetic: ClassVar[bool] = False
+    # What it reduces, as trainers name it (`trainers.protocol.FIDELITIES`).
+    reduces: ClassVar[frozenset[str]] = frozenset({"data"})
 
     def __post_init__(self) -> None:
         try:
-            normalise(self)
+            validate_settings(self)
         except InvalidValue as error:
             symbols = {field.name: field.metadata.get("symbol", field.name) for field in settings_of(self)}
             name = f"strategy {self.name}: {symbols[error.name]}"
@@ -112,51 +123,55 @@ class Strategy(ABC):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What of a score run it chooses by: columns of its table, `embeddings`, `confusion`."""
+        """What it uses of a score run: columns of its table, `embeddings`, `confusion`."""
         return frozenset()
 
     @property
     def needs_scores(self) -> bool:
-        """Whether a model has to be trained on all examples before it can choose."""
+        """Whether a model has to be trained on all examples first."""
         return bool(self.needs)
 
     @property
     def balanced(self) -> bool:
-        """Whether it promises every class in proportion."""
+        """Whether it selects every class in proportion."""
         return False
 
     @property
     def depends_on_seed(self) -> bool:
-        """Whether another seed may choose other examples."""
+        """Whether another seed may select other examples."""
         return True
 
     def simplified(self) -> Strategy:
-        """The simplest strategy that chooses the same (`random:1.0` is `full`)."""
+        """The simplest strategy that selects the same (`random:1.0` is `full`)."""
         return self
 
     @property
     def data_strategy(self) -> Strategy:
-        """The strategy whose subset is trained on; another one only where this one changes no data."""
+        """The strategy whose subset is trained on; another one only where this one does not reduce the data."""
         return self
 
     def epochs(self, full_epochs: int) -> int:
         """How many epochs to train for where the target trains `full_epochs`."""
         return full_epochs
 
-    def showing(self, chosen: int, available: int, batch_size: int) -> Showing:
-        """What an epoch shows of `chosen` examples where the target's shows all `available` ones once."""
-        return Showing(1, batch_size)
+    def too_long(self, full_epochs: int) -> str:
+        """Why it is not a proxy of a target that trains `full_epochs`; empty where it is one."""
+        return ""
 
-    def classes(self, pool: Pool) -> NDArray[np.int64]:
+    def epoch_plan(self, chosen: int, available: int, batch_size: int) -> EpochPlan:
+        """How an epoch presents `chosen` examples where the target's presents all `available` ones once."""
+        return EpochPlan(1, batch_size)
+
+    def classes(self, pool: ExamplePool) -> NDArray[np.int64]:
         """The classes that are trained on and validated on, sorted, out of the pool's.
 
         Raises:
-            UserError: there are not so many.
+            UserError: there are too few.
         """
         return pool.all_classes
 
-    def select(self, pool: Pool, seed: int) -> NDArray[np.int64]:
-        """Chooses examples.
+    def select(self, pool: ExamplePool, seed: int) -> NDArray[np.int64]:
+        """Selects examples.
 
         Args:
             pool: the training set; its order has no influence.
@@ -168,50 +183,100 @@ class Strategy(ABC):
         Raises:
             UserError: the request is impossible for this pool.
         """
-        if not len(pool):
-            raise UserError(f"strategy {self.canonical}: the training set is empty")
         self._check(pool)
         ordered = pool.sorted_by_content()
         chosen = self._choose(ordered, generator(seed, "select"))
-        return np.sort(ordered.example_ids[chosen])
+        return np.sort(ordered.ids[chosen])
 
-    def size(self, pool: Pool) -> int:
-        """How many examples `select` gives."""
+    def size(self, pool: ExamplePool) -> int:
+        """How many examples `select` returns, without needing scores.
+
+        Where scores decide the number, as for classes of different sizes, a pool without scores gives the smallest one.
+        """
         return len(self.select(pool, 0))
 
-    def _check(self, pool: Pool) -> None:
+    def lacking(self, pool: ExamplePool) -> str:
+        """Why it cannot select from such a training set, empty where it can; needs no scores."""
+        if not len(pool):
+            return "the training set is empty"
+        if reason := self._too_few(pool):
+            return reason
+        empty = np.setdiff1d(self._promised(pool), pool.labels)
+        if len(empty):
+            named = f"{', '.join(map(str, empty[:5]))}{', ...' if len(empty) > 5 else ''}"
+            return (
+                f"it takes examples of every class, and class {named} has none; use a strategy with balance=none, or "
+                "other classes"
+            )
+        return ""
+
+    def untrainable(self, pool: ExamplePool) -> str:
+        """Why what it selects cannot be trained on, empty where it can; needs no scores.
+
+        A study calls it before it trains a model for scores.
+        """
+        if reason := self.lacking(pool):
+            return reason
+        n = self.size(pool)
+        if n >= FEWEST_EXAMPLES:
+            return ""
+        return (
+            f"it selects {n} of {len(pool):,} training examples, and training needs at least {FEWEST_EXAMPLES}; choose "
+            "a larger share"
+        )
+
+    def _too_few(self, pool: ExamplePool) -> str:
+        """Why the classes that it needs are missing, empty where they are not."""
+        return ""
+
+    def _promised(self, pool: ExamplePool) -> NDArray[np.int64]:
+        """The classes that must each have an example, as far as they are known without scores."""
+        return self.classes(pool) if self.balanced else np.empty(0, dtype=np.int64)
+
+    def _check(self, pool: ExamplePool) -> None:
+        if not len(pool):
+            raise UserError(f"strategy {self.canonical}: {self.lacking(pool)}")
         held = {*pool.scores, *(name for name in ("embeddings", "confusion") if getattr(pool, name) is not None)}
         missing = sorted(self.needs - held)
         if missing:
             raise UserError(
                 f"strategy {self.canonical} needs scores ({', '.join(missing)}): run the entry point score first"
             )
-        if self.balanced:
-            empty = np.setdiff1d(self.classes(pool), pool.labels)
-            if len(empty):
-                raise UserError(
-                    f"strategy {self.canonical} takes examples of every class, and class "
-                    f"{', '.join(map(str, empty[:5]))} has none; use a strategy with balance=none, or other classes"
-                )
+        if reason := self.lacking(pool):
+            raise UserError(f"strategy {self.canonical}: {reason}")
 
     @abstractmethod
-    def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
+    def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:
         """Positions in `pool`, which is in content order."""
 
 
-strategies: Registry[type[Strategy]] = Registry("strategy")
+def _problem_of(name: str, item: object) -> str:
+    if not (isinstance(item, type) and issubclass(item, Strategy)):
+        return "it is no subclass of proxyflow.strategies.Strategy"
+    texts = ("name", "summary", "family", "source")
+    missing = [each for each in texts if not isinstance(getattr(item, each, None), str)]
+    if missing:
+        return f"{item.__name__} has no {missing[0]}"
+    if inspect.isabstract(item):
+        return f"{item.__name__} does not define {', '.join(sorted(item.__abstractmethods__))}"
+    return "" if item.name == name else f"{item.__name__} has the name {item.name}, and not that of the entry point"
 
 
-def register(cls: type[Strategy]) -> type[Strategy]:
+strategies: Registry[type[Strategy]] = Registry("strategy", "proxyflow.strategies", _problem_of)
+
+
+def register_strategy(cls: type[Strategy]) -> type[Strategy]:
     """Class decorator: registers a strategy under its own name."""
     return strategies.add(cls.name, cls)
 
 
 FRACTION = Number(low=0, high=1, above=True, example="0.1")
 BALANCE = Choice(("none", "class"))
+LIST = "LIST"  # symbol of an argument whose items are joined with +
+LONGEST_SPELLING = 5000  # characters of a tag's value that every tracking server accepts
 
 
-def spelling(cls: type[Strategy]) -> str:
+def syntax_of(cls: type[Strategy]) -> str:
     """How a strategy is written, with its placeholder and options: `hardest:F,drop=0.0,by=loss`."""
     fields = settings_of(cls)
     argument = "".join(f":{field.metadata['symbol']}" for field in fields[:1])
@@ -222,7 +287,8 @@ def parse_strategy(text: str) -> Strategy:
     """Reads `name`, `name:argument` or `name:argument,option=value,…`.
 
     Raises:
-        InvalidValue: unknown name, missing or superfluous argument, unknown option, value out of range.
+        InvalidValue: unknown name, missing or superfluous argument, unknown option, value out of range, or a spelling
+            that is too long for the tag that strategies are read back from.
 
     Example:
         >>> parse_strategy("hardest:.50,drop=.05").canonical
@@ -235,7 +301,7 @@ def parse_strategy(text: str) -> Strategy:
         head = head.replace("=", ":", 1)  # classes=0+3 is what people write for classes:0+3
     name, colon, argument_text = head.partition(":")
     cls = strategies[name.strip()]
-    usage = f"write {spelling(cls)}"
+    usage = f"write {syntax_of(cls)}"
     fields = settings_of(cls)
     values: dict[str, Any] = {}
     if fields and not argument_text.strip():
@@ -249,24 +315,48 @@ def parse_strategy(text: str) -> Strategy:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or key not in options:
             known = f"its options are {', '.join(sorted(options))}" if options else "it has no options"
-            raise InvalidValue("strategy", text, f"{part!r} is not an option of {name}: {known}")
+            hint = _joined(cls, head, parts)
+            raise InvalidValue("strategy", text, f"{part!r} is not an option of {name}: {known}{hint}")
         if key in values:
             raise InvalidValue("strategy", text, f"the option {key} is given twice")
         values[key] = value
-    return cls(**values).simplified()
+    parsed = cls(**values).simplified()
+    if len(parsed.canonical) > LONGEST_SPELLING:
+        rule = f"its spelling has {len(parsed.canonical):,} characters, and runs can keep {LONGEST_SPELLING:,}"
+        raise InvalidValue("strategy", parsed.canonical, rule)
+    return parsed
+
+
+def _takes_list(cls: type[Strategy]) -> bool:
+    fields = settings_of(cls)
+    return bool(fields) and fields[0].metadata["symbol"] == LIST
+
+
+def _joined(cls: type[Strategy], head: str, parts: list[str]) -> str:
+    """How to write a list whose items were separated by commas; empty where there is none."""
+    if not _takes_list(cls) or not parts[0].isdigit():
+        return ""
+    items = list(itertools.takewhile(str.isdigit, parts))
+    return f"; write {','.join(['+'.join([head, *items]), *parts[len(items) :]])}"
 
 
 def split_strategies(text: str) -> list[str]:
     """Splits a comma- or space-separated list; a piece `key=value` belongs to the strategy before it."""
     found: list[str] = []
     for piece in text.replace(";", " ").replace(",", " ").split():
-        # classes=0+3 is a strategy, whose name is no option of another.
+        # classes=0+3 is a strategy: its name is not an option of another one.
         named = piece.partition("=")[0] in strategies
-        if found and "=" in piece and ":" not in piece and not named:
+        if found and (("=" in piece and ":" not in piece and not named) or _continues_list(found[-1], piece)):
             found[-1] += f",{piece}"
         else:
             found.append(piece)
     return found
+
+
+def _continues_list(before: str, piece: str) -> bool:
+    """Whether a piece continues a list with a comma, which `parse_strategy` refuses with the right spelling."""
+    name = before.replace("=", ":", 1).partition(":")[0]
+    return piece.isdigit() and name in strategies and _takes_list(strategies[name])
 
 
 def parse_strategies(text: str) -> tuple[Strategy, ...]:

@@ -1,4 +1,4 @@
-"""Exact budgets: how many examples a fraction is, and how they are shared out over the classes."""
+"""Exact budgets: how many examples a fraction is, and how they are divided among the classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fractions import Fraction
 
 
 def exact(number: float) -> Fraction:
-    """The number as it is written: 0.1 is a tenth, which the float is not."""
+    """The number as it is written: 0.1 is exactly a tenth, unlike the float."""
     return Fraction(repr(number))
 
 
@@ -17,13 +17,13 @@ def count(fraction: float, n: int) -> int:
 
 
 def apportion(total: int, sizes: Sequence[int], at_least_one: bool = True) -> list[int]:
-    """Shares `total` out in proportion to `sizes` by the method of largest remainders (Hamilton's).
+    """Divides `total` in proportion to `sizes` by the method of largest remainders (Hamilton's).
 
     Each share is the exact quota rounded down or up, so the shares add up to `total`. Then, where `total`
     allows at least one for every non-empty part, an empty share takes one from the share furthest above its quota.
 
     Args:
-        total: how many to share out, 0 to `sum(sizes)`.
+        total: how many to divide, 0 to `sum(sizes)`.
         sizes: how many each part has; no share exceeds its part.
         at_least_one: lift empty shares as described.
 

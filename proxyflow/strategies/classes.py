@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyflow.errors import InvalidValue, UserError
-from proxyflow.settings import setting
-from proxyflow.strategies.base import FRACTION, Pool, register
+from proxyflow.core.errors import InvalidValue
+from proxyflow.core.settings import setting
+from proxyflow.strategies.base import FRACTION, LIST, ExamplePool, register_strategy
 from proxyflow.strategies.class_subsets import FEWEST_CLASSES, ClassSubset
 
 
@@ -28,7 +28,7 @@ class ClassList:
         return "+".join(map(str, sorted(numbers)))
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class Classes(ClassSubset):
     """A random fraction of the examples of chosen classes.
@@ -42,15 +42,15 @@ class Classes(ClassSubset):
     family = "Class Subsets"
     source = "after Shleifer & Prokop 2019, section 3.2 (Half Classes)"
 
-    chosen: str = setting(dataclasses.MISSING, ClassList(), "numbers of the classes", symbol="LIST")
+    chosen: str = setting(dataclasses.MISSING, ClassList(), "numbers of the classes", symbol=LIST)
     fraction: float = setting(1.0, FRACTION, "share of the examples of these classes")
 
-    def _kept(self, pool: Pool) -> NDArray[np.int64]:
-        wanted = np.array([int(number) for number in self.chosen.split("+")])
-        unknown = np.setdiff1d(wanted, pool.all_classes)
-        if len(unknown):
-            raise UserError(
-                f"strategy {self.canonical}: class {', '.join(map(str, unknown))} does not exist; there are "
-                f"{len(pool.all_classes)}, numbered {pool.all_classes.min()} to {pool.all_classes.max()}"
-            )
-        return wanted
+    def _too_few(self, pool: ExamplePool) -> str:
+        unknown, there = np.setdiff1d(self._kept(pool), pool.all_classes), pool.all_classes
+        if not len(unknown):
+            return ""
+        named = f"{', '.join(map(str, unknown[:5]))}{', ...' if len(unknown) > 5 else ''}"
+        return f"class {named} does not exist; there are {len(there)}, numbered {there.min()} to {there.max()}"
+
+    def _kept(self, pool: ExamplePool) -> NDArray[np.int64]:
+        return np.array([int(number) for number in self.chosen.split("+")])

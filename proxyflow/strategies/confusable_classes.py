@@ -1,4 +1,4 @@
-"""The classes that a model mistakes for each other."""
+"""The classes that a model confuses with each other."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyflow.strategies.base import register
+from proxyflow.strategies.base import register_strategy
 from proxyflow.strategies.class_subsets import ByConfusion
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class ConfusableClasses(ByConfusion):
-    """A random fraction of the examples of K classes that are mistaken for each other.
+    """A random fraction of the examples of K classes that are confused with each other.
 
-    Begins with the pair that is mistaken most, and adds the class that is mistaken most for those there are: the
-    largest sum over all sets of K classes would take too long to look for. Judged as `easiest-classes`. Helps where
-    fewer classes make the task too easy to tell configurations apart. Costs one training on all examples.
+    Starts with the pair that is confused most, and adds the class that is confused most with the chosen ones, because
+    the best of all sets of K classes would take too long to find. Uses the probabilities that `easiest-classes` uses.
+    Helps where fewer classes make the task too easy to separate configurations. Costs one training on all examples.
     """
 
     name = "confusable-classes"

@@ -1,4 +1,4 @@
-"""Synthetic images in the place of real ones: which they are is not chosen from the data but learnt from them."""
+"""Synthetic images instead of real ones: learned from the data, not selected from them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyflow.distillation.methods import DEFAULT_METHOD, Method, methods, parse_method
-from proxyflow.distillation.methods.base import OWN
-from proxyflow.seeds import generator
-from proxyflow.settings import Choice, Number, setting
-from proxyflow.strategies.base import FRACTION, Pool, Positions, Showing, Strategy, register
+from proxyflow.core.seeds import generator
+from proxyflow.core.settings import Choice, Number, setting
+from proxyflow.strategies.base import FRACTION, EpochPlan, ExamplePool, Positions, Strategy, register_strategy
+from proxyflow.strategies.distillation_methods import DEFAULT_METHOD, Method, methods, parse_method
+from proxyflow.strategies.distillation_methods.base import OWN
 
 
 def per_class(labels: NDArray[np.int64], count: int, rng: np.random.Generator) -> Positions:
@@ -21,17 +21,17 @@ def per_class(labels: NDArray[np.int64], count: int, rng: np.random.Generator) -
     return np.concatenate([rng.permutation(np.flatnonzero(labels == label))[:count] for label in np.unique(labels)])
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class Distilled(Strategy):
     """Images that a method of distillation makes, N of each class.
 
-    `select` gives the real examples in whose place they come: so many, of these classes; a class with fewer than N
-    examples gets as many images as it has.
+    `select` returns the real examples that they replace: as many, of the same classes. A class with fewer than N
+    examples gets as many images as it has examples.
 
-    So few images make few steps. `budget` says what of the target's training theirs is held to, `share` how much of it:
-    `examples` repeats the images within each epoch until it shows `share` times the examples of the target's epoch,
-    `steps` until it takes `share` times the steps, and `epochs` shows each image once in each of the target's epochs.
+    Few images give few steps. `budget` names the quantity of the target's training that is matched, `share` the
+    fraction of it: `examples` repeats the images within each epoch until it presents `share` times the examples of the
+    target's epoch, `steps` until it takes `share` times the steps, and `epochs` presents each image once per epoch.
     """
 
     name = "distilled"
@@ -50,7 +50,7 @@ class Distilled(Strategy):
 
     @property
     def depends_on_seed(self) -> bool:
-        return False  # made once for all seeds of a study, as scores are
+        return False  # generated once for all seeds of a study, as scores are
 
     @property
     def data_strategy(self) -> Strategy:
@@ -60,21 +60,27 @@ class Distilled(Strategy):
         """The method with its settings."""
         return parse_method(self.method, iterations=self.iterations)
 
-    def showing(self, chosen: int, available: int, batch_size: int) -> Showing:
+    def epoch_plan(self, chosen: int, available: int, batch_size: int) -> EpochPlan:
         largest = min(batch_size, chosen)
 
-        def filled(passes: int, steps: int) -> Showing:
-            # What does not fill a batch is not shown: of a hundred images in batches of 64 that would be every third.
-            # And batch norm takes no batch of one.
-            return Showing(passes, min(largest, max(2, passes * chosen // steps)))
+        def filled(passes: int, steps: int) -> EpochPlan:
+            # Incomplete batches are dropped, which would be a third of a hundred images in batches of 64; and batch
+            # norm needs two per batch.
+            return EpochPlan(passes, min(largest, max(2, passes * chosen // steps)))
 
         if self.budget == "steps":
             steps = max(1, round(self.share * max(1, available // batch_size)))
             fewer = max(1, int(steps * largest / chosen))
-            shown = [filled(passes, steps) for passes in (fewer, fewer + 1)]
-            return min(shown, key=lambda each: abs(each.passes * chosen // each.batch_size - steps))
+            plans = [filled(passes, steps) for passes in (fewer, fewer + 1)]
+            return min(plans, key=lambda each: abs(each.passes * chosen // each.batch_size - steps))
         passes = 1 if self.budget == "epochs" else max(1, round(self.share * available / chosen))
         return filled(passes, math.ceil(passes * chosen / largest))
 
-    def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
+    def size(self, pool: ExamplePool) -> int:
+        return int(np.minimum(np.unique(pool.labels, return_counts=True)[1], self.count).sum())
+
+    def _promised(self, pool: ExamplePool) -> NDArray[np.int64]:
+        return self.classes(pool)
+
+    def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:
         return per_class(pool.labels, self.count, generator(0, "select"))

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxyflow.settings import setting
-from proxyflow.strategies.base import BALANCE, FRACTION, Pool, Positions, Strategy, register
+from proxyflow.core.settings import setting
+from proxyflow.strategies.base import BALANCE, FRACTION, ExamplePool, Positions, Strategy, register_strategy
 from proxyflow.strategies.budget import count
 from proxyflow.strategies.full import Full
 from proxyflow.strategies.ranking import BY, Ranked, hardest_first, slice_of
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class Easiest(Ranked):
     """The examples that a trained model finds easiest.
 
-    Helps where a small proxy has to be learnable within its few steps: of 10 % of the data these rank configurations
-    best in the published table. Costs one training on all examples, which all strategies by scores share.
+    Helps where a small proxy has to be learnable within few steps: of the proxies with 10 % of the data these rank
+    configurations best in the published table. Costs one training on all examples, shared by all strategies that use
+    scores.
     """
 
     name = "easiest"
@@ -35,6 +36,9 @@ class Easiest(Ranked):
     def simplified(self) -> Strategy:
         return Full() if self.fraction == 1 else self
 
-    def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
+    def size(self, pool: ExamplePool) -> int:
+        return max(1, count(self.fraction, len(pool)))
+
+    def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:
         order = hardest_first(pool, self.by, rng)[::-1]
-        return slice_of(order, pool.labels, 0, max(1, count(self.fraction, len(pool))), self.balance)
+        return slice_of(order, pool.labels, 0, self.size(pool), self.balance)

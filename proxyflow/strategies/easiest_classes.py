@@ -1,4 +1,4 @@
-"""The classes that a model tells apart most surely."""
+"""The classes that a model recognizes with the highest probability."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyflow.strategies.base import register
+from proxyflow.strategies.base import register_strategy
 from proxyflow.strategies.class_subsets import ByConfusion
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class EasiestClasses(ByConfusion):
-    """A random fraction of the examples of the K classes whose examples are given their own class most surely.
+    """A random fraction of the examples of the K classes whose true class is predicted with the highest probability.
 
-    Judged by the mean probability of the own class, under models that did not see the example where the score run has
-    folds, else early in training. Helps as the counterpart of `confusable-classes`: how much of a proxy's worth is in
-    classes that are hard to tell apart. Costs one training on all examples.
+    Uses the mean probability of the true class, of models that did not train on the example where the score run has
+    folds, else early in training. Helps as the counterpart of `confusable-classes`: it shows how much of a proxy's
+    quality comes from classes that are hard to separate. Costs one training on all examples.
     """
 
     name = "easiest-classes"

@@ -1,4 +1,4 @@
-"""Fewer epochs on all the data: the proxy that most hyperparameter searches use."""
+"""Fewer epochs on all data: the proxy that most hyperparameter searches use."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxyflow.settings import Number, setting
-from proxyflow.strategies.base import Pool, Positions, Strategy, register
+from proxyflow.core.settings import Number, setting
+from proxyflow.strategies.base import ExamplePool, Positions, Strategy, register_strategy
 from proxyflow.strategies.full import Full
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class Epochs(Strategy):
     """All examples, trained on for fewer epochs with the schedule shortened to fit."""
@@ -21,6 +21,7 @@ class Epochs(Strategy):
     summary = "every training example, but N epochs only (the learning-rate schedule shrinks with them)"
     family = "Fewer Epochs"
     source = "Shleifer & Prokop 2019, section 3.2 (All Classes-1.0-epN)"
+    reduces = frozenset({"epochs"})
 
     count: int = setting(dataclasses.MISSING, Number(low=1, whole=True, example="5"), "epochs to train for", symbol="N")
 
@@ -35,5 +36,11 @@ class Epochs(Strategy):
     def epochs(self, full_epochs: int) -> int:
         return self.count
 
-    def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
+    def too_long(self, full_epochs: int) -> str:
+        return f"a proxy trains for fewer than the study's epochs={full_epochs}" if self.count >= full_epochs else ""
+
+    def size(self, pool: ExamplePool) -> int:
+        return len(pool)
+
+    def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:
         return np.arange(len(pool))

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxyflow.strategies.base import Pool, Positions, Strategy, register
+from proxyflow.strategies.base import ExamplePool, Positions, Strategy, register_strategy
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class Full(Strategy):
     """All examples of all classes: what every proxy is compared with."""
@@ -18,10 +18,14 @@ class Full(Strategy):
     summary = "every training example: the target that proxies are compared with"
     family = "Baseline"
     source = "Shleifer & Prokop 2019, section 3.2 (All Classes-1.0)"
+    reduces = frozenset()
 
     @property
     def depends_on_seed(self) -> bool:
         return False
 
-    def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
+    def size(self, pool: ExamplePool) -> int:
+        return len(pool)
+
+    def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:
         return np.arange(len(pool))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyflow.settings import setting
-from proxyflow.strategies.base import BALANCE, FRACTION, Pool, Positions, Strategy
+from proxyflow.core.settings import setting
+from proxyflow.strategies.base import BALANCE, FRACTION, ExamplePool, Positions, Strategy
 from proxyflow.strategies.budget import apportion, count
 from proxyflow.strategies.full import Full
 
@@ -19,7 +19,7 @@ Points = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Geometric(Strategy):
-    """A fraction of the examples by where a trained model puts them."""
+    """A fraction of the examples, selected by their embeddings."""
 
     fraction: float = setting(dataclasses.MISSING, FRACTION, "share of all training examples", symbol="F")
     balance: str = setting("none", BALANCE, "class: every class in proportion, each by itself; none: all at once")
@@ -35,11 +35,10 @@ class Geometric(Strategy):
     def simplified(self) -> Strategy:
         return Full() if self.fraction == 1 else self
 
-    def size(self, pool: Pool) -> int:
-        # Choosing takes a pass over all embeddings per example, which is too long for who only plans.
+    def size(self, pool: ExamplePool) -> int:
         return max(1, count(self.fraction, len(pool)))
 
-    def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
+    def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:
         total = self.size(pool)
         groups = [np.arange(len(pool))]
         if self.balanced:
@@ -48,7 +47,7 @@ class Geometric(Strategy):
         assert pool.embeddings is not None
         chosen = []
         for group, budget in zip(groups, budgets, strict=True):
-            # Points in the same place are told apart by this shuffle, not by the order of the files.
+            # This shuffle breaks ties between equal points, not the order of the source.
             group = rng.permutation(group)
             points = pool.embeddings[group]
             if budget:

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyflow.settings import setting
-from proxyflow.strategies.base import FRACTION, Pool, register
+from proxyflow.core.settings import setting
+from proxyflow.strategies.base import FRACTION, ExamplePool, register_strategy
 from proxyflow.strategies.class_subsets import ClassSubset
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class HalfClasses(ClassSubset):
     """A random fraction of the examples of the first half of the classes, rounded up.
 
-    Helps where all examples of a class are needed to learn it: with half of the cost the published table has it among
-    the best. Costs no trained model.
+    Helps where all examples of a class are needed to learn it: at half of the cost it is among the best proxies of the
+    published table. Needs no trained model.
     """
 
     name = "half-classes"
@@ -29,11 +29,11 @@ class HalfClasses(ClassSubset):
 
     fraction: float = setting(dataclasses.MISSING, FRACTION, "share of the examples of these classes", symbol="F")
 
-    def _kept(self, pool: Pool) -> NDArray[np.int64]:
+    def _kept(self, pool: ExamplePool) -> NDArray[np.int64]:
         return pool.all_classes[: -(-len(pool.all_classes) // 2)]
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class OtherHalfClasses(HalfClasses):
     """A random fraction of the examples of the remaining classes."""
@@ -42,5 +42,5 @@ class OtherHalfClasses(HalfClasses):
     summary = "as half-classes, with the other half of the classes"
     source = "Shleifer & Prokop 2019, Table 2 (Other Half Classes-F)"
 
-    def _kept(self, pool: Pool) -> NDArray[np.int64]:
+    def _kept(self, pool: ExamplePool) -> NDArray[np.int64]:
         return pool.all_classes[-(-len(pool.all_classes) // 2) :]

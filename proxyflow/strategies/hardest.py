@@ -1,4 +1,4 @@
-"""The hardest examples by a score, without the very hardest if that is wished, as those may be mislabelled."""
+"""The hardest examples by a score, optionally without the very hardest, which may be mislabeled."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxyflow.errors import InvalidValue
-from proxyflow.settings import Number, setting
-from proxyflow.strategies.base import BALANCE, FRACTION, Pool, Positions, Strategy, register
-from proxyflow.strategies.budget import count, exact
+from proxyflow.core.errors import InvalidValue
+from proxyflow.core.settings import Number, setting
+from proxyflow.strategies.base import BALANCE, FRACTION, ExamplePool, Positions, Strategy, register_strategy
+from proxyflow.strategies.budget import exact
 from proxyflow.strategies.full import Full
-from proxyflow.strategies.ranking import BY, Ranked, hardest_first, slice_of
+from proxyflow.strategies.ranking import BY, Ranked, hardest_first, places, slice_of
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class Hardest(Ranked):
-    """The examples that a trained model finds hardest, after discarding a few that may be mislabelled.
+    """The examples that a trained model finds hardest, after discarding a few that may be mislabeled.
 
     `hardest:F,drop=D` is the slice from quantile D to quantile F, hardest first, so it holds F - D of the
     examples: the published table's `hard-0.05-0.5` is `hardest:0.5,drop=0.05`, 45 % of them.
 
-    Helps where half of the data or more is kept and a model can learn them; small sets of the hardest are the worst
-    proxies of the published table. Costs one training on all examples, which all strategies by scores share.
+    Helps where half of the data or more is kept and a model can learn them; small sets of the hardest examples are the
+    worst proxies of the published table. Costs one training on all examples, shared by all strategies that use scores.
     """
 
     name = "hardest"
@@ -48,7 +48,7 @@ class Hardest(Ranked):
                 f"it must be below F={self.fraction}, or nothing is left: F - drop of the examples are kept",
             )
         if exact(self.drop) + exact(self.fraction) > 1:
-            # Whoever means to keep F after dropping asks for more than there is; a slice cannot be misread.
+            # Keeping F after dropping would need more examples than there are; a slice is unambiguous.
             raise InvalidValue(
                 "strategy hardest: drop",
                 self.drop,
@@ -59,7 +59,9 @@ class Hardest(Ranked):
     def simplified(self) -> Strategy:
         return Full() if self.fraction == 1 and self.drop == 0 else self
 
-    def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
-        start = min(count(self.drop, len(pool)), len(pool) - 1)
-        stop = max(count(self.fraction, len(pool)), start + 1)
-        return slice_of(hardest_first(pool, self.by, rng), pool.labels, start, stop, self.balance)
+    def size(self, pool: ExamplePool) -> int:
+        return len(places(self.drop, self.fraction, len(pool)))
+
+    def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:
+        kept = places(self.drop, self.fraction, len(pool))
+        return slice_of(hardest_first(pool, self.by, rng), pool.labels, kept.start, kept.stop, self.balance)

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxyflow.strategies.base import Positions, register
+from proxyflow.strategies.base import Positions, register_strategy
 from proxyflow.strategies.geometry import Geometric, Points
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class Herding(Geometric):
     """Adds the example with which the mean of the chosen ones comes nearest to the mean of all.
 
-    Helps where a small subset has to look like the whole on average; with `balance=class` it does so class by class,
+    Helps where a small subset has to match the whole on average; with `balance=class` it does so class by class,
     as iCaRL has it. Costs one training on all examples for the embeddings, and one pass over these per chosen example.
     """
 
@@ -30,7 +30,7 @@ class Herding(Geometric):
         total = np.zeros(points.shape[1], dtype=np.float32)
         left = np.zeros(len(points), dtype=np.float32)
         for number in range(budget):
-            # The mean of all is 0, so the length of the sum with each candidate is what has to be small.
+            # The mean of all is 0, so the candidate whose sum with the chosen ones is shortest comes next.
             following = int(np.argmin(squares + 2 * (points @ total) + left))
             chosen[number] = following
             total += points[following]

@@ -1,4 +1,4 @@
-"""k-center: examples that leave none far from a chosen one."""
+"""k-center: examples chosen so that every other one is near a chosen one."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxyflow.strategies.base import Positions, register
+from proxyflow.strategies.base import Positions, register_strategy
 from proxyflow.strategies.geometry import Geometric, Points
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class KCenter(Geometric):
     """Begins nearest to the mean, and adds the example that is furthest from all chosen ones.
 
     Its largest distance of any example to a chosen one is at most twice the smallest possible (Gonzalez 1985). Helps
-    where rare kinds of examples must not be missed; it goes for outliers, wrong labels among them. Costs one training
+    where rare kinds of examples must not be missed; it prefers outliers, including wrong labels. Costs one training
     on all examples for the embeddings, and one pass over these per chosen example.
     """
 
@@ -34,7 +34,7 @@ class KCenter(Geometric):
             chosen[number] = following
             distances = np.maximum(squares + squares[following] - 2 * (points @ points[following]), 0)
             nearest = np.minimum(nearest, distances)
-            # Also where others are in the very same place, a chosen one is not chosen again.
+            # Even where others are at the same point, a chosen one is not chosen again.
             nearest[following] = -1
             following = int(np.argmax(nearest))
         return chosen

@@ -1,4 +1,4 @@
-"""The k-means coreset: a sample in which those count more that k-means would miss."""
+"""The k-means coreset: a random sample that prefers examples far from the centers of k-means."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyflow.settings import Number, setting
-from proxyflow.strategies.base import Positions, register
+from proxyflow.core.settings import Number, setting
+from proxyflow.strategies.base import Positions, register_strategy
 from proxyflow.strategies.geometry import Geometric, Points
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class KMeansCoreset(Geometric):
-    """A random sample, drawn in proportion to how much each example may matter to any k-means clustering.
+    """A random sample, drawn in proportion to how much each example can matter to any k-means clustering.
 
-    The bound on that (its sensitivity) comes from a few centres that are drawn by D2 sampling. A coreset proper
-    weights its examples by the inverse; here they are drawn without replacement and all count the same. Helps as the
-    middle between random and `k-center`: it spreads out, without only outliers. Costs one training on all examples
-    for the embeddings, and a few passes over these.
+    The bound on that (its sensitivity) comes from a few centers that are drawn by D2 sampling. A coreset proper weights
+    its examples by the inverse; here they are drawn without replacement and weighted equally. Helps as the middle
+    between random and `k-center`: it covers the data without selecting only outliers. Costs one training on all
+    examples for the embeddings, and a few passes over these.
     """
 
     name = "kmeans-coreset"
@@ -29,7 +29,7 @@ class KMeansCoreset(Geometric):
     family = "Coverage"
     source = "Bachem et al. 2017, arXiv 1703.06476, algorithm 2"
 
-    clusters: int = setting(10, Number(low=1, whole=True, example="10"), "k of the k-means that must not be missed")
+    clusters: int = setting(10, Number(low=1, whole=True, example="10"), "k of the k-means whose clusters are covered")
 
     def _pick(self, points: Points, budget: int, rng: np.random.Generator) -> Positions:
         weights = sensitivities(points, min(self.clusters, len(points)), rng)
@@ -42,7 +42,7 @@ def sensitivities(points: Points, k: int, rng: np.random.Generator) -> NDArray[n
     With B the k points of a D2 sample, d their squared distances to it, m the mean of d, and c the size of a point's
     cell: a d / m + 2 a (mean of d in its cell) / m + 4 n / c, where a = 16 (log2 k + 2).
     """
-    from sklearn.cluster import kmeans_plusplus
+    from sklearn.cluster import kmeans_plusplus  # imports sklearn
 
     state = int(rng.integers(2**32))
     _, centres = kmeans_plusplus(points, k, random_state=state, n_local_trials=1)

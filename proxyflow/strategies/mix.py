@@ -1,4 +1,4 @@
-"""Half easy, half random: what can be learnt quickly, with some of everything."""
+"""Half easy, half random: examples that are learned quickly, with a sample of all others."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxyflow.settings import setting
-from proxyflow.strategies.base import BALANCE, FRACTION, Pool, Positions, Strategy, register
+from proxyflow.core.settings import setting
+from proxyflow.strategies.base import BALANCE, FRACTION, ExamplePool, Positions, Strategy, register_strategy
 from proxyflow.strategies.budget import count
 from proxyflow.strategies.full import Full
 from proxyflow.strategies.random import sample
 from proxyflow.strategies.ranking import BY, Ranked, hardest_first, slice_of
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class Mix(Ranked):
     """Half of the budget the easiest examples, half a random sample of the others, every class in proportion.
 
-    Helps where the easiest alone are so alike that every configuration learns them. Costs one training on all
-    examples, which all strategies by scores share.
+    Helps where the easiest examples alone are so similar that every configuration learns them. Costs one training on
+    all examples, shared by all strategies that use scores.
     """
 
     name = "mix"
@@ -30,7 +30,7 @@ class Mix(Ranked):
     source = "after Shleifer & Prokop 2019, section 3.2 (of its easy and its random proxies)"
 
     fraction: float = setting(dataclasses.MISSING, FRACTION, "share of all training examples", symbol="F")
-    by: str = setting("loss", BY, "the score that says which are easiest")
+    by: str = setting("loss", BY, "the score by which examples are easiest")
     balance: str = setting(
         "none", BALANCE, "class: the easiest of every class in proportion; none: as the score has it"
     )
@@ -38,8 +38,11 @@ class Mix(Ranked):
     def simplified(self) -> Strategy:
         return Full() if self.fraction == 1 else self
 
-    def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
-        total = max(1, count(self.fraction, len(pool)))
+    def size(self, pool: ExamplePool) -> int:
+        return max(1, count(self.fraction, len(pool)))
+
+    def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:
+        total = self.size(pool)
         easy = -(-total // 2)
         chosen = slice_of(hardest_first(pool, self.by, rng)[::-1], pool.labels, 0, easy, self.balance)
         rest = np.setdiff1d(np.arange(len(pool)), chosen)

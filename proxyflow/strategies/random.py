@@ -7,21 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxyflow.settings import setting
-from proxyflow.strategies.base import FRACTION, Pool, Positions, Strategy, register
+from proxyflow.core.settings import setting
+from proxyflow.strategies.base import FRACTION, ExamplePool, Positions, Strategy, register_strategy
 from proxyflow.strategies.budget import apportion, count
 from proxyflow.strategies.full import Full
 
 
-def stratified_sample(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> Positions:
-    """Positions of a random `fraction` of the examples, shared out over the classes in proportion."""
-    return sample(labels, max(1, count(fraction, len(labels))), rng)
-
-
 def sample(labels: np.ndarray, total: int, rng: np.random.Generator) -> Positions:
-    """Positions of `total` random examples, shared out over the classes in proportion.
+    """Positions of `total` random examples, with every class in proportion.
 
-    Each class has its own draw of the generator in label order, so one class's size does not move another's.
+    The generator draws class by class in label order, so that the size of one class does not affect the others.
     """
     classes, sizes = np.unique(labels, return_counts=True)
     shares = apportion(total, sizes.tolist())
@@ -31,12 +26,12 @@ def sample(labels: np.ndarray, total: int, rng: np.random.Generator) -> Position
     return np.concatenate([*chosen, np.array([], dtype=np.int64)])
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class Random(Strategy):
     """A random fraction of the examples, every class in proportion.
 
-    Helps as the baseline: it needs no trained model, and what it cannot beat is not worth scoring for.
+    Helps as the baseline: it needs no trained model, so a strategy that does not beat it is not worth its scores.
     """
 
     name = "random"
@@ -53,5 +48,8 @@ class Random(Strategy):
     def balanced(self) -> bool:
         return True
 
-    def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
-        return stratified_sample(pool.labels, self.fraction, rng)
+    def size(self, pool: ExamplePool) -> int:
+        return max(1, count(self.fraction, len(pool)))
+
+    def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:
+        return sample(pool.labels, self.size(pool), rng)

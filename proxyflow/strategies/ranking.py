@@ -1,4 +1,4 @@
-"""Putting examples in the order of a score, and taking a part of that order; what all ranking strategies share."""
+"""Ranking examples by a score and taking a part of the ranking, for all strategies that do."""
 
 from __future__ import annotations
 
@@ -7,26 +7,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyflow.scoring.measures import MeasureName, measure_of, measures
-from proxyflow.strategies.base import Pool, Positions, Strategy
-from proxyflow.strategies.budget import apportion
+from proxyflow.scores import ScoreName, known_scores, score_of
+from proxyflow.strategies.base import ExamplePool, Positions, Strategy
+from proxyflow.strategies.budget import apportion, count
 
-BY = MeasureName(tuple(measures))
-# Tells apart what ties by another score.
+BY = ScoreName(known_scores)
+# Breaks ties of other scores.
 TIE_BREAK = "margin"
 
 
-def hardest_first(pool: Pool, by: str, rng: np.random.Generator) -> NDArray[np.int64]:
+def hardest_first(pool: ExamplePool, by: str, rng: np.random.Generator) -> NDArray[np.int64]:
     """Positions from hardest to easiest; equal scores by margin, then by a seeded shuffle.
 
     A sort alone would leave ties in the order of the files, which is often the order of the classes.
     """
     shuffle = rng.permutation(len(pool))
-    measure = measure_of(by)
-    assert measure is not None
-    hardness = measure.hardness(pool.scores[by])
-    by_margin = measures[TIE_BREAK].hardness(pool.scores[TIE_BREAK])
+    score = score_of(by)
+    assert score is not None
+    hardness = score.hardness(pool.scores[by])
+    by_margin = known_scores[TIE_BREAK].hardness(pool.scores[TIE_BREAK])
     return np.lexsort((shuffle, -by_margin, -hardness))
+
+
+def places(low: float, high: float, n: int) -> range:
+    """The places from quantile `low` to quantile `high` of `n` in a ranking; at least one."""
+    start = min(count(low, n), n - 1)
+    return range(start, max(count(high, n), start + 1))
 
 
 def slice_of(order: NDArray[np.int64], labels: NDArray[np.int64], start: int, stop: int, balance: str) -> Positions:
@@ -57,7 +63,7 @@ def _leave_one_each(skipped: list[int], sizes: list[int]) -> None:
 
 
 class Ranked(Strategy):
-    """Chooses in the order of a score; its subclasses have the options `by` and `balance`."""
+    """Selects in the order of a score; its subclasses have the options `by` and `balance`."""
 
     if TYPE_CHECKING:  # declared by each, after the options of its own
         by: str

@@ -1,4 +1,4 @@
-"""Any window of the ranking, as the published table names them: hard-a-b."""
+"""Any window of the ranking, as in the published table: hard-a-b."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from decimal import Decimal
 
 import numpy as np
 
-from proxyflow.errors import InvalidValue
-from proxyflow.settings import setting
-from proxyflow.strategies.base import BALANCE, Pool, Positions, Strategy, register
-from proxyflow.strategies.budget import count, exact
+from proxyflow.core.errors import InvalidValue
+from proxyflow.core.settings import setting
+from proxyflow.strategies.base import BALANCE, ExamplePool, Positions, Strategy, register_strategy
+from proxyflow.strategies.budget import exact
 from proxyflow.strategies.easiest import Easiest
 from proxyflow.strategies.full import Full
 from proxyflow.strategies.hardest import Hardest
-from proxyflow.strategies.ranking import BY, Ranked, hardest_first, slice_of
+from proxyflow.strategies.ranking import BY, Ranked, hardest_first, places, slice_of
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,18 @@ class Window:
             low = high = float("nan")
         if not dash or "_" in str(value) or not 0 <= low < high <= 1:
             raise InvalidValue(name, value, f"it must be {self.accepted}")
-        # A plain decimal: the dash of 1e-05 would be read as that between the two.
+        # A plain decimal: the dash of 1e-05 would be read as the one between the two.
         return "-".join(f"{Decimal(repr(bound)):f}" for bound in (low, high))
 
 
-@register
+@register_strategy
 @dataclass(frozen=True)
 class Slice(Ranked):
     """The examples from quantile a to quantile b of the ranking, hardest first.
 
-    Helps to see which part of the difficulty range carries the ranking of configurations: the middle, say, without
-    what is trivial and what may be mislabelled. Costs one training on all examples, which all strategies by scores
-    share. A window that begins or ends at an edge is spelled `hardest` or `easiest`.
+    Helps to see which part of the difficulty range preserves the ranking of configurations: the middle, for instance,
+    without trivial and possibly mislabeled examples. Costs one training on all examples, shared by all strategies that
+    use scores. A window that begins or ends at an edge is spelled `hardest` or `easiest`.
     """
 
     name = "slice"
@@ -71,8 +71,9 @@ class Slice(Ranked):
             return Hardest(high, low, self.by, self.balance)
         return self
 
-    def _choose(self, pool: Pool, rng: np.random.Generator) -> Positions:
-        low, high = self.bounds
-        start = min(count(low, len(pool)), len(pool) - 1)
-        stop = max(count(high, len(pool)), start + 1)
-        return slice_of(hardest_first(pool, self.by, rng), pool.labels, start, stop, self.balance)
+    def size(self, pool: ExamplePool) -> int:
+        return len(places(*self.bounds, len(pool)))
+
+    def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:
+        kept = places(*self.bounds, len(pool))
+        return slice_of(hardest_first(pool, self.by, rng), pool.labels, kept.start, kept.stop, self.balance)

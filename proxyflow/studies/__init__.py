@@ -1,2 +1,1 @@
-"""Studies: what has to run (`plan`), how one run is made and logged (`scores`, `subsets`, `trainings`), and the
-whole of it with resuming (`study`)."""
+"""Studies: the plan (`plan`), one module per kind of run (`scores`, `trainings`, ...), the whole (`study`)."""

@@ -1,4 +1,4 @@
-"""What a study will take: time from work already measured, or from a calibration of a second or two."""
+"""Estimates the time of trainings from the throughput of finished ones, or from a calibration of a few steps."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ import numpy as np
 import pandas as pd
 
 from proxyflow.data.catalog import Dataset
+from proxyflow.spaces.configuration import Configuration
 from proxyflow.strategies import Full
-from proxyflow.studies.lab import Lab
+from proxyflow.studies.context import StudyContext
 from proxyflow.studies.plan import VALIDATION_WORK, PlannedTraining, example_counts, training_work
 from proxyflow.subsets import choose_subset
-from proxyflow.training.engine import TrainingSpec, get_engine
-from proxyflow.training.models import flops_per_example
+from proxyflow.trainers.job import Job, TrainingSpec
+from proxyflow.trainers.model_access import ModelAccess
+from proxyflow.trainers.protocol import Trainer
 
 CALIBRATION_STEPS = 4
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much one training is.
+    """The size of one training.
 
     Attributes:
-        n_train, n_valid, n_classes: of its subset.
-        work: floating-point operations, validation included.
+        n_train, n_valid, n_classes: sizes of its subset.
+        work: floating-point operations, validation included; examples if the trainer does not know FLOPs.
     """
 
     n_train: int
@@ -36,52 +38,80 @@ class Size:
 
 
 class Sizes:
-    """Sizes of planned trainings, each subset counted once."""
+    """Sizes of planned trainings; counts each subset once."""
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
+    def __init__(self, context: StudyContext) -> None:
+        self.context = context
         self._counts: dict[tuple[str, str], tuple[int, int, int]] = {}
 
     def of(self, planned: PlannedTraining) -> Size:
-        dataset = self.lab.dataset(planned.dataset)
+        dataset = self.context.dataset(planned.dataset)
         key = (planned.dataset, planned.strategy.canonical)
         if key not in self._counts:
             self._counts[key] = example_counts(dataset, planned.strategy)
         n_train, n_valid, n_classes = self._counts[key]
-        image_size = planned.settings.image_size or dataset.image_size
-        per_example = flops_per_example(planned.hyperparameters, n_classes, image_size)
-        showing = planned.strategy.showing(n_train, len(dataset.train), planned.settings.batch_size)
-        settings = planned.settings.replace(batch_size=max(2, min(showing.batch_size, n_train)))
-        work = training_work(per_example, n_train * showing.passes, n_valid, settings)
-        return Size(n_train, n_valid, n_classes, work)
+        spec, strategy = planned.spec, planned.strategy
+        batch_size = batch_size_of(spec.configuration)
+        passes = 1
+        if strategy.synthetic:
+            plan = strategy.epoch_plan(n_train, len(dataset.train), batch_size)
+            passes, batch_size = plan.passes, max(2, min(plan.batch_size, n_train))
+        per_example = work_per_example(spec, n_classes, dataset)
+        return Size(
+            n_train,
+            n_valid,
+            n_classes,
+            training_work(per_example, n_train * passes, n_valid, spec.epochs, batch_size),
+        )
 
 
-def measured_speed(trainings: pd.DataFrame, device: str) -> float:
-    """FLOP per second that this study's finished trainings reached on this device, nan without any."""
+def batch_size_of(configuration: Configuration) -> int:
+    """Examples per step, if the configuration tells; a hyperparameter of the user may have this name and any value."""
+    found = configuration.get("batch_size", 1)
+    return found if isinstance(found, int) and found > 0 else 1
+
+
+def work_per_example(spec: TrainingSpec, n_classes: int, dataset: Dataset) -> float:
+    """The work of one training example: FLOPs, or 1 if the trainer does not know them."""
+    if not isinstance(spec.trainer, ModelAccess):
+        return 1.0
+    return spec.trainer.flops_per_example(spec.configuration, n_classes, dataset.preprocessing)
+
+
+def measured_speed(trainings: pd.DataFrame, device: str, unit: str) -> float:
+    """Median work per second of this study's finished trainings on this device; nan without any.
+
+    Args:
+        unit: column with the work of a training's examples, `train_flops` or `examples_seen`.
+    """
     done = trainings[(trainings["status"] == "finished") & (trainings["device"] == device)]
-    # The work of a training is that of its training examples and, at a third, of its validation examples.
+    # A validation example costs a third of a training example.
     validated = VALIDATION_WORK * done["n_valid"].astype(float) * done["epochs"].astype(float)
-    work = done["train_flops"] * (1 + validated / done["examples_seen"])
+    work = done[unit] * (1 + validated / done["examples_seen"])
     rates = (work / done["train_seconds"]).replace([np.inf, 0.0], np.nan)
     return float(rates.median())
 
 
-def calibrate(lab: Lab, dataset: Dataset, planned: PlannedTraining) -> float:
-    """FLOP per second of a few steps of one planned training; the first run warms up and is not counted."""
-    full = choose_subset(dataset, Full(), planned.seed)
-    examples = min(len(full.train), planned.settings.batch_size * CALIBRATION_STEPS)
+def unit_of(trainer: Trainer) -> str:
+    """The column with a training's work: FLOPs if the trainer knows them, else examples."""
+    return "train_flops" if isinstance(trainer, ModelAccess) else "examples_seen"
+
+
+def calibrate(context: StudyContext, dataset: Dataset, planned: PlannedTraining) -> float:
+    """Work per second of a few steps of one planned training; nan if the trainer gives no access to its models.
+
+    The first run warms up and is not counted.
+    """
+    if not isinstance(planned.spec.trainer, ModelAccess):
+        return math.nan
+    full = choose_subset(dataset, Full(), planned.spec.seed)
+    batch_size = batch_size_of(planned.spec.configuration)
+    examples = min(len(full.train), batch_size * CALIBRATION_STEPS)
     few = np.linspace(0, len(full.train) - 1, examples).astype(np.int64)
     sample = dataclasses.replace(full, train=full.train.take(few))
-    settings = planned.settings.replace(epochs=1)
-    spec = TrainingSpec(planned.hyperparameters, settings, planned.seed, planned.engine)
+    spec = dataclasses.replace(planned.spec, epochs=1)
+    work = training_work(work_per_example(spec, len(full.classes), dataset), examples, len(full.valid), 1, batch_size)
     speed = math.nan
     for _ in range(2):
-        result = get_engine(planned.engine).train(sample, spec, lab.device).result
-        work = training_work(
-            flops_per_example(planned.hyperparameters, len(full.classes), settings.image_size or dataset.image_size),
-            result.n_train,
-            result.n_valid,
-            settings,
-        )
-        speed = work / result.train_seconds
+        speed = work / spec.trainer.train(Job(spec, sample, context.device)).result.train_seconds
     return speed

@@ -1,31 +1,35 @@
-"""What a study would do: its runs, what they depend on, what is finished, and what the rest will take."""
+"""The dry run of a study: its runs, their dependencies, what is finished, and estimates for the rest."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from proxyflow.progress import format_seconds
+from proxyflow.core.progress import format_seconds
 from proxyflow.strategies import Full
+from proxyflow.studies.context import StudyContext
 from proxyflow.studies.dependencies import Dependencies, SubsetId, distillation_of, subset_id, subsets_of
-from proxyflow.studies.estimate import Size, Sizes, calibrate, measured_speed
-from proxyflow.studies.lab import Lab
-from proxyflow.studies.plan import PlannedTraining, StudySpec, in_order, plan_trainings, training_work
+from proxyflow.studies.estimate import Size, Sizes, batch_size_of, calibrate, measured_speed, unit_of, work_per_example
+from proxyflow.studies.plan import AUTO, PlannedTraining, StudySpec, order_trainings, plan_trainings, training_work
+from proxyflow.studies.support import check_support
 from proxyflow.studies.tasks import SubsetRef
-from proxyflow.tracking.connection import known_experiments
-from proxyflow.tracking.reader import finished_keys, trainings
-from proxyflow.training.devices import device_name
-from proxyflow.training.models import flops_per_example
+from proxyflow.tracking.connection import experiment_ids
+from proxyflow.tracking.queries.reader import finished_keys, trainings
+from proxyflow.trainers.devices import device_name
+from proxyflow.trainers.model_access import ModelAccess
+
+UNKNOWN = "unknown"  # before the first training of a trainer that cannot be calibrated
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """The scoring of one data set, before it runs.
+class ScoringPlan:
+    """The scoring of one data set.
 
     Attributes:
-        trainings: how many models it trains.
-        run_id: where it is already, else empty.
-        seconds: estimated time, 0 where it is there.
+        trainings: number of models to train; 0 where existing scores were named, and not made for the study.
+        run_id: run of existing scores; empty if there are none.
+        seconds: estimated time; 0 if the scores exist.
     """
 
     dataset: str
@@ -35,13 +39,13 @@ class Scoring:
 
 
 @dataclass(frozen=True)
-class Making:
-    """Synthetic images of one data set, before they are made.
+class DistillationPlan:
+    """The synthetic images of one data set.
 
     Attributes:
-        iterations: of their method, trainings among them included.
-        run_id: where they are already, else empty.
-        seconds: estimated time, 0 where they are there.
+        iterations: iterations of the method, including trainings among them.
+        run_id: run of existing images; empty if there are none.
+        seconds: estimated time; 0 if the images exist.
     """
 
     dataset: str
@@ -52,13 +56,13 @@ class Making:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A subset before it is chosen.
+class SubsetPlan:
+    """A subset.
 
     Attributes:
-        run_id: where it is already, else empty.
-        waits_for: what has to be made before it: scores, or images, or nothing.
-        used_by: how many trainings wait for it.
+        run_id: run of the existing subset; empty if there is none.
+        waits_for: what it depends on: `scores`, `images`, or empty.
+        used_by: number of trainings on it.
     """
 
     dataset: str
@@ -70,12 +74,12 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Expected:
-    """One planned training with what is known of it before it runs.
+class RunPlan:
+    """One training.
 
     Attributes:
-        finished: the server has its result.
-        seconds: estimated training time, 0 where finished.
+        finished: whether the server has its result.
+        seconds: estimated training time; 0 if finished.
     """
 
     planned: PlannedTraining
@@ -86,58 +90,66 @@ class Expected:
 
 @dataclass(frozen=True)
 class Forecast:
-    """A study before it runs.
+    """The plan of a study with estimates.
 
     Attributes:
-        jobs: trainings at a time.
-        makings: of synthetic images.
+        jobs: number of concurrent trainings.
     """
 
-    scorings: tuple[Scoring, ...]
-    choices: tuple[Choice, ...]
-    trainings: tuple[Expected, ...]
+    scorings: tuple[ScoringPlan, ...]
+    subsets: tuple[SubsetPlan, ...]
+    trainings: tuple[RunPlan, ...]
     jobs: int = 1
-    makings: tuple[Making, ...] = ()
+    distillations: tuple[DistillationPlan, ...] = ()
 
     @property
     def seconds(self) -> float:
-        """Estimated time in all; scorings and distillations come one after the other, trainings `jobs` at a time."""
-        before = sum(each.seconds for each in self.scorings) + sum(each.seconds for each in self.makings)
+        """Estimated total time; scorings and distillations run one after the other, trainings `jobs` at a time."""
+        before = sum(each.seconds for each in self.scorings) + sum(each.seconds for each in self.distillations)
         return before + sum(each.seconds for each in self.trainings) / self.jobs
 
 
-def forecast(lab: Lab, spec: StudySpec, jobs: int = 1) -> Forecast:
-    """What a study has to do and how long it will take; makes no run.
+def forecast(context: StudyContext, spec: StudySpec, jobs: int = 1) -> Forecast:
+    """Plans a study and estimates its time; makes no run.
 
-    A training is known to be finished only where the subset that it needs exists on the server, as its key
-    is over the subset's content.
+    A training's key covers the content of its subset, so it counts as finished only if its subset is on the server.
+
+    Raises:
+        Unsupported: a data set does not support a strategy.
     """
-    experiments = known_experiments(lab.client, lab.writer.study)
-    done = finished_keys(lab.client, experiments)
-    dependencies, sizes = Dependencies(lab, spec), Sizes(lab)
-    planned = in_order(list(plan_trainings(spec)), lambda training: sizes.of(training).work)
+    check_support(context, spec)
+    experiments = experiment_ids(context.client, context.writer.study)
+    done = finished_keys(context.client, experiments)
+    dependencies, sizes = Dependencies.of(context, spec), Sizes(context)
+    planned = order_trainings(list(plan_trainings(spec)), lambda training: sizes.of(training).work)
     needed = subsets_of(planned)
+    dependencies.check(needed.values())
     found = {key: dependencies.find(training) for key, training in needed.items()}
     finished = {
         training
         for training in planned
         if (reference := found[subset_id(training)]) is not None and dependencies.task(training, reference).key in done
     }
-    speed = measured_speed(trainings(lab.client, experiments), device_name(lab.device)) if experiments else float("nan")
-    if not speed > 0 and len(finished) < len(planned):
-        lab.say("no training of this study is finished yet: calibrating with a few steps of the first one")
-        speed = calibrate(lab, lab.dataset(planned[0].dataset), planned[0])
-    expected = tuple(
-        Expected(training, size, training in finished, 0.0 if training in finished else size.work / speed)
+    speed = (
+        measured_speed(trainings(context.client, experiments), device_name(context.device), unit_of(spec.trainer))
+        if experiments
+        else float("nan")
+    )
+    if not speed > 0 and len(finished) < len(planned) and isinstance(spec.trainer, ModelAccess):
+        context.say("no training of this study is finished: calibrating with a few steps of the first one")
+        speed = calibrate(context, context.dataset(planned[0].dataset), planned[0])
+    runs = tuple(
+        RunPlan(training, size, training in finished, 0.0 if training in finished else size.work / speed)
         for training in planned
         for size in [sizes.of(training)]
     )
-    scorings = tuple(_scoring(lab, spec, dependencies, name, speed) for name in spec.datasets)
+    scored = spec.datasets if dependencies.scores_needed else ()
+    scorings = tuple(_scoring(context, dependencies, name, speed) for name in scored)
     users: dict[SubsetId, int] = dict.fromkeys(needed, 0)
     for training in planned:
         users[subset_id(training)] += 1
-    choices = tuple(
-        Choice(
+    subsets = tuple(
+        SubsetPlan(
             training.dataset,
             training.strategy.data_strategy.canonical,
             key[2],
@@ -147,10 +159,12 @@ def forecast(lab: Lab, spec: StudySpec, jobs: int = 1) -> Forecast:
         )
         for key, training in needed.items()
     )
-    makings = tuple(
-        _making(lab, training, found[key], speed) for key, training in needed.items() if training.strategy.synthetic
+    distillations = tuple(
+        _distillation(context, training, found[key], speed)
+        for key, training in needed.items()
+        if training.strategy.synthetic
     )
-    return Forecast(scorings if dependencies.scores_needed else (), choices, expected, jobs, makings)
+    return Forecast(scorings, subsets, runs, jobs, distillations)
 
 
 def _waits_for(training: PlannedTraining) -> str:
@@ -158,66 +172,73 @@ def _waits_for(training: PlannedTraining) -> str:
     return "scores" if strategy.needs_scores else "images" if strategy.synthetic else ""
 
 
-def _making(lab: Lab, training: PlannedTraining, found: SubsetRef | None, speed: float) -> Making:
-    from proxyflow.distillation.distil import seconds_of
+def _distillation(
+    context: StudyContext, training: PlannedTraining, found: SubsetRef | None, speed: float
+) -> DistillationPlan:
+    from proxyflow.distillation.distill import estimate_seconds
 
-    spec, dataset = distillation_of(training), lab.dataset(training.dataset)
+    spec, dataset = distillation_of(training), context.dataset(training.dataset)
     seconds = 0.0
     if found is None:
-        lab.say(f"{training.strategy.canonical} of {dataset.name}: timing an iteration of its method")
-        seconds = seconds_of(dataset, spec, lab.device, speed)
+        context.say(f"{training.strategy.canonical} of {dataset.name}: timing one iteration of its method")
+        seconds = estimate_seconds(dataset, spec, context.device, speed)
     run_id = "" if found is None else found.run_id
     strategy = training.strategy.data_strategy.canonical
-    return Making(training.dataset, strategy, spec.method.total, run_id, seconds)
+    return DistillationPlan(training.dataset, strategy, spec.method.total, run_id, seconds)
 
 
-def _scoring(lab: Lab, spec: StudySpec, dependencies: Dependencies, name: str, speed: float) -> Scoring:
-    dataset, scoring = lab.dataset(name), dependencies.scoring
-    settings = scoring.training.settings
-    per_example = flops_per_example(
-        scoring.training.hyperparameters, len(dataset.class_names), settings.image_size or dataset.image_size
-    )
-    # A fold's model sees all but its fold.
+def _scoring(context: StudyContext, dependencies: Dependencies, name: str, speed: float) -> ScoringPlan:
+    dataset, run_id = context.dataset(name), dependencies.score_runs.get(name, "")
+    if run_id and dependencies.scores != AUTO:
+        return ScoringPlan(name, 0, run_id, 0.0)
+    scoring = dependencies.scoring
+    training = scoring.training
+    per_example = work_per_example(training, len(dataset.class_names), dataset)
+    batch_size = batch_size_of(training.configuration)
+    # The model of a fold trains on the other folds.
     folds = scoring.holdout_folds
     shares = [1.0] * scoring.repeats + [1 - 1 / folds] * (folds * scoring.repeats) if folds else [1.0] * scoring.repeats
     n_train, n_valid = len(dataset.train), len(dataset.valid)
-    work = sum(training_work(per_example, int(share * n_train), n_valid, settings) for share in shares)
-    run_id = dependencies.score_runs.get(name, "")
-    return Scoring(name, scoring.trainings, run_id, 0.0 if run_id else work / speed)
+    work = sum(
+        training_work(per_example, int(share * n_train), n_valid, training.epochs, batch_size) for share in shares
+    )
+    return ScoringPlan(name, scoring.trainings, run_id, 0.0 if run_id else work / speed)
+
+
+def _estimate(seconds: float) -> str:
+    return f"{seconds:.1f}s" if math.isfinite(seconds) else UNKNOWN
 
 
 def forecast_lines(plan: Forecast, price_per_hour: float | None) -> Iterator[str]:
-    """The plan as tables: scores, synthetic images, subsets, trainings on these, totals per strategy and in all."""
+    """The plan as tables: scores, synthetic images, subsets, trainings, totals per strategy and overall."""
     if plan.scorings:
         yield f"{'scores of':<20} {'models':>6} {'estimate':>10}  state"
         for scoring in plan.scorings:
             state = f"run {scoring.run_id}" if scoring.run_id else "to do"
-            yield f"{scoring.dataset:<20} {scoring.trainings:>6} {scoring.seconds:>9.1f}s  {state}"
+            yield f"{scoring.dataset:<20} {scoring.trainings:>6} {_estimate(scoring.seconds):>10}  {state}"
         yield ""
-    if plan.makings:
+    if plan.distillations:
         yield f"{'images of':<20} {'strategy':<40} {'iterations':>10} {'estimate':>10}  state"
-        for making in plan.makings:
-            state = f"run {making.run_id}" if making.run_id else "to do"
-            yield (
-                f"{making.dataset:<20} {making.strategy:<40} {making.iterations:>10} {making.seconds:>9.1f}s  {state}"
-            )
+        for item in plan.distillations:
+            state = f"run {item.run_id}" if item.run_id else "to do"
+            yield f"{item.dataset:<20} {item.strategy:<40} {item.iterations:>10} {_estimate(item.seconds):>10}  {state}"
         yield ""
     yield f"{'subset of':<20} {'strategy':<28} {'seed':>4} {'waits for':<10} {'trainings':>9}  state"
-    for choice in plan.choices:
-        state = f"run {choice.run_id}" if choice.run_id else "to do"
-        waits = "" if choice.run_id else choice.waits_for
-        yield (f"{choice.dataset:<20} {choice.strategy:<28} {choice.seed:>4} {waits:<10} {choice.used_by:>9}  {state}")
+    for subset in plan.subsets:
+        state = f"run {subset.run_id}" if subset.run_id else "to do"
+        waits = "" if subset.run_id else subset.waits_for
+        yield f"{subset.dataset:<20} {subset.strategy:<28} {subset.seed:>4} {waits:<10} {subset.used_by:>9}  {state}"
     yield ""
     yield (
         f"{'training on':<20} {'strategy':<28} {'configuration':<28} {'seed':>4} {'epochs':>6} {'examples':>8} "
         f"{'estimate':>9}  state"
     )
-    for item in plan.trainings:
-        training = item.planned
+    for run in plan.trainings:
+        training = run.planned
         yield (
-            f"{training.dataset:<20} {training.strategy.canonical:<28} {training.hyperparameters.name:<28} "
-            f"{training.seed:>4} {training.settings.epochs:>6} {item.size.n_train:>8} "
-            f"{item.seconds:>8.1f}s  {'finished' if item.finished else 'to do'}"
+            f"{training.dataset:<20} {training.strategy.canonical:<28} {training.spec.configuration.name:<28} "
+            f"{training.spec.seed:>4} {training.spec.epochs:>6} {run.size.n_train:>8} "
+            f"{_estimate(run.seconds):>9}  {'finished' if run.finished else 'to do'}"
         )
     yield ""
     yield from _totals(plan, price_per_hour)
@@ -225,7 +246,9 @@ def forecast_lines(plan: Forecast, price_per_hour: float | None) -> Iterator[str
 
 def _totals(plan: Forecast, price_per_hour: float | None) -> Iterator[str]:
     def price(seconds: float) -> str:
-        return "" if price_per_hour is None else f"{seconds / 3600 * price_per_hour:.2f}"
+        if price_per_hour is None:
+            return ""
+        return f"{seconds / 3600 * price_per_hour:.2f}" if math.isfinite(seconds) else UNKNOWN
 
     yield f"{'strategy':<28} {'runs':>6} {'to do':>6} {'estimate':>10} {'US dollars':>10} {'relative work':>14}"
     target = sum(item.size.work for item in plan.trainings if isinstance(item.planned.strategy, Full))
@@ -242,7 +265,7 @@ def _totals(plan: Forecast, price_per_hour: float | None) -> Iterator[str]:
     cost = "" if price_per_hour is None else f", {price(plan.seconds)} US dollars"
     scored = sum(each.seconds for each in plan.scorings)
     scoring = f", {format_seconds(scored)} of it scoring" if scored else ""
-    distilled = sum(each.seconds for each in plan.makings)
+    distilled = sum(each.seconds for each in plan.distillations)
     scoring += f", {format_seconds(distilled)} of it distilling" if distilled else ""
     at_a_time = f", {plan.jobs} trainings at a time" if plan.jobs > 1 else ""
     yield ""

@@ -1,14 +1,16 @@
-"""Named choices: strategy lists for `sweep`, and whole studies for `main`."""
+"""Presets: named strategy lists for `sweep`, and named studies for `main`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from proxyflow.errors import InvalidValue, UnknownName
-from proxyflow.registry import Registry
+from proxyflow.core.errors import InvalidValue, UnknownName
+from proxyflow.core.registry import Registry
 from proxyflow.strategies import Strategy, parse_strategies
 from proxyflow.strategies.base import split_strategies
-from proxyflow.training.hyperparameters import TrainingSettings
+from proxyflow.trainers import ImageTrainer
 
 strategy_lists: Registry[str] = Registry("strategies")
 strategy_lists.add(
@@ -16,9 +18,9 @@ strategy_lists.add(
     "full random:0.25 easiest:0.25 hardest:0.25 half-classes:0.5 epochs:1",
 )
 
-# Labels of the published Table 2 by the strategy that each is (contract: hard-a-b is the slice from quantile
-# a to b, hardest first). The table does not say how many synthetic images a class had, and they were made by gradient
-# steps, which are dear for 128 pixels: ours are the default method's, 10 per class.
+# Rows of the published Table 2 and the equivalent strategies (hard-a-b: quantiles a to b, hardest first).
+# The table does not state the number of synthetic images per class. It made them by gradient steps, which are expensive
+# at 128 pixels; the preset uses the default method with 10 images per class.
 PUBLISHED = {
     "All Classes-1.0": "full",
     "hard-0.25-1.0": "easiest:0.75",
@@ -49,10 +51,10 @@ strategy_lists.add("paper", " ".join(PUBLISHED.values()))
 
 
 def load_strategies(text: str) -> tuple[Strategy, ...]:
-    """Strategies as a list, in which the name of a list stands for its strategies.
+    """Parses strategies and replaces names of lists by their strategies.
 
     Raises:
-        InvalidValue: a name that neither is.
+        InvalidValue: a name is neither a strategy nor a list.
     """
     pieces = split_strategies(text)
     try:
@@ -63,19 +65,22 @@ def load_strategies(text: str) -> tuple[Strategy, ...]:
 
 @dataclass(frozen=True)
 class Preset:
-    """A whole study but for its data set.
+    """A study without its data set.
 
     Attributes:
-        description: what it is for, and how long it takes.
-        strategies, grid: as the options of `sweep`.
-        settings: of its trainings; the scoring model is trained alike, see `plan.common_configuration`.
-        max_examples: a larger data set is used in part, `NAME@max_examples`.
+        description: purpose and running time, for `--help`.
+        strategies, grid: see the options of `sweep`.
+        base: hyperparameters of all configurations.
+        trainer, epochs: see `StudySpec`.
+        max_examples: larger data sets are reduced to `NAME@max_examples`.
     """
 
     description: str
     strategies: str
     grid: str
-    settings: TrainingSettings
+    base: Mapping[str, Any]
+    trainer: ImageTrainer
+    epochs: int
     max_examples: int
 
 
@@ -87,9 +92,10 @@ presets.add(
         "on 2 cores",
         strategies="demo",
         grid="demo",
-        # Two epochs and small batches: with more of either, the digits are learnt by every configuration
-        # and there is nothing left to rank.
-        settings=TrainingSettings(epochs=2, batch_size=32, image_size=32),
+        # With more epochs or larger batches, every configuration learns the digits and none ranks above another.
+        base={"batch_size": 32},
+        trainer=ImageTrainer(image_size=32),
+        epochs=2,
         max_examples=2000,
     ),
 )

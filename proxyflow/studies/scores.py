@@ -1,17 +1,18 @@
-"""Score runs: found on the tracking server by key or as the latest that fits, or made."""
+"""Score runs: finds scores on the tracking server by key, by id or as the latest, or makes them."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from collections.abc import Set
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Set
+from typing import TYPE_CHECKING, Any
 
+from proxyflow.core.errors import UserError
+from proxyflow.core.progress import Progress
 from proxyflow.data.catalog import Dataset
-from proxyflow.errors import UserError
-from proxyflow.progress import Progress
-from proxyflow.scoring.spec import ScoringSpec, early_epochs
-from proxyflow.scoring.table import (
+from proxyflow.scores.predictions import beyond_predictions
+from proxyflow.scores.table import (
     CONFUSION_FILE,
     EMBEDDINGS,
     EMBEDDINGS_FILE,
@@ -20,262 +21,302 @@ from proxyflow.scoring.table import (
     ExampleScores,
     checksums_of,
 )
+from proxyflow.scoring.spec import ScoringSpec, early_epochs
 from proxyflow.strategies import Strategy
+from proxyflow.studies.context import StudyContext, dataset_params, find_finished, find_or_make, temporary_folder
 from proxyflow.studies.keys import key_of_scores
-from proxyflow.studies.lab import Lab, dataset_params, once, scratch
-from proxyflow.studies.models import Model, keep_model
-from proxyflow.studies.plan import check_epochs, epochs_for, folds_for
+from proxyflow.studies.models import save_model
+from proxyflow.studies.plan import AUTO, LATEST, check_epochs, epochs_for, folds_for
 from proxyflow.tracking import names
-from proxyflow.tracking.found import FoundRun
-from proxyflow.tracking.links import paragraphs, plain, run_path
-from proxyflow.tracking.reader import get_run, search
-from proxyflow.tracking.transfer import fetch, names_in
-from proxyflow.training.engine import EpochRecord, TrainingSpec
-from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+from proxyflow.tracking.artifacts.transfer import fetch, list_names
+from proxyflow.tracking.queries.reader import get_run, search
+from proxyflow.tracking.queries.tracked_run import TrackedRun
+from proxyflow.tracking.ui.links import escape_markdown, paragraphs, run_path
+from proxyflow.trainers.job import TrainingSpec
+from proxyflow.trainers.results import EpochRecord
 
 if TYPE_CHECKING:
-    from proxyflow.scoring.scorer import Scoring
+    from proxyflow.scoring.scorer import ScoringResult
+    from proxyflow.tracking.runs.run import Run
 
-LATEST = "latest"
+
+class NoScores(UserError):
+    """No score run of a data set has what strategies need, and no model can be trained to make one.
+
+    Attributes:
+        dataset: name of the data set.
+        needs: what the strategies need of a score run.
+    """
+
+    def __init__(self, dataset: str, needs: Iterable[str], reason: str) -> None:
+        self.dataset, self.needs = dataset, frozenset(needs)
+        beyond = beyond_predictions(self.needs)
+        remedy = (
+            f"choose strategies without {', '.join(beyond)}, which predictions do not give either"
+            if beyond
+            else f"score predictions of a model of your own first: score with dataset={dataset} predictions=FILE"
+        )
+        super().__init__(f"no score run of {dataset} has {', '.join(sorted(self.needs))}, and {reason}; {remedy}")
 
 
 def spec_for(training: TrainingSpec, *strategies: Strategy) -> ScoringSpec:
-    """A scoring by one model that gives all that these strategies need, with folds where they need those.
+    """A scoring by one model that computes all scores that these strategies need, with folds only if needed.
 
     Raises:
-        InvalidValue: a strategy names an epoch that the model is not trained for.
+        InvalidValue: a strategy names an epoch after the last one of the scoring model.
     """
-    check_epochs(strategies, training.settings.epochs)
-    early = early_epochs(training.settings.epochs, epochs_for(*strategies))
+    check_epochs(strategies, training.epochs)
+    early = early_epochs(training.epochs, epochs_for(*strategies))
     return ScoringSpec(training, holdout_folds=folds_for(*strategies), early=early)
 
 
-def default_scoring(strategy: Strategy) -> ScoringSpec:
-    """The published way: a model with the default hyperparameters, trained on everything."""
-    return spec_for(TrainingSpec(Hyperparameters(), TrainingSettings(), seed=0), strategy)
-
-
 def ensure_scores(
-    lab: Lab, dataset: Dataset, spec: ScoringSpec, needs: Set[str] = frozenset(), parent_id: str | None = None
+    context: StudyContext,
+    dataset: Dataset,
+    spec: ScoringSpec,
+    needs: Set[str] = frozenset(),
+    parent_id: str | None = None,
 ) -> ExampleScores:
-    """The scores that `spec` asks for: from a finished run with the same key, or made now.
+    """Returns the scores of `spec`: from a finished run with the same key, or computed now.
 
     Args:
-        needs: what strategies will choose by, see `Strategy.needs`.
+        needs: names of the scores that strategies will use, see `Strategy.needs`.
     """
 
     def find() -> ExampleScores | None:
-        found = find_scores(lab, dataset, spec)
+        found = find_scores(context, dataset, spec)
         if found is None:
             return None
-        lab.say(f"scores of {dataset.name}: found in run {found.id}")
-        return load_scores(lab, found, needs)
+        context.say(f"scores of {dataset.name}: found in run {found.id}")
+        return load_scores(context, found, needs)
 
     def make() -> ExampleScores:
-        lab.say(
-            f"scores of {dataset.name}: none on the server, so training {spec.trainings} scoring model(s) "
-            f"({spec.training.hyperparameters.name}, {spec.training.settings.epochs} epochs) on the full training set"
+        context.say(
+            f"scores of {dataset.name}: not on the server; training {spec.trainings} scoring model(s) "
+            f"({spec.training.configuration.name}, {spec.training.epochs} epochs) on the full training set"
         )
-        return make_scores(lab, dataset, spec, parent_id, claim=True)
+        return make_scores(context, dataset, spec, parent_id, claim=True)
 
-    return once(lab, "score", key_of_scores(lab, dataset, spec), f"scores of {dataset.name}", find, make)
-
-
-def find_scores(lab: Lab, dataset: Dataset, spec: ScoringSpec) -> FoundRun | None:
-    """The finished score run that `spec` would give again, if there is one."""
-    runs = search(lab.client, KIND="score", RUN_KEY=key_of_scores(lab, dataset, spec))
-    return next((run for run in runs if run.finished), None)
+    return find_or_make(
+        context, "score", key_of_scores(context, dataset, spec), f"scores of {dataset.name}", find, make
+    )
 
 
-def chosen_scores(lab: Lab, dataset: Dataset, scores: str, strategy: Strategy) -> ExampleScores:
-    """The scores that a user named: a score run's id, or `latest` for the newest of this data set.
+def find_scores(context: StudyContext, dataset: Dataset, spec: ScoringSpec) -> TrackedRun | None:
+    """The finished score run with the key of `spec`, or None."""
+    return find_finished(context, "score", key_of_scores(context, dataset, spec))
 
-    With `latest` and nothing on the server that the strategy can use they are made in the default way.
+
+def named_scores(context: StudyContext, dataset: Dataset, scores: str, needs: Set[str]) -> TrackedRun | None:
+    """The score run that a user named: by its id, or `latest` for the newest of this data set that has `needs`.
+
+    Returns:
+        The run; None if `latest` finds none.
 
     Raises:
-        NotFound, UserError: the named run is none, is not finished, or scored another data set.
+        NotFound, UserError: there is no such score run, it is not finished, or it scored another data set.
     """
     if scores != LATEST:
-        found = get_run(lab.client, scores, "score", "scores")
+        found = get_run(context.client, scores, "score", "scores")
         if found.tags.get(names.DATASET_FINGERPRINT) != dataset.fingerprint:
             raise UserError(
-                f"scores={scores} are of {found.tags.get(names.DATASET)} with another content than {dataset.name} "
-                "here: name a score run of this data set, or latest"
+                f"scores={scores} are of {found.tags.get(names.DATASET)}, whose content differs from {dataset.name} "
+                "here: give a score run of this data set, or latest"
             )
-        return load_scores(lab, found, strategy.needs)
-    candidates = search(lab.client, KIND="score", DATASET_FINGERPRINT=dataset.fingerprint)
-    newest = next((run for run in candidates if run.finished and strategy.needs <= held_by(run)), None)
-    if newest is None:
-        return ensure_scores(lab, dataset, default_scoring(strategy), strategy.needs)
-    epochs = newest.tags.get(names.EPOCHS)
-    lab.say(f"scores of {dataset.name}: latest are of run {newest.id} ({newest.name}, {epochs} epochs)")
-    return load_scores(lab, newest, strategy.needs)
+        return found
+    candidates = search(context.client, KIND="score", DATASET_FINGERPRINT=dataset.fingerprint)
+    newest = next((run for run in candidates if run.finished and needs <= scores_in(run)), None)
+    if newest is not None:
+        epochs = newest.tags.get(names.EPOCHS)
+        trained = f", {epochs} epochs" if epochs else ""
+        context.say(f"scores of {dataset.name}: the latest are in run {newest.id} ({newest.name}{trained})")
+    return newest
 
 
-def held_by(run: FoundRun) -> set[str]:
-    """What strategies can find in a score run."""
-    return set(run.tags.get(names.SCORES_HELD, "").split(","))
+def scores_for(
+    context: StudyContext,
+    dataset: Dataset,
+    scores: str,
+    spec: ScoringSpec,
+    needs: Set[str],
+    parent_id: str | None = None,
+) -> ExampleScores:
+    """The scores that a user named, see `named_scores`; computed by `spec` if `latest` finds none."""
+    found = named_scores(context, dataset, scores, needs)
+    if found is not None:
+        return load_scores(context, found, needs)
+    return ensure_scores(context, dataset, spec, needs, parent_id)
 
 
-def check_scores(lab: Lab, scores: str, strategy: Strategy) -> None:
-    """Refuses the name of a score run that does not exist, before any data is read."""
-    if strategy.needs_scores and scores != LATEST:
-        get_run(lab.client, scores, "score", "scores")
+def scores_in(run: TrackedRun) -> set[str]:
+    """Names of what a score run holds for strategies."""
+    return set(run.tags.get(names.SCORE_NAMES, "").split(","))
 
 
-def load_scores(lab: Lab, run: FoundRun, needs: Set[str]) -> ExampleScores:
-    """Downloads a score run's table, and its embeddings where they are needed, once per process."""
-    kept = lab.scores.get(run.id)
-    wants_embeddings = EMBEDDINGS in needs and EMBEDDINGS in held_by(run)
-    if kept is None or (wants_embeddings and kept.embeddings is None):
-        with scratch() as folder:
-            # Embeddings may be hundreds of megabytes, and most strategies do without.
+def check_scores(context: StudyContext, scores: str, *strategies: Strategy) -> None:
+    """Checks that a named score run exists, before any data is read."""
+    if scores not in (AUTO, LATEST) and any(strategy.needs_scores for strategy in strategies):
+        get_run(context.client, scores, "score", "scores")
+
+
+def load_scores(context: StudyContext, run: TrackedRun, needs: Set[str]) -> ExampleScores:
+    """Downloads a score run's table, and embeddings if needed; cached per process."""
+    cached = context.scores.get(run.id)
+    wants_embeddings = EMBEDDINGS in needs and EMBEDDINGS in scores_in(run)
+    if cached is None or (wants_embeddings and cached.embeddings is None):
+        with temporary_folder() as folder:
+            # Embeddings may be hundreds of megabytes, and few strategies need them.
             wanted = (TABLE_FILE, CONFUSION_FILE, *([EMBEDDINGS_FILE] if wants_embeddings else []))
-            there = names_in(lab.client, run.id, names.SCORES)
-            if SUMMARY_FILE in there:
-                fetch(lab.client, run.id, f"{names.SCORES}/{SUMMARY_FILE}", folder / SUMMARY_FILE)
+            uploaded = list_names(context.client, run.id, names.SCORES)
+            if SUMMARY_FILE in uploaded:
+                fetch(context.client, run.id, f"{names.SCORES}/{SUMMARY_FILE}", folder / SUMMARY_FILE)
             checksums = checksums_of(folder)
             for name in wanted:
-                if name in there or name in checksums or name == TABLE_FILE:
-                    lab.fetch(run.id, f"{names.SCORES}/{name}", folder / name, checksums.get(name, ""))
-            lab.scores[run.id] = ExampleScores.load(folder, run.id)
-    return lab.scores[run.id]
+                if name in uploaded or name in checksums or name == TABLE_FILE:
+                    context.fetch(run.id, f"{names.SCORES}/{name}", folder / name, checksums.get(name, ""))
+            context.scores[run.id] = ExampleScores.load(folder, run.id)
+    return context.scores[run.id]
 
 
 def make_scores(
-    lab: Lab,
+    context: StudyContext,
     dataset: Dataset,
     spec: ScoringSpec,
     parent_id: str | None = None,
     main: bool = False,
     claim: bool = False,
-    save_model: bool = False,
-    log_model: bool = False,
+    weights: bool = False,
+    model: bool = False,
 ) -> ExampleScores:
     """Trains the scoring models and logs a score run.
 
     Args:
-        save_model, log_model: keep the first scoring model, see `keep_model`; it is the one after the last epoch.
+        weights, model: save the first scoring model as of its last epoch, see `save_model`.
 
     Raises:
-        Taken: with `claim`, where another process has or had these scores.
+        Taken: with `claim`, if another process computes these scores or has computed them.
     """
-    from proxyflow.scoring.pictures import draw_scores
-    from proxyflow.scoring.scorer import score_examples
-    from proxyflow.training.memory import explained
+    from proxyflow.scoring.scorer import score_examples  # imports torch
 
     training = spec.training
-    tags = {
-        names.DATASET: dataset.name,
-        names.DATASET_FINGERPRINT: dataset.fingerprint,
-        names.CONFIG: training.hyperparameters.name,
-        names.SEED: training.seed,
-        names.EPOCHS: training.settings.epochs,
-        names.RUN_KEY: key_of_scores(lab, dataset, spec),
-    }
+    tags = _tags(context, dataset, spec)
     note = (
-        f"Difficulty scores of the {len(dataset.train):,} training examples of {plain(dataset.name)}, by "
-        f"{spec.trainings} model(s) {plain(training.hyperparameters.name)} trained for {training.settings.epochs} "
-        "epochs."
+        f"Difficulty scores of the {len(dataset.train):,} training examples of {escape_markdown(dataset.name)}, by "
+        f"{spec.trainings} model(s) {escape_markdown(training.configuration.name)}, {training.epochs} epochs."
     )
-    begun = time.perf_counter()
-    title = f"{dataset.name} · scores · {training.hyperparameters.name}"
-    with lab.writer.open("score", title, note, tags, parent_id, main, claim) as run:
+    started = time.perf_counter()
+    title = f"{dataset.name} · scores · {training.configuration.name}"
+    with context.writer.open("score", title, note, tags, parent_id, main, claim) as run:
         run.log_params(_params(dataset, spec))
         run.log_data(dataset.name, dataset.fingerprint, "training", len(dataset.train), len(dataset.class_names))
-        epochs = spec.trainings * training.settings.epochs
-        with Progress(f"scoring {dataset.name}", epochs, "epochs") as progress:
+        with Progress(f"scoring {dataset.name}", spec.trainings * training.epochs, "epochs") as progress:
 
-            def on_epoch(model: int, record: EpochRecord) -> None:
-                progress.advance(note=f"model {model + 1}, accuracy {record.valid_accuracy:.3f}")
-                if model == 0:
-                    run.log_metrics({name: getattr(record, name) for name in names.EPOCH_METRICS}, step=record.epoch)
+            def on_epoch(number: int, record: EpochRecord) -> None:
+                value = record.values.get(training.trainer.metric.name, math.nan)
+                progress.advance(note=f"model {number + 1}, {training.trainer.metric.label} {value:.3f}")
+                if number == 0:
+                    run.log_metrics(record.values, step=record.epoch)
 
-            settings = training.settings
-            with explained(lab.device, settings.batch_size, settings.image_size or dataset.image_size):
-                scoring = score_examples(dataset, spec, lab.device, on_epoch)
-        with scratch() as folder:
-            scoring.scores.save(folder, scoring.summary() | _about(dataset, spec, scoring))
-            run.log_folder(folder, names.SCORES)
-        # Only now that nothing can be lost any more.
-        with scratch() as folder:
-            draw_scores(dataset, scoring.scores, folder)
-            run.log_folder(folder, names.SCORES)
-        first = scoring.results[0]
-        run.log_params({"precision_used": first.precision, "device": first.device})
-        metrics = _metrics(lab, scoring, wall_seconds=time.perf_counter() - begun)
-        # With these the run can be found for what it holds; only now is that there.
-        run.log_metrics(metrics, tags={names.SCORES_HELD: ",".join(scoring.scores.holds)})
-        # Whatever becomes of the model, the scores are there.
-        if save_model or log_model:
-            keep_model(run, _scoring_model(dataset, spec, scoring), save_model, log_model)
-            weights = f"[its weights]({run_path(lab.writer.experiment_id, run.id, names.WEIGHTS)})"
-            kept = " and ".join((weights,) * save_model + ("an MLflow model",) * log_model)
-            run.set_tags({names.NOTE: paragraphs(note, f"The first scoring model is kept: {kept}.")})
+            scoring = score_examples(dataset, spec, context.device, on_epoch)
+        log_scores(run, dataset, scoring.scores, scoring.summary() | _about(dataset, spec, scoring))
+        run.log_params(scoring.results[0].params)
+        metrics = _metrics(context, scoring, wall_seconds=time.perf_counter() - started)
+        # Searches find the run by this tag, so it is set only after the files are logged.
+        run.log_metrics(metrics, tags={names.SCORE_NAMES: ",".join(scoring.scores.holds)})
+        if weights or model:
+            _save_model(context, run, spec, scoring, note, weights, model)
         scores = dataclasses.replace(scoring.scores, run_id=run.id)
-    lab.scores[run.id] = scores
-    lab.say(f"scores of {dataset.name}: made in run {run.id}, {scoring.train_seconds:.1f} s of training")
+    context.scores[run.id] = scores
+    context.say(f"scores of {dataset.name}: made in run {run.id}, {scoring.train_seconds:.1f} s of training")
     for name, value in scoring.agreement.items():
-        told = "undefined, as a repeat has all scores equal" if value is None else f"{value:.3f}"
-        lab.say(f"  rank agreement of {name} between {spec.repeats} repeats: {told}")
+        text = "undefined, all scores of a repeat are equal" if value is None else f"{value:.3f}"
+        context.say(f"  rank agreement of {name} between {spec.repeats} repeats: {text}")
     return scores
 
 
-def _scoring_model(dataset: Dataset, spec: ScoringSpec, scoring: Scoring) -> Model:
-    """The first scoring model, as it was when it gave the scores."""
-    training, result = spec.training, scoring.results[0]
-    return Model(
-        scoring.model,
-        training.hyperparameters,
-        epoch=training.settings.epochs,
-        valid_accuracy=result.final_valid_accuracy,
-        class_names=dataset.class_names,
-        image_size=training.settings.image_size or dataset.image_size,
-        mean=dataset.mean,
-        std=dataset.std,
-    )
+def log_scores(run: Run, dataset: Dataset, scores: ExampleScores, summary: dict[str, Any]) -> None:
+    """Logs a table of scores with its summary, then its figures."""
+    from proxyflow.scoring.pictures import draw_scores  # imports matplotlib
+
+    with temporary_folder() as folder:
+        scores.save(folder, summary)
+        run.log_folder(folder, names.SCORES)
+    # After the scores, so that they are logged even if drawing fails.
+    with temporary_folder() as folder:
+        draw_scores(dataset, scores, folder)
+        run.log_folder(folder, names.SCORES)
+
+
+def _save_model(
+    context: StudyContext, run: Run, spec: ScoringSpec, scoring: ScoringResult, note: str, weights: bool, model: bool
+) -> None:
+    """Logs the first scoring model, and adds links to the run's description."""
+    training = spec.training
+    about = {"epoch": training.epochs, training.trainer.metric.name: scoring.results[0].final}
+    save_model(run, scoring.model, training, scoring.subset, about, weights, model)
+    link = f"[its weights]({run_path(context.writer.experiment_id, run.id, names.WEIGHTS)})"
+    saved = " and ".join((link,) * weights + ("an MLflow model",) * model)
+    run.set_tags({names.DESCRIPTION: paragraphs(note, f"The first scoring model is saved: {saved}.")})
+
+
+def _tags(context: StudyContext, dataset: Dataset, spec: ScoringSpec) -> dict[str, object]:
+    training = spec.training
+    return {
+        names.DATASET: dataset.name,
+        names.DATASET_FINGERPRINT: dataset.fingerprint,
+        names.TRAINER: training.trainer.name,
+        names.CONFIG: training.configuration.name,
+        names.CONFIG_JSON: training.configuration.to_json(),
+        names.SEED: training.seed,
+        names.EPOCHS: training.epochs,
+        names.RUN_KEY: key_of_scores(context, dataset, spec),
+    }
 
 
 def _params(dataset: Dataset, spec: ScoringSpec) -> dict[str, object]:
     training = spec.training
     return {
         **dataset_params(dataset),
-        **dataclasses.asdict(training.hyperparameters),
-        **dataclasses.asdict(training.settings),
-        "config": training.hyperparameters.name,
+        **training.configuration,
+        **training.trainer.settings,
+        "trainer": training.trainer.name,
+        "epochs": training.epochs,
+        "config": training.configuration.name,
         "seed": training.seed,
-        "engine": training.engine,
         "repeats": spec.repeats,
         "holdout_folds": spec.holdout_folds,
         "early_epochs": ",".join(map(str, spec.early)),
     }
 
 
-def _about(dataset: Dataset, spec: ScoringSpec, scoring: Scoring) -> dict[str, object]:
-    """How the scores were made, for their summary."""
+def _about(dataset: Dataset, spec: ScoringSpec, scoring: ScoringResult) -> dict[str, object]:
+    """How the scores were computed, for their summary."""
     return {
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint,
-        "training": dataclasses.asdict(spec.training),
+        "training": spec.training.to_dict(),
         "repeats": spec.repeats,
         "holdout_folds": spec.holdout_folds,
         "train_seconds": scoring.train_seconds,
         "scoring_seconds": scoring.scoring_seconds,
-        "precision": scoring.results[0].precision,
-        "device": scoring.results[0].device,
+        **scoring.results[0].params,
     }
 
 
-def _metrics(lab: Lab, scoring: Scoring, wall_seconds: float) -> dict[str, float | None]:
-    """What all scoring models cost together, and how well repeats agree; accuracies are the first model's."""
+def _metrics(context: StudyContext, scoring: ScoringResult, wall_seconds: float) -> dict[str, float | None]:
+    """Total cost of all scoring models, agreement between repeats, and the metric of the first model."""
+    first, name = scoring.results[0], scoring.results[0].metric.name
     return {
-        "best_valid_accuracy": scoring.results[0].best_valid_accuracy,
-        "final_valid_accuracy": scoring.results[0].final_valid_accuracy,
+        "objective": first.objective,
+        f"best_{name}": first.best,
+        f"final_{name}": first.final,
         "train_seconds": scoring.train_seconds,
+        "valid_seconds": sum(result.valid_seconds for result in scoring.results),
         "scoring_seconds": scoring.scoring_seconds,
         "wall_seconds": wall_seconds,
-        "examples_seen": float(sum(result.examples_seen for result in scoring.results)),
-        "train_flops": sum(result.train_flops for result in scoring.results),
-        "cost_usd": lab.cost_usd(wall_seconds),
-        **{f"agreement_{name}": value for name, value in scoring.agreement.items()},
+        "steps": float(sum(result.steps or 0 for result in scoring.results)),
+        "examples_seen": float(sum(result.examples_seen or 0 for result in scoring.results)),
+        "train_flops": sum(result.train_flops or 0.0 for result in scoring.results),
+        "cost_usd": context.cost_usd(wall_seconds),
+        **{f"agreement_{score}": value for score, value in scoring.agreement.items()},
     }

@@ -1,82 +1,47 @@
-"""A whole study: plan, execute what is not finished yet, and say what was done.
+"""Runs a study: plans its trainings, makes what they depend on, and executes those that are not finished.
 
-Resuming needs no state of its own: a training is finished if the server has a finished run with its key. Nor does
-sharing: a training whose key another process has claimed is left to that process, and looked after at the end.
+The tracking server holds the only state: a training is finished if the server has a finished run with its key, and
+claimed if a running process has a run with its key. So a study can resume, and processes can share it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import random
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from proxyflow.errors import TrainingFailed
-from proxyflow.progress import format_seconds
+from proxyflow.core.errors import TrainingFailed
+from proxyflow.core.progress import format_seconds
+from proxyflow.data.name_lists import join_names
 from proxyflow.quality.runs import TARGET
 from proxyflow.strategies import Full
-from proxyflow.studies.board import Board, time_since
+from proxyflow.studies.context import StudyContext
 from proxyflow.studies.dependencies import Dependencies, SubsetId, subset_id, subsets_of
-from proxyflow.studies.executors import Bench, Executor, Pool, Resources
-from proxyflow.studies.lab import Lab
-from proxyflow.studies.plan import PlannedTraining, StudySpec, in_order, plan_trainings
+from proxyflow.studies.executors import WorkerContext
+from proxyflow.studies.plan import PlannedTraining, StudySpec, order_trainings, plan_trainings
+from proxyflow.studies.progress import StudyProgress
+from proxyflow.studies.scheduler import ExecutionOptions, Scheduler, finished_in_study
+from proxyflow.studies.support import check_support
 from proxyflow.studies.tasks import SubsetRef, Task
 from proxyflow.tracking import names
-from proxyflow.tracking.connection import known_experiments
-from proxyflow.tracking.links import paragraphs, plain
-from proxyflow.tracking.reader import finished_keys, search
-from proxyflow.tracking.run import Run
-from proxyflow.tracking.views import furnish, links_to_views
-
-RETRIES = 2
-LOOK_AGAIN_SECONDS = (1.0, 3.0)  # at what other processes are doing, when nothing else is left to do
-# What others have finished meanwhile is counted this often, and so that asking takes at most this share of the time.
-COUNT_SECONDS, COUNT_SHARE = 60.0, 0.01
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to stop cleanly between two trainings; None is never."""
-
-    max_hours: float | None = None
-    max_cost_usd: float | None = None
-
-    def reached(self, lab: Lab, seconds: float) -> str:
-        """Which limit a study has reached after so many seconds, empty where none."""
-        cost = lab.cost_usd(seconds)
-        if self.max_hours is not None and seconds / 3600 >= self.max_hours:
-            return f"max_hours={self.max_hours:g} is reached"
-        if self.max_cost_usd is not None and cost is not None and cost >= self.max_cost_usd:
-            return f"max_cost_usd={self.max_cost_usd:g} is reached"
-        return ""
-
-
-@dataclass(frozen=True)
-class How:
-    """How a study is executed.
-
-    Attributes:
-        retries: how often a training is tried again whose failure may pass.
-    """
-
-    executor: Executor
-    resources: Resources = field(default_factory=Resources)
-    limits: Limits = field(default_factory=Limits)
-    retries: int = RETRIES
+from proxyflow.tracking.queries.reader import search
+from proxyflow.tracking.runs.run import Run
+from proxyflow.tracking.ui.links import escape_markdown, paragraphs
+from proxyflow.tracking.ui.views import links_to_views
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a study ended.
+    """The outcome of a command that ran a study.
 
     Attributes:
-        planned: trainings in the plan.
-        found: of these, finished before, or by another process.
-        made: finished now.
-        failed: title and error of those that failed.
-        stopped: which limit ended it early, or empty.
+        planned: number of trainings in the plan.
+        found: trainings that were finished before, or by another process.
+        made: trainings that this command finished.
+        failed: title and error of each failed training.
+        stopped: the limit that stopped the study early; empty if none.
     """
 
     planned: int
@@ -86,193 +51,139 @@ class Outcome:
     stopped: str = ""
 
     def failures(self) -> Iterator[str]:
-        """What failed, as the lines of a table."""
-        width = max((len(title) for title, _ in self.failed), default=0)
+        """Lines of a table of failed trainings; those with one error share a line."""
+        by_error: dict[str, list[str]] = {}
         for title, error in self.failed:
-            yield f"{title:<{width}}  {error}"
+            by_error.setdefault(error, []).append(title)
+        for error, titles in by_error.items():
+            more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
+            yield f"{titles[0]}{more}: {error}"
 
 
-def run_study(lab: Lab, spec: StudySpec, how: How) -> Outcome:
+def run_study(context: StudyContext, spec: StudySpec, execution: ExecutionOptions) -> Outcome:
     """Executes a study as one parent run with nested runs.
 
     Raises:
-        TrainingFailed: at least one training failed; the others were done all the same.
+        Unsupported: a data set does not support a strategy; no run was made.
+        TrainingFailed: at least one training failed; the others were completed.
     """
-    begun = time.monotonic()
-    reaped = lab.writer.reap()
-    if reaped:
-        lab.say(f"marked {reaped} run(s) as failed whose process had died")
-    has_target = any(isinstance(strategy, Full) for strategy in spec.strategies)
-    if not has_target and not any(search(lab.client, [lab.writer.experiment_id], STRATEGY=TARGET)):
-        lab.say("note: the strategies have no target; add full, or the report has nothing to compare with")
+    started = time.monotonic()
+    stale = context.writer.recovery.fail_stale_runs()
+    if stale:
+        context.say(f"marked {stale} run(s) as failed whose process had died")
+    check_support(context, spec)
     planned = list(plan_trainings(spec))
-    experiment_id = lab.writer.experiment_id
-    furnish(lab.client, experiment_id)
-    what = (
-        f"Study {plain(lab.writer.study)}: {len(spec.strategies)} strategies x {len(spec.grid)} configurations x "
-        f"{len(spec.datasets)} data set(s) x {len(spec.seeds)} seed(s) = {len(planned)} trainings, "
-        f"{spec.settings.epochs} epochs on the target."
-    )
-    note = paragraphs(what, links_to_views(experiment_id))
-    tags = {
-        names.EPOCHS: spec.settings.epochs,
-        names.DATASET: ",".join(spec.datasets),
-        names.DATASET_FINGERPRINT: ",".join(lab.dataset(name).fingerprint for name in spec.datasets),
-    }
-    with lab.writer.open("study", f"study {lab.writer.study}", note, tags, main=True) as run:
-        run.log_params(
-            {
-                "datasets": ",".join(spec.datasets),
-                "strategies": " ".join(strategy.canonical for strategy in spec.strategies),
-                "configurations": len(spec.grid),
-                "seeds": ",".join(map(str, spec.seeds)),
-                **{key: value for key, value in dataclasses.asdict(spec.settings).items() if value is not None},
-            }
-        )
-        dependencies = Dependencies(lab, spec)
+    dependencies, needed = Dependencies.of(context, spec), subsets_of(planned)
+    dependencies.check(needed.values())
+    has_target = any(isinstance(strategy, Full) for strategy in spec.strategies)
+    if not has_target and not any(search(context.client, [context.writer.experiment_id], STRATEGY=TARGET)):
+        context.say("note: the strategies include no target; without full, the report has nothing to compare with")
+    note, tags = _note(context, spec, len(planned)), _tags(context, spec)
+    with context.writer.open("study", f"study {context.writer.study}", note, tags, main=True) as run:
+        run.log_params(_params(spec))
         subsets: dict[SubsetId, SubsetRef] = {}
-        needed = subsets_of(planned)
-        dependencies.check(needed.values())
         for key, training in needed.items():
             found = dependencies.find(training)
-            if found is None and not how.limits.reached(lab, time.monotonic() - begun):
+            if found is None and not execution.limits.reached(context, time.monotonic() - started):
                 found = dependencies.ensure(training, run.id)
             if found is not None:
                 subsets[key] = found
-        # Where a limit was reached before, that is all of the study that may be finished.
+        # If a limit was reached, some subsets are missing, and so are their trainings.
         tasks = [dependencies.task(each, subsets[subset_id(each)]) for each in planned if subset_id(each) in subsets]
-        outcome = _execute(lab, tasks, len(planned), how, begun, run)
-        # What a call left whose answer was lost.
-        lab.writer.reap(own=True)
+        outcome = _execute(context, tasks, len(planned), execution, started, run)
+        # A request whose response was lost may have left a run open.
+        context.writer.recovery.fail_stale_runs(own=True)
         if outcome.failed:
-            lab.say("failed:")
+            context.say("failed:")
             for line in outcome.failures():
-                lab.say(f"  {line}")
+                context.say(f"  {line}")
             raise TrainingFailed(
-                f"{len(outcome.failed)} of {outcome.planned} trainings failed (see above); the same command tries them "
-                "again"
+                f"{len(outcome.failed)} of {outcome.planned} trainings failed (see above); rerun the command to retry"
             )
     return outcome
 
 
-def _execute(lab: Lab, tasks: list[Task], planned: int, how: How, begun: float, run: Run) -> Outcome:
+def _note(context: StudyContext, spec: StudySpec, planned: int) -> str:
+    """Description of the study's run, with links to its saved views."""
+    text = (
+        f"Study {escape_markdown(context.writer.study)}: {len(spec.strategies)} strategies x {len(spec.grid)} "
+        f"configurations x {len(spec.datasets)} data set(s) x {len(spec.seeds)} seed(s) = {planned} trainings, "
+        f"{spec.epochs} epochs on the target."
+    )
+    return paragraphs(text, links_to_views(context.writer.experiment_id))
+
+
+def _tags(context: StudyContext, spec: StudySpec) -> dict[str, Any]:
+    return {
+        names.EPOCHS: spec.epochs,
+        names.TRAINER: spec.trainer.name,
+        names.DATASET: join_names(spec.datasets),
+        names.DATASET_FINGERPRINT: ",".join(context.dataset(name).fingerprint for name in spec.datasets),
+    }
+
+
+def _params(spec: StudySpec) -> dict[str, Any]:
+    """The study's options, and the hyperparameters that all of its configurations have in common."""
+    common = set(spec.grid[0].items()).intersection(*(each.items() for each in spec.grid))
+    return {
+        **dict(sorted(common)),
+        "datasets": join_names(spec.datasets),
+        "strategies": " ".join(strategy.canonical for strategy in spec.strategies),
+        "configurations": len(spec.grid),
+        "seeds": ",".join(map(str, spec.seeds)),
+        "trainer": spec.trainer.name,
+        "epochs": spec.epochs,
+        "scores": spec.scores,
+        **{key: value for key, value in spec.trainer.settings.items() if value is not None},
+    }
+
+
+def _execute(
+    context: StudyContext, tasks: list[Task], planned: int, execution: ExecutionOptions, started: float, run: Run
+) -> Outcome:
     """Runs the tasks that are not finished.
 
     Args:
-        planned: trainings in all, also those whose subset was not made any more before a limit.
-        begun: when the study began, on the monotonic clock.
+        planned: number of all trainings, including those whose subset is missing because a limit was reached.
+        started: start of the study on the monotonic clock.
     """
-    done = _finished(lab)
+    done = finished_in_study(context)
     left = [task for task in tasks if task.key not in done]
     found = len(tasks) - len(left)
     if found:
-        lab.say(f"{found} of {planned} trainings are finished already; {planned - found} to do")
+        context.say(f"{found} of {planned} trainings are already finished; {planned - found} to do")
     work: dict[PlannedTraining, float] = {}
     if left:
-        # How much a training is takes torch to tell, which is not needed where nothing is left to do.
+        # Imports torch, which is not needed if everything is finished.
         from proxyflow.studies.estimate import Sizes
 
-        sizes = Sizes(lab)
+        sizes = Sizes(context)
         work = {task.planned: sizes.of(task.planned).work for task in tasks}
-        place = {training: number for number, training in enumerate(in_order(list(work), work.__getitem__))}
+        place = {training: number for number, training in enumerate(order_trainings(list(work), work.__getitem__))}
         left.sort(key=lambda task: place[task.planned])
-    clock = time_since(begun)
-    with Board(lab, run, planned, found, left, lambda task: work[task.planned], clock) as board:
-        stopped = how.limits.reached(lab, clock()) if found < planned else ""
+
+    def clock() -> float:
+        return time.monotonic() - started
+
+    with StudyProgress(context, run, planned, found, left, lambda task: work[task.planned], clock) as study_progress:
+        stopped = execution.limits.reached(context, clock()) if found < planned else ""
         if left and not stopped:
-            priced = _share_of_price(lab, how)
-            with how.executor.open(Bench(priced, run.id), how.resources) as pool:
-                stopped = _Rounds(lab, pool, how, board, clock).run(left)
-    not_begun = board.planned - board.finished - len(board.failed)
+            priced = _share_of_price(context, execution)
+            with execution.executor.open(WorkerContext(priced, run.id), execution.resources) as pool:
+                stopped = Scheduler(context, pool, execution, study_progress, clock).run(left)
+    remaining = study_progress.planned - study_progress.finished - len(study_progress.failed)
     if stopped:
-        lab.say(f"stopped: {stopped}, {not_begun} trainings are left; the same command resumes")
-    elif board.made:
-        lab.say(f"{board.made} trainings took {format_seconds(clock())}")
-    failed = tuple((task.planned.title, error) for task, error in board.failed.values())
-    return Outcome(planned, board.finished - board.made, board.made, failed, stopped)
+        context.say(f"stopped: {stopped}, {remaining} trainings are left; run the same command to resume")
+    elif study_progress.made:
+        context.say(f"{study_progress.made} trainings took {format_seconds(clock())}")
+    failed = tuple((task.planned.title, error) for task, error in study_progress.failed.values())
+    return Outcome(planned, study_progress.finished - study_progress.made, study_progress.made, failed, stopped)
 
 
-def _share_of_price(lab: Lab, how: How) -> Lab:
-    """Trainings that run at a time share the price of what they run on."""
-    if lab.price_per_hour is None:
-        return lab
-    return dataclasses.replace(lab, price_per_hour=lab.price_per_hour / how.executor.jobs(how.resources))
-
-
-def _finished(lab: Lab) -> set[str]:
-    return finished_keys(lab.client, known_experiments(lab.client, lab.writer.study))
-
-
-class _Rounds:
-    """Hands tasks to workers until each is finished, by whomever, or has failed for good."""
-
-    def __init__(self, lab: Lab, pool: Pool, how: How, board: Board, clock: Callable[[], float]) -> None:
-        self.lab, self.pool, self.how, self.board, self.clock = lab, pool, how, board, clock
-        self.queue: deque[Task] = deque()
-        self.tries: Counter[str] = Counter()
-        self.elsewhere: list[Task] = []
-        self.count_at = COUNT_SECONDS
-        self.stopped = ""
-
-    def run(self, tasks: list[Task]) -> str:
-        """Returns which limit ended it early, empty where none did."""
-        self.queue.extend(tasks)
-        told = False
-        while (self.queue or self.elsewhere) and not self._over():
-            for done in self.pool.run(self._coming(), self.board.share):
-                if done.status == "taken":
-                    self.board.back(done.task)
-                    self.elsewhere.append(done.task)
-                elif done.may_pass and self.tries[done.task.key] < self.how.retries:
-                    self.tries[done.task.key] += 1
-                    self.board.back(done.task, done.error)
-                    self.queue.append(done.task)
-                else:
-                    self.board.ended(done)
-                if self.elsewhere and self.clock() >= self.count_at:
-                    self._count_finished()
-            if self.elsewhere and not self.queue and not self._over():
-                self._look_elsewhere()
-                if self.elsewhere and not told:
-                    self.lab.say(f"{len(self.elsewhere)} trainings are with another process; waiting for their end")
-                    told = True
-        return self.stopped
-
-    def _over(self) -> bool:
-        self.stopped = self.how.limits.reached(self.lab, self.clock())
-        return bool(self.stopped)
-
-    def _coming(self) -> Iterator[Task]:
-        """Tasks as workers ask for them; those that another process is at are put aside once there is one."""
-        while self.queue and not self._over():
-            task = self.queue.popleft()
-            if self.elsewhere and self.lab.writer.is_taken("training", task.key):
-                self.elsewhere.append(task)
-                continue
-            self.board.begin(task)
-            yield task
-
-    def _count_finished(self) -> None:
-        """Counts what others have finished, so that the time left is the study's and not that of this process alone."""
-        begun = self.clock()
-        done = _finished(self.lab)
-        for task in [task for task in self.elsewhere if task.key in done]:
-            self.elsewhere.remove(task)
-            self.board.found(task)
-        self.count_at = self.clock() + max(COUNT_SECONDS, (self.clock() - begun) / COUNT_SHARE)
-
-    def _look_elsewhere(self) -> None:
-        """What others have finished is found; what they have left is to be done."""
-        time.sleep(random.uniform(*LOOK_AGAIN_SECONDS))
-        self.lab.writer.reap()
-        experiments = [self.lab.writer.experiment_id]
-        working = {run.tags.get(names.RUN_KEY) for run in search(self.lab.client, experiments, running=True)}
-        done = _finished(self.lab)
-        aside, self.elsewhere = self.elsewhere, []
-        for task in aside:
-            if task.key in done:
-                self.board.found(task)
-            elif task.key in working:
-                self.elsewhere.append(task)
-            else:
-                self.queue.append(task)
+def _share_of_price(context: StudyContext, execution: ExecutionOptions) -> StudyContext:
+    """Divides the price per hour between the trainings that run at the same time."""
+    if context.price_per_hour is None:
+        return context
+    return dataclasses.replace(
+        context, price_per_hour=context.price_per_hour / execution.executor.jobs(execution.resources)
+    )

@@ -1,8 +1,9 @@
-"""Studies as YAML files, so that a study can be kept, reviewed and run again."""
+"""Study files: a study as YAML that can be stored, reviewed and run again."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import shlex
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +11,24 @@ from typing import Any
 
 import yaml
 
-from proxyflow.errors import InvalidValue, UserError
-from proxyflow.settings import check_keys
+from proxyflow.core.errors import InvalidValue, UserError
+from proxyflow.core.settings import check_keys
+from proxyflow.data.catalog import datasets
+from proxyflow.data.name_lists import join_names, split_names
+from proxyflow.spaces.grids import is_grid_file
 
-SUFFIXES = (".yaml", ".yml")
 BUDGET = ("max_hours", "max_cost_usd", "price_per_hour")
 
 
 @dataclass(frozen=True)
 class StudyFile:
-    """What a study file says.
+    """The content of a study file.
 
     Attributes:
-        path: as the user named it.
-        values: by key, as the option of that name would be typed.
-        lines: where each key is, counted from 1.
-        configurations: of a grid that is written out in the file.
+        path: the path as the user gave it.
+        values: option name to value, as typed on a command line.
+        lines: key to line number, starting at 1.
+        configurations: a grid that the file spells out.
     """
 
     path: str
@@ -35,15 +38,15 @@ class StudyFile:
 
     @property
     def study(self) -> str:
-        """The study's name: its key, else the file's name."""
+        """The study's name: the key `study`, else the file's name."""
         return self.values.get("study", Path(self.path).stem)
 
     @contextmanager
     def at(self, key: str = "") -> Iterator[None]:
-        """Puts the file's name, and the line of the key where the file has it, before a message.
+        """Prefixes errors of the block with the file's name and the key's line.
 
         Args:
-            key: that the block is about; else the message's own name is the key.
+            key: the key; by default the error's `name`.
         """
         try:
             yield
@@ -51,28 +54,25 @@ class StudyFile:
             key = key or (error.name if isinstance(error, InvalidValue) else "")
             if key not in self.lines:
                 raise
-            raise type(self)._located(f"{self.path}, line {self.lines[key]}, {key}", error) from None
+            raise type(self)._resolved(f"{self.path}, line {self.lines[key]}, {key}", error) from None
 
     @staticmethod
-    def _located(place: str, error: UserError) -> UserError:
+    def _resolved(place: str, error: UserError) -> UserError:
         if isinstance(error, InvalidValue):
             return InvalidValue(f"{place}: {error.name}", error.value, error.rule)
         return UserError(f"{place}: {error}")
 
 
-def is_study_file(name: str) -> bool:
-    """Whether a study is named by its file."""
-    return name.endswith(SUFFIXES)
-
-
 def load_study_file(name: str, accepted: Collection[str]) -> StudyFile:
-    """Reads a study file.
+    """Reads a study file; its paths (folder data sets, data directory, grid file) are relative to it.
 
     Args:
-        accepted: the keys that it may have; those of `BUDGET` stand below `budget`.
+        name: path of the file.
+        accepted: accepted keys; those in `BUDGET` belong below `budget`.
 
     Raises:
-        UserError: no such file, no YAML, or a key that is unknown, repeated or without a value; with its line.
+        UserError: the file does not exist or is not YAML, or a key is unknown, repeated or without a value; the
+            message has the line.
 
     Example:
         >>> load_study_file("mine.yaml", ["datasets", "epochs"])  # doctest: +SKIP
@@ -81,7 +81,7 @@ def load_study_file(name: str, accepted: Collection[str]) -> StudyFile:
     path = Path(name)
     if not path.is_file():
         raise InvalidValue(
-            "study", name, f"a name that ends in .yaml is a study file, and there is none in {Path.cwd()}"
+            "study", name, f"a name that ends in .yaml is a study file, and {Path.cwd()} has no such file"
         )
     try:
         text = path.read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def load_study_file(name: str, accepted: Collection[str]) -> StudyFile:
     if not isinstance(root, yaml.MappingNode) or not isinstance(content, dict):
         raise UserError(f"{name}: a study file is a mapping such as 'datasets: [digits]' and 'strategies: [full, ...]'")
     lines = _lines(root, name)
-    # Keys as they are written: YAML reads some words as values (yes, on, null).
+    # Keys as written: YAML converts some words (yes, on, null).
     for key in lines:
         check_keys(f"{name}, line {lines[key]}: key", [key], [*(k for k in accepted if k not in BUDGET), "budget"])
     budget = content.pop("budget", None)
@@ -108,8 +108,34 @@ def load_study_file(name: str, accepted: Collection[str]) -> StudyFile:
         content |= budget
         lines |= inner
     configurations = content.pop("grid") if isinstance(content.get("grid"), (list, dict)) else None
-    values = {key: _text(value, f"{name}, line {lines[key]}: {key}") for key, value in content.items()}
+    # Strategies contain commas, which their parser handles; paths of data sets may contain any character.
+    joins: dict[str, Callable[[list[str]], str]] = {"datasets": join_names, "program": shlex.join}
+    values = {
+        key: _text(_resolved(path.parent, key, value), f"{name}, line {lines[key]}: {key}", joins.get(key, ",".join))
+        for key, value in content.items()
+    }
     return StudyFile(name, values, lines, configurations)
+
+
+def _resolved(folder: Path, key: str, value: Any) -> Any:
+    """Converts paths of a value from relative to the study file to relative to the working directory."""
+    if key == "datasets" and isinstance(value, (str, list)):
+        items = split_names("datasets", value) if isinstance(value, str) else value
+        return [_resolved_dataset(folder, item) if isinstance(item, str) else item for item in items]
+    if not isinstance(value, str):
+        return value
+    is_folder = key == "data_dir" and value not in ("", "auto")
+    return _relative_to(folder, value) if is_folder or (key == "grid" and is_grid_file(value)) else value
+
+
+def _resolved_dataset(folder: Path, name: str) -> str:
+    kind, colon, path = name.strip().partition(":")
+    takes_path = kind in datasets and datasets[kind].takes_path
+    return f"{kind}{colon}{_relative_to(folder, path)}" if takes_path and path else name
+
+
+def _relative_to(folder: Path, path: str) -> str:
+    return path if path.startswith("~") else str(folder / path)
 
 
 def _lines(node: yaml.MappingNode, name: str) -> dict[str, int]:
@@ -117,17 +143,15 @@ def _lines(node: yaml.MappingNode, name: str) -> dict[str, int]:
     for key, _ in node.value:
         line = key.start_mark.line + 1
         if key.value in found:
-            raise UserError(
-                f"{name}, line {line}: {key.value} is given a second time, first in line {found[key.value]}"
-            )
+            raise UserError(f"{name}, line {line}: {key.value} is given twice, first in line {found[key.value]}")
         found[key.value] = line
     return found
 
 
-def _text(value: Any, place: str) -> str:
-    """A value as it would be typed on a command line."""
+def _text(value: Any, place: str, join: Callable[[list[str]], str] = ",".join) -> str:
+    """A value as typed on a command line."""
     if isinstance(value, list) and value and not any(isinstance(each, (list, dict)) for each in value):
-        return ",".join(_text(each, place) for each in value)
+        return join([_text(each, place) for each in value])
     if value is None or isinstance(value, (list, dict)):
         raise UserError(f"{place} is {value!r}; give a value, or a list of values")
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,117 +1,121 @@
-"""Subset runs: found on the tracking server by key or by id, or made."""
+"""Subset runs: finds subsets on the tracking server by key or id, or makes them."""
 
 from __future__ import annotations
 
 import dataclasses
 
+from proxyflow.core.errors import UserError, one_line
 from proxyflow.data.catalog import Dataset
-from proxyflow.errors import UserError, one_line
-from proxyflow.scoring.table import ExampleScores, SelectionCost
+from proxyflow.scores.table import ExampleScores, SelectionCost
 from proxyflow.strategies import Strategy
-from proxyflow.studies.lab import Lab, dataset_params, once, scratch
+from proxyflow.studies.context import StudyContext, dataset_params, find_finished, find_or_make, temporary_folder
 from proxyflow.studies.plan import PlannedTraining, subset_key
 from proxyflow.studies.scores import load_scores
 from proxyflow.studies.tasks import SubsetRef
 from proxyflow.subsets import Subset, choose_subset
 from proxyflow.subsets.artifact import MANIFEST_FILE, checksums_of, read_subset, write_subset
+from proxyflow.subsets.subset import describe_difference
 from proxyflow.tracking import names
-from proxyflow.tracking.found import FoundRun
-from proxyflow.tracking.links import paragraphs, plain
-from proxyflow.tracking.reader import get_run, search
-from proxyflow.tracking.transfer import fetch
+from proxyflow.tracking.artifacts.transfer import fetch
+from proxyflow.tracking.queries.reader import get_run
+from proxyflow.tracking.queries.tracked_run import TrackedRun
+from proxyflow.tracking.ui.links import escape_markdown, paragraphs
 
 
 def find_subset(
-    lab: Lab, dataset: Dataset, strategy: Strategy, seed: int, scores: ExampleScores | None
-) -> FoundRun | None:
-    """The finished subset run that these inputs would give again, if there is one."""
-    key = subset_key(dataset.fingerprint, strategy, seed, _score_run(strategy, scores))
-    return next((run for run in search(lab.client, KIND="subset", RUN_KEY=key) if run.finished), None)
+    context: StudyContext, dataset: Dataset, strategy: Strategy, seed: int, scores: ExampleScores | None
+) -> TrackedRun | None:
+    """The finished subset run with the key of these inputs, or None."""
+    return find_finished(context, "subset", _key(dataset, strategy, seed, scores))
 
 
 def ensure_subset(
-    lab: Lab,
+    context: StudyContext,
     dataset: Dataset,
     strategy: Strategy,
     seed: int,
     scores: ExampleScores | None,
     parent_id: str | None = None,
-) -> tuple[Subset, str]:
-    """The subset and its run's id: found on the server, or made now."""
+) -> SubsetRef:
+    """Finds or makes a subset; returns the reference to its run."""
     strategy = strategy.data_strategy
     title = f"subset {strategy.canonical} of {dataset.name}"
 
-    def find() -> tuple[Subset, str] | None:
-        found = find_subset(lab, dataset, strategy, seed, scores)
-        if found is None:
-            return None
-        lab.say(f"{title}: found in run {found.id}")
-        _choose_again(lab, found.id, dataset, strategy, seed, scores, found.tags.get(names.SUBSET_FINGERPRINT, ""))
-        return load_subset(lab, found.id), found.id
+    def find() -> SubsetRef | None:
+        found = find_subset(context, dataset, strategy, seed, scores)
+        return None if found is None else subset_ref(found)
 
-    def make() -> tuple[Subset, str]:
-        return make_subset(lab, dataset, strategy, seed, scores, parent_id, claim=True)
+    def make() -> SubsetRef:
+        subset, run_id = make_subset(context, dataset, strategy, seed, scores, parent_id, claim=True)
+        return SubsetRef(run_id, subset.fingerprint, subset.score_run, seed)
 
-    key = subset_key(dataset.fingerprint, strategy, seed, _score_run(strategy, scores))
-    return once(lab, "subset", key, title, find, make)
+    return find_or_make(context, "subset", _key(dataset, strategy, seed, scores), title, find, make)
 
 
-def _choose_again(
-    lab: Lab,
-    run_id: str,
-    dataset: Dataset,
-    strategy: Strategy,
-    seed: int,
-    scores: ExampleScores | None,
-    fingerprint: str,
-) -> None:
-    """Keeps a known subset as an index into the store that all subsets share; its files would be a copy."""
-    if run_id not in lab.subsets:
-        subset = choose_subset(dataset, strategy, seed, scores)
-        if subset.fingerprint == fingerprint:
-            lab.subsets[run_id] = subset
+def subset_ref(run: TrackedRun) -> SubsetRef:
+    """The reference to the subset of a subset run or a distillation run."""
+    tags = run.tags
+    fingerprint, score_run = tags.get(names.SUBSET_FINGERPRINT, ""), tags.get(names.SCORE_RUN, "")
+    return SubsetRef(run.id, fingerprint, score_run, int(tags.get(names.SEED, 0)))
 
 
-def load_chosen(lab: Lab, planned: PlannedTraining, reference: SubsetRef) -> Subset:
-    """The subset of a planned training: chosen again where the data set is at hand, else downloaded."""
-    if reference.run_id not in lab.subsets and not planned.strategy.synthetic:
+def load_planned_subset(context: StudyContext, planned: PlannedTraining, reference: SubsetRef) -> Subset:
+    """The subset of a planned training: selected from the data set if it is on this machine, else downloaded."""
+    if reference.run_id not in context.subsets and not planned.strategy.synthetic:
         try:
-            dataset = lab.dataset(planned.dataset)
+            dataset = context.dataset(planned.dataset)
         except UserError as error:
-            lab.say(f"training on the artifact of run {reference.run_id}, as {one_line(error)}")
+            context.say(f"training on the artifact of run {reference.run_id}: {one_line(error)}")
         else:
             strategy, scores = planned.strategy.data_strategy, None
             if reference.score_run:
-                run = get_run(lab.client, reference.score_run, "score", "scores")
-                scores = load_scores(lab, run, strategy.needs)
-            _choose_again(lab, reference.run_id, dataset, strategy, reference.seed, scores, reference.fingerprint)
-    return load_subset(lab, reference.run_id)
+                run = get_run(context.client, reference.score_run, "score", "scores")
+                scores = load_scores(context, run, strategy.needs)
+            # An index into the shared store; the run's artifact would be a copy of the images.
+            subset = choose_subset(dataset, strategy, reference.seed, scores)
+            if subset.fingerprint == reference.fingerprint:
+                context.subsets[reference.run_id] = subset
+            else:
+                _say_changed(context, planned, reference, subset)
+    return load_subset(context, reference.run_id)
 
 
-def load_subset(lab: Lab, run_id: str) -> Subset:
-    """Downloads a subset run's artifact, once per process, and its large files once per machine.
+def _say_changed(context: StudyContext, planned: PlannedTraining, reference: SubsetRef, here: Subset) -> None:
+    """Says that the data set has changed since the study was planned, and which example has."""
+    made = load_subset(context, reference.run_id)
+    keys = zip(made.train.content_hashes.tolist(), made.train.labels.tolist(), strict=True)
+    difference = describe_difference(here.train, keys) or "its validation or test examples differ"
+    context.say(
+        f"warning: {planned.dataset} has changed since {planned.strategy.canonical} was selected from it "
+        f"({difference}); training on the artifact of run {reference.run_id}"
+    )
+
+
+def load_subset(context: StudyContext, run_id: str) -> Subset:
+    """Downloads a subset run's artifact; cached per process, its large files per machine.
 
     Raises:
-        UserError: the run's artifact is missing or altered, or its tag states another fingerprint.
+        UserError: the artifact is missing or altered, or does not match the run's fingerprint tag.
     """
-    if run_id not in lab.subsets:
-        stated = get_run(lab.client, run_id, "subset", "subset", also="distillation").tags.get(names.SUBSET_FINGERPRINT)
-        with scratch() as folder:
-            fetch(lab.client, run_id, f"{names.SUBSET}/{MANIFEST_FILE}", folder / MANIFEST_FILE)
+    if run_id not in context.subsets:
+        stated = get_run(context.client, run_id, "subset", "subset", also="distillation").tags.get(
+            names.SUBSET_FINGERPRINT
+        )
+        with temporary_folder() as folder:
+            fetch(context.client, run_id, f"{names.SUBSET}/{MANIFEST_FILE}", folder / MANIFEST_FILE)
             for name, checksum in checksums_of(folder).items():
-                lab.fetch(run_id, f"{names.SUBSET}/{name}", folder / name, checksum)
-            subset = read_subset(folder)
+                context.fetch(run_id, f"{names.SUBSET}/{name}", folder / name, checksum)
+            subset = read_subset(folder, context.data)
         if stated and subset.fingerprint != stated:
             raise UserError(
-                f"subset={run_id}: its files are not those that the run was tagged with ({stated}); materialize it "
-                "again"
+                f"subset={run_id}: its files do not match the run's fingerprint tag ({stated}); materialize it again"
             )
-        lab.subsets[run_id] = subset
-    return lab.subsets[run_id]
+        context.subsets[run_id] = subset
+    return context.subsets[run_id]
 
 
 def make_subset(
-    lab: Lab,
+    context: StudyContext,
     dataset: Dataset,
     strategy: Strategy,
     seed: int,
@@ -123,7 +127,7 @@ def make_subset(
     """Selects a subset and logs it as a self-contained artifact.
 
     Raises:
-        Taken: with `claim`, where another process has or had this subset.
+        Taken: with `claim`, if another process makes this subset or has made it.
     """
     subset = choose_subset(dataset, strategy, seed, scores)
     tags = {
@@ -133,26 +137,26 @@ def make_subset(
         names.SEED: seed,
         names.SUBSET_FINGERPRINT: subset.fingerprint,
         names.SCORE_RUN: subset.score_run or None,
-        names.RUN_KEY: subset_key(dataset.fingerprint, strategy, seed, _score_run(strategy, scores)),
+        names.RUN_KEY: _key(dataset, strategy, seed, scores),
     }
     note = paragraphs(
-        f"{len(subset.train):,} of the {len(dataset.train):,} training examples of {plain(dataset.name)}, chosen by "
-        f"{plain(strategy.canonical)}: {plain(strategy.summary)}.",
-        f"Chosen by {lab.links.run('these scores', subset.score_run)}." if subset.score_run else "",
+        f"{len(subset.train):,} of the {len(dataset.train):,} training examples of {escape_markdown(dataset.name)}, "
+        f"chosen by {escape_markdown(strategy.canonical)}: {escape_markdown(strategy.summary)}.",
+        f"Chosen by {context.links.run('these scores', subset.score_run)}." if subset.score_run else "",
     )
-    with lab.writer.open("subset", f"{dataset.name} · {strategy.canonical}", note, tags, parent_id, main, claim) as run:
+    with context.writer.open(
+        "subset", f"{dataset.name} · {strategy.canonical}", note, tags, parent_id, main, claim
+    ) as run:
         run.log_params(
             {
                 **dataset_params(dataset),
-                "strategy": strategy.canonical,
+                "strategy": names.shorten(strategy.canonical, names.PARAM_LENGTH),  # the tag has it in full
                 "seed": seed,
-                "n_train": len(subset.train),
-                "n_valid": len(subset.valid),
-                "n_classes": len(subset.classes),
+                **size_params(subset),
             }
         )
         run.log_data(dataset.name, dataset.fingerprint, "source", len(dataset.train), len(dataset.class_names))
-        with scratch() as folder:
+        with temporary_folder() as folder:
             write_subset(subset, folder / names.SUBSET)
             run.log_folder(folder / names.SUBSET, names.SUBSET)
         run.log_metrics(
@@ -164,16 +168,23 @@ def make_subset(
             }
             | selection_metrics(subset.selection)
         )
-    lab.subsets[run.id] = subset
-    lab.say(f"subset {strategy.canonical} of {dataset.name}: {len(subset.train):,} examples, made in run {run.id}")
+    context.subsets[run.id] = subset
+    context.say(f"subset {strategy.canonical} of {dataset.name}: {len(subset.train):,} examples, made in run {run.id}")
     return subset, run.id
 
 
 def selection_metrics(cost: SelectionCost | None) -> dict[str, float | None]:
-    """What a choice cost, as metrics of the subset and of every training on it; nothing where it is not known."""
+    """Cost of a selection, logged with the subset and with every training on it; None where unknown."""
     values = (None,) * len(names.SELECTION_METRICS) if cost is None else dataclasses.astuple(cost)
     return dict(zip(names.SELECTION_METRICS, values, strict=True))
 
 
-def _score_run(strategy: Strategy, scores: ExampleScores | None) -> str:
-    return scores.run_id if strategy.needs_scores and scores is not None else ""
+def size_params(subset: Subset) -> dict[str, int]:
+    """Sizes of a subset, as params of its run and of every training on it."""
+    sizes = {"n_train": len(subset.train), "n_valid": len(subset.valid)}
+    return sizes | ({} if subset.test is None else {"n_test": len(subset.test)}) | {"n_classes": len(subset.classes)}
+
+
+def _key(dataset: Dataset, strategy: Strategy, seed: int, scores: ExampleScores | None) -> str:
+    score_run = scores.run_id if strategy.needs_scores and scores is not None else ""
+    return subset_key(dataset.fingerprint, strategy, seed, score_run)

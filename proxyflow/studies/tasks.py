@@ -1,4 +1,4 @@
-"""What goes to a worker and what comes back, as values that may cross to another process."""
+"""Tasks and their results, as values that can be sent to another process."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class SubsetRef:
     """A subset on the tracking server.
 
     Attributes:
-        run_id: its subset run.
-        fingerprint: of its content.
-        score_run: the score run that it was chosen by, empty where none.
-        seed: that it was chosen with.
+        run_id: id of its subset run.
+        fingerprint: fingerprint of its content.
+        score_run: id of the score run that it was selected by; empty if none.
+        seed: seed of the selection.
     """
 
     run_id: str
@@ -28,7 +28,7 @@ class SubsetRef:
 
 @dataclass(frozen=True)
 class Task:
-    """A planned training with all that it depends on made."""
+    """A planned training whose dependencies exist."""
 
     planned: PlannedTraining
     subset: SubsetRef
@@ -36,22 +36,22 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Done:
-    """How a task ended.
+class TaskResult:
+    """The result of a task.
 
     Attributes:
-        status: `taken` is left to another process that is at it or has done it.
-        note: says the result in a word or two.
-        error: what went wrong, empty where nothing did.
-        may_pass: the error's cause may be gone at the next try.
+        status: `taken` if another process runs the task or has finished it.
+        note: the result in a few words.
+        error: the error message; empty if none.
+        retryable: whether the error may be transient.
     """
 
     task: Task
     status: Literal["trained", "taken", "failed"]
     note: str = ""
     error: str = ""
-    may_pass: bool = False
+    retryable: bool = False
 
 
-# Called after each epoch with the share of the training that it was, and a note.
-OnShare = Callable[[Task, float, str], None]
+# Called after each epoch with the task, the share of the training that the epoch was, and a note.
+OnProgress = Callable[[Task, float, str], None]

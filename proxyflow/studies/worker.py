@@ -1,71 +1,77 @@
-"""One worker: a device with the data on it, which makes one training after the other."""
+"""A worker: runs the trainings of a study on one device, one after the other."""
 
 from __future__ import annotations
 
-from proxyflow.errors import StoreFailed, TrainingFailed
+from proxyflow.core.errors import StoreFailed, TrainingFailed
 from proxyflow.studies import subsets as subset_runs
 from proxyflow.studies import trainings as training_runs
+from proxyflow.studies.context import StudyContext
 from proxyflow.studies.keys import key_of_training_on
-from proxyflow.studies.lab import Lab
-from proxyflow.studies.tasks import Done, OnShare, Task
+from proxyflow.studies.tasks import OnProgress, Task, TaskResult
 from proxyflow.subsets import Subset
-from proxyflow.tracking.outages import is_outage
-from proxyflow.tracking.run import NotDelivered, Taken, describe
-from proxyflow.training.devices import device_name, select
+from proxyflow.tracking.delivery.retrying import is_outage
+from proxyflow.tracking.runs.claims import AlreadyClaimed
+from proxyflow.tracking.runs.run import NotDelivered, error_text
+from proxyflow.trainers.devices import device_name, set_current_device
 
 
-class OtherExperiment(TrainingFailed):
-    """What this worker would train is not what was planned; nor would any other training of it be."""
+class KeyMismatch(TrainingFailed):
+    """The key of a training on this worker differs from the planned key; this affects all its trainings."""
 
 
 class Worker:
-    """Makes the trainings of one study on one device.
+    """Runs trainings of one study on one device.
 
     Args:
-        lab: whose device, data sets and subsets are used.
-        parent_id: the run that the trainings are nested in.
+        context: device and caches.
+        parent_id: id of the run that the trainings are nested in.
     """
 
-    def __init__(self, lab: Lab, parent_id: str) -> None:
-        self.lab = lab
+    def __init__(self, context: StudyContext, parent_id: str) -> None:
+        self.context = context
         self.parent_id = parent_id
 
-    def train(self, task: Task, on_share: OnShare) -> Done:
-        """One training; one that fails comes back as such, so that it fails alone.
+    def train(self, task: Task, on_progress: OnProgress) -> TaskResult:
+        """Runs one training; returns a failure as a result, so that the other trainings continue.
 
         Raises:
-            NotDelivered: the server was away for longer than the client's patience.
-            OtherExperiment: the result would have another key than the plan's, and never be found by it.
+            NotDelivered: the server was unavailable for longer than the client waits.
+            KeyMismatch: the result would not have the planned key.
         """
         try:
-            select(self.lab.device)
-            subset = subset_runs.load_chosen(self.lab, task.planned, task.subset)
+            if not task.planned.spec.trainer.starts_processes:
+                # Since CUDA 12 this takes memory of the device.
+                set_current_device(self.context.device)
+            subset = subset_runs.load_planned_subset(self.context, task.planned, task.subset)
             self._check_same(task, subset)
             result, _ = training_runs.train(
-                self.lab,
+                self.context,
                 task.planned,
                 subset,
                 task.subset.run_id,
                 self.parent_id,
                 claim=True,
-                on_share=lambda share, note: on_share(task, share, note),
+                on_progress=lambda share, note: on_progress(task, share, note),
             )
-        except Taken as taken:
-            return Done(task, "taken", "done by another process" if taken.finished else "with another process")
-        except (NotDelivered, OtherExperiment):
-            # Nothing can begin without the server, or goes right on this device.
+        except AlreadyClaimed as taken:
+            return TaskResult(
+                task, "taken", "finished by another process" if taken.finished else "running in another process"
+            )
+        except (NotDelivered, KeyMismatch):
+            # No training can succeed without the server, or on this device.
             raise
         except Exception as error:
-            may_pass = is_outage(error) or isinstance(error, (OSError, StoreFailed))
-            return Done(task, "failed", error=describe(error), may_pass=may_pass)
-        return Done(task, "trained", "diverged" if result.diverged else f"accuracy {result.best_valid_accuracy:.3f}")
+            retryable = is_outage(error) or isinstance(error, (OSError, StoreFailed))
+            return TaskResult(task, "failed", error=error_text(error), retryable=retryable)
+        note = "diverged" if result.diverged else f"{result.metric.label} {result.objective:.3f}"
+        return TaskResult(task, "trained", note)
 
     def _check_same(self, task: Task, subset: Subset) -> None:
-        settings, device = task.planned.settings, self.lab.device
-        if key_of_training_on(self.lab, task.planned, subset) != task.key:
-            name = self.lab.precision(settings.precision, settings.image_size or subset.image_size)
-            raise OtherExperiment(
-                f"precision={settings.precision} is {name} for a worker on {device_name(device)}, and something else "
-                "where the study was planned, so its trainings would not be those of the plan: start the sweep on a "
-                "machine like its workers, or give precision=fp32"
+        if key_of_training_on(self.context, task.planned, subset) != task.key:
+            trainer, device = task.planned.spec.trainer, self.context.device
+            identity = trainer.identity(subset, device)
+            decided = ", ".join(f"{name}={value}" for name, value in identity.items())
+            raise KeyMismatch(
+                f"trainer={trainer.name} resolves to {decided} on this worker ({device_name(device)}), which differs "
+                f"from the machine that planned the study: {trainer.mismatch_remedy}"
             )

@@ -1,4 +1,4 @@
-"""A subset as files: parquet that common loaders read, and a manifest with checksums.
+"""A subset as files: Parquet that common loaders read, and a manifest with checksums.
 
 The files are data only and self-contained: a machine without the data set trains on them.
 """
@@ -6,86 +6,81 @@ The files are data only and self-contained: a machine without the data set train
 from __future__ import annotations
 
 import json
-import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from proxyflow.checked import CHECKSUM, Entries, Fields, Items, Nullable, Numeric, Text, read_json
-from proxyflow.data.augment import CROPS
-from proxyflow.data.decode import BadImage, decode_image
-from proxyflow.data.images import ImageSet
-from proxyflow.errors import InvalidValue, UserError, one_line, shortened
-from proxyflow.files import replacing, sha256_of, write_json
-from proxyflow.scoring.table import SelectionCost
-from proxyflow.settings import Choice
+from proxyflow.core.errors import InvalidValue, UserError, one_line, shortened
+from proxyflow.core.files import atomic_write, sha256_of, write_json
+from proxyflow.core.parquet import open_table
+from proxyflow.core.settings import Rule
+from proxyflow.core.validation import CHECKSUM, Entries, Fields, Items, Nullable, Numeric, Text, read_json
+from proxyflow.data.catalog import DataOptions  # and with it the modalities that come with the package
+from proxyflow.data.modality import KEYS, Codec, Reader, modalities
+from proxyflow.data.protocol import Examples
+from proxyflow.scores.table import COST, SelectionCost
 from proxyflow.strategies import parse_strategy
 from proxyflow.subsets.subset import Subset
-from proxyflow.tables import open_table
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 ROWS_PER_FILE = 20_000
-IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-SCHEMA = pa.schema([("image", IMAGE), ("label", pa.int64()), ("example_id", pa.int64()), ("score", pa.float64())])
-# A row group whose images are above 2 GB cannot be read back.
-ROWS_TOGETHER = 100
-# Only plain names in the artifact's own folder: a manifest is somebody else's input.
-FILE_NAME = re.compile(r"(train|valid)-[0-9]{5}\.parquet")
+# Only plain names in the artifact's own folder: a manifest is untrusted input.
+FILE_NAME = re.compile(r"(train|valid|test)-[0-9]{5}\.parquet")
 # More than any version has written; a file may have any number of row groups.
 MOST_ROWS_IN_FILE = 1_000_000
-MEMORY_SHARE = 0.4  # of this machine's that decoded images may take, as they are copied into one buffer in the end
+# Columns of every modality, after its own.
+COLUMNS = dict(zip(KEYS, (pa.int64(), pa.int64(), pa.float64()), strict=True))
+# Of manifests without an entry: all that were written before there were others.
+FIRST_MODALITY = "images"
 
 COUNT = Numeric(low=0, whole=True)
-MANIFEST = Fields(
-    {
-        "dataset": Text(4096),
-        "dataset_fingerprint": CHECKSUM,
-        "subset_fingerprint": CHECKSUM,
-        "strategy": Text(5000),
-        "seed": Numeric(low=0, high=2**31, whole=True),
-        "score_run": Text(pattern=re.compile(r"[\w-]{0,64}"), like="the id of a run, or empty"),
-        "class_names": Items(Text(), fewest=1, most=100_000),
-        "classes": Items(COUNT, fewest=1, most=100_000),
-        "class_counts": Entries(Text(), COUNT, most=100_000),
-        "n_train": Numeric(low=1, whole=True),
-        "n_valid": Numeric(low=1, whole=True),
-        "n_source": Nullable(Numeric(low=1, whole=True)),
-        "channels": Choice(("1", "3")),
-        "image_size": Numeric(low=8, high=2048, whole=True),
-        "crop": Choice(tuple(CROPS)),
-        "mean": Items(Numeric(low=0, high=1), fewest=1, most=3),
-        "std": Items(Numeric(low=0, high=1, above=True), fewest=1, most=3),
-        "pillow": Text(100),
-        "selection_cost": Nullable(Fields({field.name: Numeric(low=0) for field in fields(SelectionCost)})),
-        "sha256": Entries(
-            Text(pattern=FILE_NAME, like="a file name of a subset (train-00000.parquet, say)"), CHECKSUM, most=20_000
-        ),
-    },
-    optional=frozenset({"pillow", "selection_cost", "n_source"}),
-)
+RULES: dict[str, Rule] = {
+    "dataset": Text(4096),
+    "dataset_fingerprint": CHECKSUM,
+    "subset_fingerprint": CHECKSUM,
+    "strategy": Text(5000),
+    "seed": Numeric(low=0, high=2**31, whole=True),
+    "score_run": Text(pattern=re.compile(r"[\w-]{0,64}"), like="the id of a run, or empty"),
+    "class_names": Items(Text(), fewest=1, most=100_000),
+    "classes": Items(COUNT, fewest=1, most=100_000),
+    "class_counts": Entries(Text(), COUNT, most=100_000),
+    "n_train": Numeric(low=1, whole=True),
+    "n_valid": Numeric(low=1, whole=True),
+    "n_test": Numeric(low=1, whole=True),
+    "n_source": Nullable(Numeric(low=1, whole=True)),
+    "selection_cost": Nullable(COST),
+    "sha256": Entries(
+        Text(pattern=FILE_NAME, like="a file name of a subset (train-00000.parquet, say)"), CHECKSUM, most=20_000
+    ),
+}
+OPTIONAL = frozenset({"selection_cost", "n_source", "n_test"})
 
 
 def write_subset(subset: Subset, folder: Path) -> Path:
-    """Writes `manifest.json`, `train-*.parquet` and `valid-*.parquet` into `folder`.
+    """Writes `manifest.json`, `train-*.parquet`, `valid-*.parquet` and, where there are any, `test-*.parquet`.
 
     Returns:
         The manifest's path; it is written last, so that a folder with a manifest is whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = _write_part(folder, "train", subset, subset.train, subset.scores)
-    files += _write_part(folder, "valid", subset, subset.valid, None)
+    codec = modalities[subset.modality].codec_of(subset.train, subset.valid, subset.preprocessing)
+    files = _write_part(codec, folder, "train", subset, subset.train, subset.scores)
+    files += _write_part(codec, folder, "valid", subset, subset.valid, None)
+    if subset.test is not None:
+        files += _write_part(codec, folder, "test", subset, subset.test, None)
     manifest = {
         "schema_version": SCHEMA_VERSION,
+        # Readers of earlier versions do not know these two, and need not where they have nothing to say.
+        **({} if subset.modality == FIRST_MODALITY else {"modality": subset.modality}),
+        **({} if subset.test is None else {"n_test": len(subset.test)}),
         "dataset": subset.dataset,
         "dataset_fingerprint": subset.dataset_fingerprint,
         "subset_fingerprint": subset.fingerprint,
@@ -98,13 +93,8 @@ def write_subset(subset: Subset, folder: Path) -> Path:
         "n_train": len(subset.train),
         "n_valid": len(subset.valid),
         "n_source": subset.n_source,
-        "channels": subset.train.channels,
-        "image_size": subset.image_size,
-        "crop": subset.crop,
-        "mean": list(subset.mean),
-        "std": list(subset.std),
-        "pillow": PIL.__version__,
-        "selection_cost": None if subset.selection is None else asdict(subset.selection),
+        **codec.entries,
+        "selection_cost": None if subset.selection is None else subset.selection.to_json(),
         "sha256": {path.name: sha256_of(path) for path in files},
     }
     path = folder / MANIFEST_FILE
@@ -112,39 +102,37 @@ def write_subset(subset: Subset, folder: Path) -> Path:
     return path
 
 
-def _write_part(folder: Path, part: str, subset: Subset, images: ImageSet, scores: np.ndarray | None) -> list[Path]:
-    """Writes a file per `ROWS_PER_FILE` examples, a few at a time: encoded images may be larger than memory."""
-    schema = SCHEMA.with_metadata(_features(subset.class_names))
+def _write_part(
+    codec: Codec, folder: Path, part: str, subset: Subset, examples: Examples, scores: NDArray[np.float64] | None
+) -> list[Path]:
+    """Writes a file per `ROWS_PER_FILE` examples, a few at a time: encoded examples may be larger than memory."""
+    schema = _schema_of(codec).with_metadata(_features(codec, subset.class_names))
     paths = []
-    for number, begin in enumerate(range(0, max(1, len(images)), ROWS_PER_FILE)):
+    for number, begin in enumerate(range(0, max(1, len(examples)), ROWS_PER_FILE)):
         path = folder / f"{part}-{number:05d}.parquet"
-        end = min(begin + ROWS_PER_FILE, len(images))
-        with replacing(path) as beside, pq.ParquetWriter(beside, schema) as writer:
-            for first in range(begin, end, ROWS_TOGETHER):
-                rows = slice(first, min(first + ROWS_TOGETHER, end))
-                writer.write_table(pa.table(_columns(part, images, scores, rows), schema=schema))
+        end = min(begin + ROWS_PER_FILE, len(examples))
+        with atomic_write(path) as beside, pq.ParquetWriter(beside, schema) as writer:
+            for first in range(begin, end, codec.rows_together):
+                rows = slice(first, min(first + codec.rows_together, end))
+                values = {
+                    "label": examples.labels[rows],
+                    "example_id": examples.ids[rows],
+                    "score": [None] * (rows.stop - first) if scores is None else scores[rows],
+                }
+                columns = {name: pa.array(values[name], type=kind) for name, kind in COLUMNS.items()}
+                writer.write_table(pa.table(codec.columns(part, examples, rows) | columns, schema=schema))
         paths.append(path)
     return paths
 
 
-def _columns(part: str, images: ImageSet, scores: np.ndarray | None, rows: slice) -> dict[str, pa.Array]:
-    ids = images.example_ids[rows]
-    encoded = []
-    for row, example_id in zip(images.rows[rows], ids, strict=True):
-        data, suffix = images.store.encoded(int(row))
-        encoded.append({"bytes": data, "path": f"{part}-{example_id}{suffix}"})
-    return {
-        "image": pa.array(encoded, type=IMAGE),
-        "label": pa.array(images.labels[rows], type=pa.int64()),
-        "example_id": pa.array(ids, type=pa.int64()),
-        "score": pa.array(scores[rows] if scores is not None else [None] * len(ids), type=pa.float64()),
-    }
+def _schema_of(codec: Codec) -> pa.Schema:
+    return pa.schema([*codec.schema, *COLUMNS.items()])
 
 
-def _features(class_names: tuple[str, ...]) -> dict[str, str]:
-    """The schema's metadata by which Hugging Face's `datasets` knows images and class labels."""
+def _features(codec: Codec, class_names: tuple[str, ...]) -> dict[str, str]:
+    """The schema's metadata by which Hugging Face's `datasets` knows the columns."""
     features = {
-        "image": {"_type": "Image"},
+        **codec.features,
         "label": {"names": list(class_names), "_type": "ClassLabel"},
         "example_id": {"dtype": "int64", "_type": "Value"},
         "score": {"dtype": "float64", "_type": "Value"},
@@ -152,35 +140,38 @@ def _features(class_names: tuple[str, ...]) -> dict[str, str]:
     return {"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)}
 
 
-def read_subset(folder: Path) -> Subset:
-    """Reads what `write_subset` wrote, checking every checksum, and all that a manifest says before it is used.
+def read_subset(folder: Path, options: DataOptions | None = None) -> Subset:
+    """Reads what `write_subset` wrote, checking every checksum, and every entry of the manifest before it is used.
 
     The files may come from anybody who may write to a tracking server: see docs/safety.md.
+
+    Args:
+        options: how the data set would be loaded, as examples are kept as they would be then: with an `image_size`,
+            images are reduced for trainings up to this size.
 
     Raises:
         UserError: a file is missing, altered or not of the stated form; the message names it.
     """
-    path = folder / MANIFEST_FILE
-    manifest = _read_manifest(path)
-    parts = _read_parts(folder, manifest)
+    path, options = folder / MANIFEST_FILE, options or DataOptions()
+    manifest, codec = _read_manifest(path)
+    parts = _read_parts(folder, manifest, codec, codec.reader(options))
     (train, scores), (valid, _) = parts["train"], parts["valid"]
     cost = manifest.get("selection_cost")
     subset = Subset(
         **{name: manifest[name] for name in ("dataset", "dataset_fingerprint", "strategy", "seed", "score_run")},
-        **{name: manifest[name] for name in ("class_names", "classes", "image_size", "crop", "mean", "std")},
+        **{name: manifest[name] for name in ("class_names", "classes")},
         train=train,
         valid=valid,
+        test=parts["test"][0] if "test" in parts else None,
         scores=scores,
-        selection=None if cost is None else SelectionCost(**cost),
+        preprocessing=codec.preprocessing(valid, options),
+        selection=None if cost is None else SelectionCost.from_json(cost),
         n_source=manifest.get("n_source"),
     )
     stated = manifest["subset_fingerprint"]
     if subset.fingerprint != stated:
-        # Original files are decoded here once more, and decoders differ by a level now and then.
-        raise UserError(
-            f"{path}: the images do not have the stated subset_fingerprint {stated}; materialize it again, or read it "
-            f"with the Pillow that it was made with ({manifest.get('pillow', 'unknown')}; here it is {PIL.__version__})"
-        )
+        remedies = ", or ".join(filter(None, ("materialize it again", codec.written_by)))
+        raise UserError(f"{path}: the examples do not have the stated subset_fingerprint {stated}; {remedies}")
     if subset.class_counts != manifest["class_counts"]:
         raise UserError(f"{path}: its class_counts are not those of the training examples; materialize it again")
     return subset
@@ -192,139 +183,115 @@ def checksums_of(folder: Path) -> dict[str, str]:
     Raises:
         UserError: the manifest is not of the stated form.
     """
-    return dict(_read_manifest(folder / MANIFEST_FILE)["sha256"])
+    return dict(_read_manifest(folder / MANIFEST_FILE)[0]["sha256"])
 
 
 @contextmanager
 def _refused(path: Path) -> Iterator[None]:
-    """Says which file it is that something is wrong with."""
+    """Names the file in errors."""
     try:
         yield
     except (InvalidValue, ValueError, OSError) as error:
-        raise UserError(f"{path} is not what a subset has: {one_line(error)}; materialize it again") from None
+        raise UserError(f"{path} is not valid in a subset: {one_line(error)}; materialize it again") from None
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest, each entry by its rule and in keeping with the others."""
+def _read_manifest(path: Path) -> tuple[dict[str, Any], Codec]:
+    """The manifest, each entry by its rule and consistent with the others, and the codec of its modality."""
     with _refused(path):
         found = read_json(path)
         if not isinstance(found, dict):
             raise ValueError("it must be an object")
         version = found.get("schema_version")
         if type(version) is not int or version != SCHEMA_VERSION:
-            raise ValueError(f"schema version {one_line(ValueError(version))} is not {SCHEMA_VERSION}")
-        manifest = MANIFEST.parse("", found)
-        manifest["channels"] = int(manifest["channels"])
-        names, classes, channels = manifest["class_names"], manifest["classes"], manifest["channels"]
+            raise ValueError(f"schema version {shortened(one_line(ValueError(version)))} is not {SCHEMA_VERSION}")
+        modality = modalities[Text(100).parse("modality", found.get("modality", FIRST_MODALITY))]
+        manifest = Fields(RULES, optional=OPTIONAL).parse("", found)
+        names, classes = manifest["class_names"], manifest["classes"]
         parts = {FILE_NAME.fullmatch(name)[1] for name in manifest["sha256"]}  # type: ignore[index]
+        expected = {"train", "valid", *(("test",) if "n_test" in manifest else ())}
         if parse_strategy(manifest["strategy"]).canonical != manifest["strategy"]:
             raise InvalidValue("strategy", manifest["strategy"], "it must be in its one canonical spelling")
         for name, holds, rule in (
-            ("classes", list(classes) == sorted(set(classes)), "each must be there once, in order"),
+            ("classes", list(classes) == sorted(set(classes)), "each must occur once, in order"),
             ("classes", max(classes) < len(names), f"each must be below the number of class names, {len(names)}"),
-            ("mean", len(manifest["mean"]) == channels, f"it must have a value per channel, {channels}"),
-            ("std", len(manifest["std"]) == channels, f"it must have a value per channel, {channels}"),
-            ("sha256", parts == {"train", "valid"}, "it must name a train and a valid file at least"),
+            ("sha256", parts == expected, f"its files must be those of {', '.join(sorted(expected))}"),
         ):
             if not holds:
                 raise InvalidValue(name, list(manifest[name]), rule)
-    return manifest
+        return manifest, modality.codec_from(found)
 
 
-def _read_parts(folder: Path, manifest: Mapping[str, Any]) -> dict[str, tuple[ImageSet, np.ndarray | None]]:
-    files: dict[str, list[Path]] = {"train": [], "valid": []}
+def _read_parts(
+    folder: Path, manifest: Mapping[str, Any], codec: Codec, reader: Reader
+) -> dict[str, tuple[Examples, NDArray[np.float64] | None]]:
+    files: dict[str, list[Path]] = {}
     for name, checksum in sorted(manifest["sha256"].items()):
         path = folder / name
         if not path.is_file():
             raise UserError(f"{path} is missing from the subset; materialize it again")
         if sha256_of(path) != checksum:
             raise UserError(f"{path} does not have the checksum of its manifest; materialize it again")
-        files[name.partition("-")[0]].append(path)
-    room = int(MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        files.setdefault(name.partition("-")[0], []).append(path)
     found = {}
     for part, paths in files.items():
-        reader = _Part(manifest["channels"], manifest["classes"], room)
+        columns: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
         for path in paths:
             with _refused(path):
-                reader.add(path)
+                _read_file(path, codec, reader, columns)
         with _refused(paths[-1]):
-            found[part] = reader.whole(manifest[f"n_{part}"])
-        room = reader.room
+            values = {name: np.concatenate(arrays) for name, arrays in columns.items()}
+            _check_keys(values["label"], values["example_id"], manifest["classes"], manifest[f"n_{part}"])
+            scores = _scores_of(values["score"].astype(np.float64))
+            found[part] = reader.examples(values["label"], values["example_id"]), scores
     return found
 
 
-class _Part:
-    """The training or validation examples of a subset, file by file.
+def _read_file(path: Path, codec: Codec, reader: Reader, columns: dict[str, list[np.ndarray]]) -> None:
+    """Reads a file.
+
+    Raises:
+        ValueError, OSError: it is not what `write_subset` wrote.
+    """
+    schema = _schema_of(codec)
+
+    def check(found: pa.Schema) -> None:
+        if not found.equals(schema):
+            raise ValueError(f"its columns are {_described(found)}; they must be {_described(schema)}")
+
+    with open_table(path, check, MOST_ROWS_IN_FILE) as table:
+        for batch in table.batches([*codec.leaves, *COLUMNS], codec.rows_together):
+            reader.add(batch)
+            for name, arrays in columns.items():
+                if name != "score" and batch[name].null_count:
+                    raise ValueError(f"column {name} lacks {batch[name].null_count} of its values")
+                arrays.append(batch[name].to_numpy(zero_copy_only=False))
+
+
+def _check_keys(labels: np.ndarray, ids: np.ndarray, classes: tuple[int, ...], stated: int) -> None:
+    """Checks labels and ids.
 
     Args:
-        channels, classes: the manifest's.
-        room: bytes that decoded images may take.
+        stated: how many examples there are by the manifest.
     """
-
-    def __init__(self, channels: int, classes: tuple[int, ...], room: int) -> None:
-        self.channels, self.classes, self.room = channels, classes, room
-        self.images: list[np.ndarray] = []
-        self.columns: dict[str, list[np.ndarray]] = {"label": [], "example_id": [], "score": []}
-
-    def add(self, path: Path) -> None:
-        """Reads a file.
-
-        Raises:
-            ValueError, OSError: it is not what `write_subset` wrote.
-        """
-        with open_table(path, _check_schema, MOST_ROWS_IN_FILE) as table, warnings.catch_warnings():
-            # Pillow warns of odd metadata; what matters is whether there are pixels.
-            warnings.simplefilter("ignore")
-            for batch in table.batches(["image.bytes", *self.columns], ROWS_TOGETHER):
-                for data in batch["image"].field("bytes"):
-                    self._decode(data.as_py())
-                for name, parts in self.columns.items():
-                    if name != "score" and batch[name].null_count:
-                        raise ValueError(f"column {name} lacks {batch[name].null_count} of its values")
-                    parts.append(batch[name].to_numpy(zero_copy_only=False))
-
-    def _decode(self, data: bytes | None) -> None:
-        place = f"image {len(self.images)}"
-        if data is None:
-            raise ValueError(f"{place} is null")
-        try:
-            image = decode_image(data, self.channels, most_pixels=self.room // self.channels)
-        except BadImage as error:
-            raise ValueError(f"{place} cannot be used: {error}") from None
-        self.room -= image.nbytes
-        self.images.append(image)
-
-    def whole(self, stated: int) -> tuple[ImageSet, np.ndarray | None]:
-        """The examples with their scores, None where they have none.
-
-        Args:
-            stated: how many there are by the manifest.
-
-        Raises:
-            ValueError: their labels, ids or scores are not those of examples.
-        """
-        if len(self.images) != stated:
-            raise ValueError(f"there are {len(self.images):,} examples, and the manifest says {stated:,}")
-        labels, ids, scores = (np.concatenate(parts) for parts in self.columns.values())
-        strange = np.setdiff1d(labels, self.classes)
-        if len(strange):
-            raise ValueError(f"label {strange[0]} is none of the manifest's classes")
-        if ids.min() < 0:
-            raise ValueError(f"example_id {ids.min()} is below 0")
-        if len(np.unique(ids)) < len(ids):
-            raise ValueError("an example_id is there twice")
-        scores = scores.astype(np.float64)
-        bad = int((~np.isfinite(scores)).sum())
-        if np.isnan(scores).all():
-            return ImageSet.of(self.images, labels, ids), None
-        if bad:
-            raise ValueError(f"{bad:,} of {len(scores):,} scores are not finite; all must be, or none be there")
-        return ImageSet.of(self.images, labels, ids), scores
+    if len(labels) != stated:
+        raise ValueError(f"there are {len(labels):,} examples, and the manifest says {stated:,}")
+    strange = np.setdiff1d(labels, classes)
+    if len(strange):
+        raise ValueError(f"label {strange[0]} is not among the manifest's classes")
+    if ids.min() < 0:
+        raise ValueError(f"example_id {ids.min()} is below 0")
+    if len(np.unique(ids)) < len(ids):
+        raise ValueError("an example_id occurs twice")
 
 
-def _check_schema(found: pa.Schema) -> None:
-    if not found.equals(SCHEMA):
-        raise ValueError(f"its columns are {_described(found)}; they must be {_described(SCHEMA)}")
+def _scores_of(scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The scores, None where there are none."""
+    if np.isnan(scores).all():
+        return None
+    bad = int((~np.isfinite(scores)).sum())
+    if bad:
+        raise ValueError(f"{bad:,} of {len(scores):,} scores are not finite; all must be, or none may be present")
+    return scores
 
 
 def _described(schema: pa.Schema) -> str:

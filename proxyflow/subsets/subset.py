@@ -1,21 +1,24 @@
-"""A subset: which examples of which data set, chosen how, with the validation examples to judge it by."""
+"""A subset: which examples of which data set, how they were selected, and the validation examples."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import time
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyflow.data.catalog import Dataset
-from proxyflow.data.images import ImageSet
-from proxyflow.errors import UserError
-from proxyflow.scoring.table import CONFUSION, EMBEDDINGS, ExampleScores, SelectionCost
-from proxyflow.strategies import Pool, Strategy
+from proxyflow.core.errors import UserError
+from proxyflow.data.modality import modalities
+from proxyflow.data.protocol import Dataset, Examples, by_content, fingerprint
+from proxyflow.scores.table import CONFUSION, EMBEDDINGS, ExampleScores, SelectionCost
+from proxyflow.strategies import ExamplePool, Strategy
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,19 +26,18 @@ class Subset:
     """All that a training needs; it does not refer back to the full data set.
 
     Attributes:
-        dataset, dataset_fingerprint: what it was chosen from.
+        dataset, dataset_fingerprint: what it was selected from.
         strategy: canonical spelling.
-        seed: the run's seed that the choice was made with.
+        seed: the run's seed that the selection used.
         class_names: names of all classes of the data set, by label.
         classes: the labels that are trained on and validated on, sorted.
         train, valid: the examples, with the data set's own labels and ids.
-        scores: `(len(train),) float64`, the score that the choice was made by, or None.
+        scores: `(len(train),) float64`, the score that was used for the selection, or None.
         score_run: the run that the scores came from, or empty.
-        image_size: side in pixels at which it is trained on by default.
-        crop: how training images are cropped, one of `data.augment.CROPS`.
-        mean, std: per-channel statistics of the full training set in 0..1.
-        selection: what choosing it cost, the scores that it needs included; None where it is not known.
+        preprocessing: how examples reach a model, that of the data set; opaque to all code but that of the modality.
+        selection: the cost of the selection, including the scores that it needs; None where it is not known.
         n_source: training examples of the data set that it was made from; None where it is not known.
+        test: examples of the same classes that no training uses; None where the data set has none.
     """
 
     dataset: str
@@ -44,21 +46,26 @@ class Subset:
     seed: int
     class_names: tuple[str, ...]
     classes: tuple[int, ...]
-    train: ImageSet
-    valid: ImageSet
+    train: Examples
+    valid: Examples
     scores: NDArray[np.float64] | None
     score_run: str
-    image_size: int
-    crop: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    preprocessing: Any
     selection: SelectionCost | None = None
     n_source: int | None = None
+    test: Examples | None = None
+
+    @property
+    def modality(self) -> str:
+        """What kind of data it is: `images`, for instance."""
+        return self.train.modality
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of what is trained on and judged by: equal content is an equal subset, however chosen."""
-        parts = (self.train.fingerprint, self.valid.fingerprint, ",".join(map(str, self.classes)))
+        """SHA-256 of training, validation and test examples: equal content is an equal subset, however selected."""
+        parts = [fingerprint(self.train), fingerprint(self.valid), ",".join(map(str, self.classes))]
+        if self.test is not None:
+            parts.append(fingerprint(self.test))
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     @property
@@ -67,32 +74,56 @@ class Subset:
         return {self.class_names[c]: int((self.train.labels == c).sum()) for c in self.classes}
 
     def repeated(self, passes: int) -> Subset:
-        """The subset with each training example so many times, each time augmented by draws of its own."""
+        """The subset with each training example so many times, each augmented independently."""
         if passes == 1:
             return self
         train, n = self.train, len(self.train)
         every = train.take(np.tile(np.arange(n), passes))
-        # Augmentation is drawn by the example's id.
-        ids = every.example_ids + np.repeat(np.arange(passes), n) * (train.example_ids.max() + 1)
-        return dataclasses.replace(self, train=dataclasses.replace(every, example_ids=ids), scores=None)
+        # Augmentation depends on the example's id.
+        ids = every.ids + np.repeat(np.arange(passes), n) * (train.ids.max() + 1)
+        return dataclasses.replace(self, train=every.with_ids(ids), scores=None)
 
 
-def align_scores(scores: ExampleScores, train: ImageSet) -> ExampleScores:
+def describe_difference(examples: Examples, others: Iterable[tuple[str, int]]) -> str:
+    """Which examples are not among others, by content and label, for people; empty where none differs.
+
+    Args:
+        others: content hash and label of each.
+    """
+    left, new = Counter(others), []
+    keys = zip(examples.content_hashes.tolist(), examples.labels.tolist(), strict=True)
+    for position, key in enumerate(keys):
+        if left[key]:
+            left[key] -= 1
+        else:
+            new.append(position)
+    gone, modality = left.total(), modalities[examples.modality]
+    said = []
+    if new:
+        said.append(f"{modality.name_of(examples, new[0])} is new or changed, the first of {len(new):,}")
+    if gone:
+        said.append(f"{gone:,} {modality.noun}s are gone or were changed")
+    return "; ".join(said)
+
+
+def align_scores(scores: ExampleScores, train: Examples) -> ExampleScores:
     """Puts a score table into the order of a training set, matching examples by content.
 
     Raises:
         UserError: the table is of other examples.
     """
     table = scores.frame.reset_index(drop=True).sort_values(["content_hash", "label", "example_id"], kind="stable")
-    order = train.by_content
+    order = by_content(train)
     same = (
         len(table) == len(train)
         and np.array_equal(table["content_hash"].to_numpy(str), train.content_hashes[order])
         and np.array_equal(table["label"].to_numpy(), train.labels[order])
     )
     if not same:
+        scored = zip(table["content_hash"].tolist(), table["label"].tolist(), strict=True)
         raise UserError(
-            f"the scores of run {scores.run_id or '(unlogged)'} are of other examples than this training set; "
+            f"the scores of run {scores.run_id or '(unlogged)'} are of other examples than this training set "
+            f"({describe_difference(train, scored)}); "
             "score this data set, or name a score run of it"
         )
     inverse = np.empty(len(order), dtype=np.int64)
@@ -113,11 +144,11 @@ def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: Examp
         UserError: scores are missing, of other examples or not finite, or the request is impossible.
     """
     if strategy.synthetic:
-        raise UserError(f"strategy {strategy.canonical} is made and not chosen: use the entry point distill")
+        raise UserError(f"strategy {strategy.canonical} generates its examples: use the entry point distill")
     begun = time.perf_counter()
     pool = pool_of(dataset, strategy, scores)
     train = dataset.train
-    chosen = np.flatnonzero(np.isin(train.example_ids, strategy.select(pool, seed)))
+    chosen = np.flatnonzero(np.isin(train.ids, strategy.select(pool, seed)))
     classes = strategy.classes(pool)
     scored = scores if strategy.needs_scores else None
     cost = scored.cost_of(strategy.needs) if scored else SelectionCost()
@@ -131,19 +162,17 @@ def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: Examp
         classes=tuple(int(c) for c in classes),
         train=train.take(chosen),
         valid=dataset.valid.take(np.isin(dataset.valid.labels, classes)),
+        test=None if dataset.test is None else dataset.test.take(np.isin(dataset.test.labels, classes)),
         scores=pool.scores[by][chosen] if by else None,
         score_run=scored.run_id if scored else "",
-        image_size=dataset.image_size,
-        crop=dataset.crop,
-        mean=dataset.mean,
-        std=dataset.std,
+        preprocessing=dataset.preprocessing,
         selection=None if cost is None else cost + SelectionCost(time.perf_counter() - begun),
         n_source=len(train),
     )
 
 
-def pool_of(dataset: Dataset, strategy: Strategy, scores: ExampleScores | None) -> Pool:
-    """What a strategy may look at: the training set with the scores that it asks for.
+def pool_of(dataset: Dataset, strategy: Strategy, scores: ExampleScores | None) -> ExamplePool:
+    """The pool that a strategy selects from: the training set with the scores that it needs.
 
     Raises:
         UserError: scores are missing, of other examples or not finite.
@@ -164,4 +193,4 @@ def pool_of(dataset: Dataset, strategy: Strategy, scores: ExampleScores | None) 
                 columns[need] = scores.frame[need].to_numpy(dtype=np.float64)
     train = dataset.train
     all_classes = np.arange(len(dataset.class_names))
-    return Pool(train.example_ids, train.labels, train.content_hashes, columns, all_classes, embeddings, confusion)
+    return ExamplePool(train.ids, train.labels, train.content_hashes, columns, all_classes, embeddings, confusion)

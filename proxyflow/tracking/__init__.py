@@ -1,6 +1,6 @@
 """The tracking server: the only part of proxyflow that imports mlflow.
 
-`names` holds the schema's constants, `connection` reaches a server or says why not, `runs` writes one run and
-leaves it in a truthful state however it ends, `reader` finds runs and makes frames of them, `curves` has what they
-logged per epoch.
+`runs` writes runs, `delivery` gets their records to the server through outages and crashes, `artifacts` transfers their
+files, `queries` finds runs, and `ui` is what the MLflow UI shows of them. `names` is the schema, and `connection`
+connects to a server, or to a store without one (`databases`).
 """

@@ -1,32 +1,28 @@
-"""Reaching the tracking server: a quick, clear refusal instead of minutes of silent retries."""
+"""Connecting to the tracking server, with a clear error within seconds where MLflow retries silently for minutes."""
 
 from __future__ import annotations
 
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
-# What MLflow reads at import: nothing of a study leaves for anywhere but the tracking server.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-# Two lines for each run that ends would drown what we say ourselves, too.
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# Subsets are a few files; a bar for each download would drown what we say ourselves.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# A logged model states its few requirements itself; the project's whole lock file is not among them.
-os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
-# MLflow would try a call for four minutes in silence; a Patient client waits longer, and says so.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+import proxyflow.tracking.mlflow_defaults  # noqa: F401  (before mlflow, which reads variables at its import)
 
+# isort: split
 import mlflow
 import requests
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import (
+from proxyflow.core.errors import (
     ESCAPING,
+    InvalidValue,
     NotAllowed,
     NotFound,
     TrackingUnavailable,
@@ -34,34 +30,34 @@ from proxyflow.errors import (
     one_line,
     without_credentials,
 )
-from proxyflow.tracking.outages import patient
-from proxyflow.tracking.views import furnish
+from proxyflow.tracking import names
+from proxyflow.tracking.delivery.retrying import with_retries
 
-REACH_SECONDS = 5
-PATIENCE_SECONDS = 60.0  # with a server that goes away after it was reached, where nobody asked for more
-Client = MlflowClient
-# What helps where the server knows, or likes, the user not, by MLflow's code of the error.
+CONNECT_TIMEOUT_SECONDS = 5
+RETRY_TIMEOUT_SECONDS = 60.0  # after a successful connection, where no longer timeout is given
+Client: TypeAlias = MlflowClient
+# Remedies where the server does not know the user, or denies access, by MLflow's error code.
 ADVICE = {
     "UNAUTHENTICATED": "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
-    "PERMISSION_DENIED": "ask those who run it for access, or sign in as another user",
+    "PERMISSION_DENIED": "ask its administrator for access, or sign in as another user",
 }
 
 
-def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
-    """A client of the server that MLflow's own variables name, after one short try to reach it.
+def connect(retry_timeout: float = RETRY_TIMEOUT_SECONDS) -> MlflowClient:
+    """A client of the server that MLflow's own variables name, after one short attempt to connect.
 
     Args:
-        patience: seconds for which calls wait where the server goes away later.
+        retry_timeout: seconds for which later calls are retried during an outage.
 
     Returns:
         A client for `MLFLOW_TRACKING_URI`, or for MLflow's default store in the working folder.
 
     Raises:
-        TrackingUnavailable: no answer within `REACH_SECONDS` seconds, or the store cannot be opened.
+        TrackingUnavailable: no response within `CONNECT_TIMEOUT_SECONDS` seconds, or the store cannot be opened.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
-    # A Ctrl-C that falls into the moment in which a connection is given back would be followed by its trace.
+    # A Ctrl-C while a connection is returned to its pool would print a traceback.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     uri = mlflow.get_tracking_uri()
     try:
@@ -74,140 +70,159 @@ def connect(patience: float = PATIENCE_SECONDS) -> MlflowClient:
         _reach_http(uri)
     try:
         if scheme.split("+")[0] in ("postgresql", "mysql", "mssql", "sqlite"):
-            # Those who have a server need not wait for the import of a store.
-            from proxyflow.tracking.databases import open_database
+            from proxyflow.tracking.databases import open_database  # start-up time: over 1 s, which a server saves
 
-            client = open_database(uri, hide_password(uri), REACH_SECONDS)
+            client = open_database(uri, hide_password(uri), CONNECT_TIMEOUT_SECONDS)
         else:
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except MlflowException as error:
-        advice = advice_on(error)
+        advice = access_advice(error)
         raise TrackingUnavailable(
             f"the tracking server {hide_password(uri)} refused: {one_line(error)}{advice and '; '}{advice}"
         ) from None
-    return patient(client, patience)
+    return with_retries(client, retry_timeout)
 
 
-def advice_on(error: BaseException) -> str:
-    """What helps where the server knows, or likes, the user not; empty for every other error."""
+def access_advice(error: BaseException) -> str:
+    """The remedy where the server does not know the user, or denies access; empty for every other error."""
     return ADVICE.get(error.error_code, "") if isinstance(error, MlflowException) else ""
 
 
 def server_uri(client: MlflowClient | None = None) -> str:
-    """The tracking server or store of a client, as another process on this or another host names it.
+    """The tracking server or store of a client, as another process on this or another host addresses it.
 
-    Credentials are in it where the user put them there.
+    It contains credentials where the user put them there.
 
     Args:
-        client: None stands for the store that this process uses.
+        client: None is the store of this process.
     """
     uri = mlflow.get_tracking_uri() if client is None else str(client.tracking_uri)
     return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}" if uri.startswith("sqlite:///") else uri
 
 
 def server_address(client: MlflowClient | None = None) -> str:
-    """Which tracking server or store a client, or this process, uses, without credentials."""
+    """The tracking server or store of a client, or of this process, without credentials."""
     return hide_password(server_uri(client))
 
 
 def hide_password(uri: str) -> str:
-    """The address without the credentials that it may carry."""
-    return without_credentials(uri.replace(" ", "\0")).replace("\0", " ")  # in a text a space would end an address
+    """The address without credentials."""
+    return without_credentials(uri.replace(" ", "\0")).replace("\0", " ")  # a space would end the address
 
 
 def _reach_http(uri: str) -> None:
     verify = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() not in ("true", "1")
     try:
-        # Any answer will do, also a refusal: whether we may use it is for MLflow to say.
+        # Any response will do: MLflow reports a refusal itself.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            answer = requests.get(uri, timeout=REACH_SECONDS, verify=verify, allow_redirects=False, stream=True)
-            answer.close()
+            response = requests.get(
+                uri, timeout=CONNECT_TIMEOUT_SECONDS, verify=verify, allow_redirects=False, stream=True
+            )
+            response.close()
     except requests.exceptions.SSLError:
-        # Something answers there; whether its certificate is good is for MLflow's own settings to decide.
+        # The server responds; MLflow's own settings decide whether its certificate is valid.
         return
     except (requests.RequestException, UnicodeError) as error:
         reason = type(error).__name__
         raise TrackingUnavailable(
-            f"the tracking server {hide_password(uri)} did not answer within {REACH_SECONDS} s ({reason}): start it, "
-            "or set MLFLOW_TRACKING_URI to one that runs"
+            f"the tracking server {hide_password(uri)} did not respond within {CONNECT_TIMEOUT_SECONDS} s ({reason}): "
+            "start it, or set MLFLOW_TRACKING_URI to a running one"
         ) from None
-    if answer.status_code >= 500:
+    if response.status_code >= 500:
         raise TrackingUnavailable(
-            f"the tracking server {hide_password(uri)} answers with status {answer.status_code}: wait until it works, "
-            "or set MLFLOW_TRACKING_URI to one that does"
+            f"the tracking server {hide_password(uri)} responds with status {response.status_code}: wait until it "
+            "works, or set MLFLOW_TRACKING_URI to another one"
         )
 
 
-def adopted_run_id() -> str | None:
-    """The run that `mlflow run` made for this process, where it was started that way."""
-    return os.environ.get("MLFLOW_RUN_ID") or None
-
-
-def resolve_study(client: MlflowClient, name: str) -> str:
-    """The study's name: `auto` is the MLflow experiment that is active for this process."""
-    if name != "auto":
-        return name
-    run_id = adopted_run_id()
-    experiment_id = client.get_run(run_id).info.experiment_id if run_id else os.environ.get("MLFLOW_EXPERIMENT_ID")
-    if experiment_id:
-        try:
-            return str(client.get_experiment(experiment_id).name)
-        except MlflowException as error:
-            raise NotFound(f"MLFLOW_EXPERIMENT_ID={experiment_id}: {one_line(error)}; name a study instead") from None
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
-
-
-def known_experiments(client: MlflowClient, study: str) -> list[str]:
+def experiment_ids(client: MlflowClient, study: str) -> list[str]:
     """The study's experiment id in a list, empty where there is no such experiment yet."""
-    try:
-        found = client.get_experiment_by_name(study)
-    except MlflowException as error:
-        if advice := advice_on(error):
-            raise _refused(study, advice) from None
-        raise
+    found = _find(client, study)
     return [found.experiment_id] if found is not None and found.lifecycle_stage == "active" else []
 
 
-def _refused(study: str, advice: str) -> NotAllowed:
-    return NotAllowed(f"study={study}: the tracking server refuses it: {advice}")
-
-
-def study_experiment(client: MlflowClient, study: str, create: bool) -> str:
-    """The id of the study's experiment.
+def check_study(client: MlflowClient, study: str) -> None:
+    """Checks that a study can be used, before any work is done for it; it need not exist yet.
 
     Raises:
-        NotFound: there is none, and `create` is false.
+        InvalidValue: no study can have this name.
         NotAllowed: the server refuses the user.
         UserError: it was deleted, or MLflow refuses the name.
     """
-    try:
-        found = client.get_experiment_by_name(study)
-        if found is None and create:
-            try:
-                made = str(client.create_experiment(study))
-                furnish(client, made)
-                return made
-            except MlflowException:
-                # Somebody else may have made it in this moment.
-                found = client.get_experiment_by_name(study)
-                if found is None:
-                    raise
-    except MlflowException as error:
-        if advice := advice_on(error):
-            raise _refused(study, advice) from None
-        if error.error_code != "INVALID_PARAMETER_VALUE":
-            raise
-        raise UserError(f"study={study}: MLflow refuses this experiment name: {one_line(error)}") from None
+    names.check_study_name(study)
+    found = _find(client, study)
+    if found is not None:
+        _active_id(found)
+    elif len(study) > names.STUDY_LENGTH:
+        rule = f"it has {len(study)} characters, and the name of an MLflow experiment at most {names.STUDY_LENGTH}"
+        raise InvalidValue("study", study, rule)
+
+
+def study_experiment_id(client: MlflowClient, study: str, option: str = "study") -> str:
+    """The id of the study's experiment.
+
+    Args:
+        option: where the study was named, for messages.
+
+    Raises:
+        NotFound: there is none.
+        NotAllowed: the server refuses the user.
+        UserError: it was deleted, or MLflow refuses the name.
+    """
+    found = _find(client, study)
     if found is None:
-        known = [experiment.name for experiment in client.search_experiments(max_results=20)]
+        known = ", ".join(experiment.name for experiment in client.search_experiments(max_results=20))
         raise NotFound(
-            f"study={study} does not exist on {hide_password(mlflow.get_tracking_uri())}: known are {', '.join(known)}"
+            f"{option}={study} does not exist on {hide_password(mlflow.get_tracking_uri())}: known are {known}"
         )
+    return _active_id(found, option)
+
+
+def create_experiment(client: MlflowClient, study: str) -> str:
+    """The id of the study's experiment, created where there is none.
+
+    Raises:
+        NotAllowed: the server refuses the user.
+        UserError: it was deleted, or MLflow refuses the name.
+    """
+    found = _find(client, study)
+    if found is None:
+        try:
+            with _study_errors(study):
+                return str(client.create_experiment(study))
+        except (MlflowException, UserError):
+            # Another process may have created it at the same moment.
+            found = _find(client, study)
+            if found is None:
+                raise
+    return _active_id(found)
+
+
+def _find(client: MlflowClient, study: str) -> Experiment | None:
+    """The study's experiment in whatever state, None where there is none."""
+    with _study_errors(study):
+        return client.get_experiment_by_name(study)
+
+
+@contextmanager
+def _study_errors(study: str) -> Iterator[None]:
+    """Explains why the server refuses a study."""
+    try:
+        yield
+    except MlflowException as error:
+        if advice := access_advice(error):
+            raise NotAllowed(f"study={study}: the tracking server refuses it: {advice}") from None
+        if error.error_code == "INVALID_PARAMETER_VALUE":
+            raise UserError(f"study={study}: MLflow refuses this experiment name: {one_line(error)}") from None
+        raise
+
+
+def _active_id(found: Experiment, option: str = "study") -> str:
     if found.lifecycle_stage != "active":
         raise UserError(
-            f"study={study} was deleted on the tracking server: restore it (mlflow experiments restore "
+            f"{option}={found.name} was deleted on the tracking server: restore it (mlflow experiments restore "
             f"--experiment-id {found.experiment_id}) or choose another name"
         )
     return str(found.experiment_id)

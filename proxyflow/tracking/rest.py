@@ -1,5 +1,7 @@
-"""A tracking server's REST API as plain JSON: MLflow's client has no call for many curves at once, and turns each
-answer into protocol buffers and then objects, which takes ten times as long as to read it."""
+"""A tracking server's REST API as plain JSON, because MLflow's client has no call for many metric histories at once.
+
+It also converts each response to protocol buffers and then to objects, which takes ten times as long as reading it.
+"""
 
 from __future__ import annotations
 
@@ -12,33 +14,33 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request, verify_rest_response
 
 
-def is_server(client: MlflowClient) -> bool:
-    """Whether the client's store is an MLflow server over HTTP, which other ways to reach it do not go around."""
+def is_http(client: MlflowClient) -> bool:
+    """Whether the client's store is an MLflow server over HTTP."""
     return urlsplit(client.tracking_uri).scheme in ("http", "https")
 
 
-def ask(client: MlflowClient, method: str, path: str, **message: Any) -> requests.Response:
+def request(client: MlflowClient, method: str, path: str, **message: Any) -> requests.Response:
     """One request with the credentials, certificates, time limit and retries of MLflow's own.
 
     Args:
-        path: behind the server's address, `/api/2.0/mlflow/…`.
-        message: `params` or `json`, as requests takes them.
+        path: below the server's address, `/api/2.0/mlflow/…`.
+        message: `params` or `json`, as in requests.
 
     Returns:
-        The answer, which may be a refusal: see `content`.
+        The response, which may be a refusal: see `json_object`.
 
     Raises:
-        MlflowException: the server did not answer, or again and again with an error that passes.
+        MlflowException: the server did not respond, or only with transient errors.
     """
-    answer: requests.Response = http_request(get_default_host_creds(client.tracking_uri), path, method, **message)
-    return answer
+    response: requests.Response = http_request(get_default_host_creds(client.tracking_uri), path, method, **message)
+    return response
 
 
-def content(answer: requests.Response, path: str) -> dict[str, Any]:
-    """The JSON object of an answer.
+def json_object(response: requests.Response, path: str) -> dict[str, Any]:
+    """The JSON object of a response.
 
     Raises:
         MlflowException: it is a refusal, or no JSON object.
     """
-    told: dict[str, Any] = verify_rest_response(answer, path).json()
-    return told
+    content: dict[str, Any] = verify_rest_response(response, path).json()
+    return content

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +14,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from benchmarks.mlflow_ui import compare, compared_metric, compared_param, follow, prepare
 from benchmarks.server import Server
-from proxyflow.tracking.links import WORKFLOW, plain
+from proxyflow.cli.app import load_command
+from proxyflow.cli.running import status_of
+from proxyflow.tracking.ui.links import WORKFLOW, escape_markdown
 
 STUDY = "ui"
 DATASET = "digits@300"
@@ -27,15 +27,7 @@ HOSTILE = "[x](javascript:alert(1)) `a_b_c` *d* <img src=x onerror=alert(2)> ![y
 
 def call(name: str, *arguments: str) -> None:
     """An entry point in this process, which has torch already."""
-    from entrypoints import _cli
-
-    command = getattr(importlib.import_module(f"entrypoints.{name}"), name)
-    before = sys.argv
-    sys.argv = [name, *arguments]
-    try:
-        assert _cli._status_of(command) == 0
-    finally:
-        sys.argv = before
+    assert status_of(load_command(name), arguments) == 0
 
 
 @contextlib.contextmanager
@@ -101,8 +93,8 @@ def test_runs_of_two_proxies_are_found_and_compared(server: str, page: Page) -> 
     study = runs("study")[0]
     page.goto(f"{server}/#/experiments/{study.info.experiment_id}/runs?{WORKFLOW}")
     # A study's page says where to look; nothing has to be chosen there.
-    table = follow(page, "the best first")
-    for column in ("strategy", "config", "best_valid_accuracy", "final_valid_accuracy", "wall_seconds"):
+    table = follow(page, "highest objective first")
+    for column in ("strategy", "config", "objective", "wall_seconds"):
         expect(table.get_by_role("columnheader", name=column, exact=True).first).to_be_visible()
     expect(table.get_by_text("6 matching runs")).to_be_visible()
     chosen = [run for strategy in PROXIES for run in runs("training") if run.data.params["strategy"] == strategy][1:3]
@@ -112,7 +104,14 @@ def test_runs_of_two_proxies_are_found_and_compared(server: str, page: Page) -> 
         next(run for run in chosen if run.data.params["strategy"] == each) for each in compared_param(table, "strategy")
     ]
     assert compared_param(table, "config") == [run.data.params["config"] for run in order]
-    for metric in ("best_valid_accuracy", "final_valid_accuracy", "wall_seconds", "train_seconds", "cost_usd"):
+    for metric in (
+        "objective",
+        "best_valid_accuracy",
+        "final_valid_accuracy",
+        "wall_seconds",
+        "train_seconds",
+        "cost_usd",
+    ):
         shown = [float(value) for value in compared_metric(table, metric)]
         assert shown == pytest.approx([run.data.metrics[metric] for run in order], abs=0.06), metric
 
@@ -161,7 +160,7 @@ def test_hostile_names_are_shown_as_they_are(server: str, page: Page, tmp_path: 
     page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith(server) else None)
     client = MlflowClient()
     made = client.create_run(runs("study")[0].info.experiment_id, run_name="hostile")
-    client.set_tag(made.info.run_id, "mlflow.note.content", f"Names: {plain(HOSTILE)}.")
+    client.set_tag(made.info.run_id, "mlflow.note.content", f"Names: {escape_markdown(HOSTILE)}.")
     client.set_terminated(made.info.run_id)
     open_run(page, server, made)
     shown = page.get_by_text("Names: ")

@@ -116,12 +116,12 @@ def test_a_click_on_a_head_sorts_and_says_so(open_page: Any) -> None:
 
 def test_the_keyboard_sorts_too_and_empty_cells_stay_last(open_page: Any) -> None:
     page = open_page().page
-    regret = page.locator("#strategy-table thead th").nth(5)
+    regret = page.locator("#strategy-table thead th").nth(6)
     regret.get_by_role("button").focus()
     for way in ("ascending", "descending"):
         page.keyboard.press("Enter")
         assert regret.get_attribute("aria-sort") == way
-        values = column(page, 5)
+        values = column(page, 6)
         known = [float(value) for value in values if value]
         assert values[len(known) :] == [""] * (len(values) - len(known))
         assert known == sorted(known, reverse=way == "descending")
@@ -191,7 +191,7 @@ def test_figures_follow_the_theme_while_the_page_is_open(open_page: Any) -> None
 def test_paper_shows_static_figures_whole_tables_and_nothing_to_press(open_page: Any) -> None:
     page = open_page(width=700).page
     page.emulate_media(media="print", color_scheme="dark")
-    assert page.locator("img.still:visible").count() == 4
+    assert page.locator("img.still:visible").count() == 5
     for gone in (".plot", "select", "input", "nav", "#more-runs", ".files"):
         assert not page.locator(f"{gone}:visible").count(), gone
     assert page.evaluate(
@@ -203,7 +203,7 @@ def test_paper_shows_static_figures_whole_tables_and_nothing_to_press(open_page:
 
 def test_without_scripts_the_static_figures_and_tables_are_there(open_page: Any) -> None:
     page = open_page(java_script_enabled=False).page
-    assert page.locator("img.still:visible").count() == 4
+    assert page.locator("img.still:visible").count() == 5
     assert page.locator("#strategy-table tbody tr").count() == 24
     assert not page.locator("select:visible, input:visible").count()
 

@@ -4,45 +4,42 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from proxyflow.errors import InvalidValue
-from proxyflow.studies.executors import Executor, Resources, executors
-from proxyflow.studies.executors.local import Threads
-from proxyflow.studies.tasks import Done, OnShare, Task
+from proxyflow.core.errors import InvalidValue
+from proxyflow.studies.executors import Resources, executors
+from proxyflow.studies.executors.local import ThreadedPool
+from proxyflow.studies.tasks import OnProgress, Task, TaskResult
 from proxyflow.studies.worker import Worker
+from proxyflow.testing import Check, executor_checks
 
-
-@pytest.fixture(params=list(executors))
-def executor(request: pytest.FixtureRequest) -> Executor:
-    return executors[request.param]
-
-
-def test_the_defaults_are_always_possible(executor: Executor) -> None:
-    executor.check(Resources())
-
-
-def test_it_says_in_a_line_what_it_is(executor: Executor) -> None:
-    assert executor.description
-    assert "\n" not in executor.description
-
-
-@pytest.mark.parametrize(
-    ("resources", "message"),
-    [
-        (Resources(jobs=300), "jobs=300 is not accepted: executor=local trains one at a time per GPU"),
-        (
-            Resources(address="auto"),
-            "address=auto is not accepted: executor=local is this process alone; give executor=ray",
-        ),
-        (Resources(gpus_per_job=0.5), "gpus_per_job=0.5 is not accepted: .*executor=ray shares them"),
-    ],
+# These start Ray.
+SLOW = (
+    "what_it_has_no_room_for_is_refused_before_anything_is_begun",
+    "it_trains_each_task_once_with_the_results_of_one_process",
 )
-def test_local_refuses_what_it_has_not(resources: Resources, message: str) -> None:
-    with pytest.raises(InvalidValue, match=message):
-        executors["local"].jobs(resources)
+CHECKS = [
+    pytest.param(
+        check, id=f"{name}-{check}", marks=[pytest.mark.slow] if (name, check.name in SLOW) == ("ray", True) else []
+    )
+    for name in executors
+    for check in executor_checks(name)
+    if (name, check.name) != ("local", SLOW[-1])  # it is what others are compared with
+]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_it_keeps_its_promises(check: Check) -> None:
+    check()
+
+
+@pytest.mark.parametrize(("name", "value"), [("jobs", 300), ("address", "auto"), ("gpus_per_job", 0.5)])
+def test_local_refuses_what_it_has_not(name: str, value: Any) -> None:
+    with pytest.raises(InvalidValue) as raised:
+        executors["local"].jobs(Resources(**{name: value}))
+    assert (raised.value.name, raised.value.value) == (name, value)
 
 
 def test_ray_that_is_missing_is_said_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,17 +54,17 @@ class Fake:
     def __init__(self, meet: threading.Barrier | None = None, fails: bool = False) -> None:
         self.meet, self.fails = meet, fails
 
-    def train(self, task: Task, on_share: OnShare) -> Done:
+    def train(self, task: Task, on_progress: OnProgress) -> TaskResult:
         if self.meet is not None:
             self.meet.wait(30)
         if self.fails:
             raise ZeroDivisionError(task)
-        on_share(task, 1.0, "")
-        return Done(task, "trained")
+        on_progress(task, 1.0, "")
+        return TaskResult(task, "trained")
 
 
-def pool(*workers: Fake) -> Threads:
-    return Threads([cast(Worker, worker) for worker in workers])
+def pool(*workers: Fake) -> ThreadedPool:
+    return ThreadedPool([cast(Worker, worker) for worker in workers])
 
 
 def tasks(count: int, taken: list[int]) -> Iterator[Task]:

@@ -14,20 +14,19 @@ import pytest
 import torch
 from made_up import noise_dataset
 
-from proxyflow.data.catalog import Dataset
+from proxyflow.core.errors import UserError
+from proxyflow.core.settings import settings_of
+from proxyflow.data.protocol import Dataset
 from proxyflow.distillation import agreement
-from proxyflow.distillation import distil as distil_module
+from proxyflow.distillation import distill as distil_module
 from proxyflow.distillation.agreement import Agreement
-from proxyflow.distillation.checkpoint import Checkpoint
-from proxyflow.distillation.distil import Distillation, State, distil
-from proxyflow.distillation.methods import Method, methods, parse_method, spelling
+from proxyflow.distillation.checkpoint import DistillationCheckpoint
+from proxyflow.distillation.distill import Distillation, DistillationState, distill
 from proxyflow.distillation.spec import DistillationSpec
-from proxyflow.errors import UserError
-from proxyflow.settings import settings_of
 from proxyflow.strategies import parse_strategy
-from proxyflow.subsets import Subset
+from proxyflow.strategies.distillation_methods import Method, methods, parse_method, syntax_of
 from proxyflow.subsets.artifact import read_subset, write_subset
-from proxyflow.training.engine import TrainingSpec
+from proxyflow.trainers import Job
 
 # Small enough for tests; a method that is not here is tried as it is.
 SMALL = {
@@ -43,12 +42,13 @@ every_method = pytest.mark.parametrize("name", list(methods))
 def pilots_without_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings take most of the time: in their place accuracies that images decide, none by a rounded pixel."""
 
-    def train(subset: Subset, spec: TrainingSpec, device: torch.device) -> SimpleNamespace:
-        brightness, number = subset.train.images.mean() / 255, agreement.PILOTS.index(spec.hyperparameters)
-        accuracy = (1 + math.cos(1000 * brightness * (number + 1))) / 2
-        return SimpleNamespace(result=SimpleNamespace(best_valid_accuracy=accuracy, examples_seen=20, train_flops=1e6))
+    def train(job: Job) -> SimpleNamespace:
+        brightness = job.subset.train.images.mean() / 255
+        pilot = job.configuration.replace(batch_size=agreement.PILOTS[0]["batch_size"])
+        accuracy = (1 + math.cos(1000 * brightness * (agreement.PILOTS.index(pilot) + 1))) / 2
+        return SimpleNamespace(result=SimpleNamespace(best=accuracy, examples_seen=20, train_flops=1e6))
 
-    monkeypatch.setattr(agreement, "get_engine", lambda name: SimpleNamespace(train=train))
+    monkeypatch.setattr(agreement, "ImageTrainer", lambda **settings: SimpleNamespace(name="images", train=train))
 
 
 def data(channels: int = 1) -> Dataset:
@@ -61,25 +61,27 @@ def spec_of(name: str, images_per_class: int = 3, seed: int = 0) -> Distillation
     return DistillationSpec(images_per_class, parse_method(name, SMALL.get(name, "")), image_size=12, seed=seed)
 
 
-def made(name: str, dataset: Dataset | None = None, start: State | None = None, **changes: int) -> Distillation:
-    return distil(dataset or data(), spec_of(name, **changes), CPU, "distilled:3", start)
+def made(
+    name: str, dataset: Dataset | None = None, start: DistillationState | None = None, **changes: int
+) -> Distillation:
+    return distill(dataset or data(), spec_of(name, **changes), CPU, "distilled:3", start)
 
 
 @cache
-def usual(name: str) -> tuple[Distillation, tuple[State, ...]]:
+def usual(name: str) -> tuple[Distillation, tuple[DistillationState, ...]]:
     """A distillation that several tests look at, with the states on its way."""
     return with_states(name)
 
 
-def with_states(name: str) -> tuple[Distillation, tuple[State, ...]]:
-    states: list[State] = []
+def with_states(name: str) -> tuple[Distillation, tuple[DistillationState, ...]]:
+    states: list[DistillationState] = []
 
-    def keep(done: int, share: float, offered: Callable[[], State]) -> None:
+    def keep(done: int, share: float, offered: Callable[[], DistillationState]) -> None:
         state = offered()
         assert (state.iteration, state.share) == (done, share)
         states.append(dataclasses.replace(state, tensors={key: each.clone() for key, each in state.tensors.items()}))
 
-    return distil(data(), spec_of(name), CPU, "distilled:3", on_step=keep), tuple(states)
+    return distill(data(), spec_of(name), CPU, "distilled:3", on_step=keep), tuple(states)
 
 
 def images_of(result: Distillation) -> np.ndarray:
@@ -97,7 +99,7 @@ def test_a_method_says_what_it_is_and_its_settings_have_meanings_and_defaults(na
     assert len(fields) == len(dataclasses.fields(cls))
     assert fields[0].name == "iterations"
     assert all(field.metadata["help"] and field.default is not dataclasses.MISSING for field in fields)
-    assert all(f"{field.name}={field.default}" in spelling(cls) for field in fields)
+    assert all(f"{field.name}={field.default}" in syntax_of(cls) for field in fields)
     assert parse_strategy(f"distilled:10,method={name}").data_strategy.canonical.startswith("distilled:10")
 
 
@@ -119,11 +121,13 @@ def test_images_are_so_many_of_each_class_and_what_is_kept_is_eight_bits_of_them
     assert list(np.bincount(subset.train.labels))[:2] == [4, 4]
     assert 1 <= np.bincount(subset.train.labels)[2] <= 3
     assert subset.train.images.shape[1:] == (12, 12, 3)
-    mean, std = (np.array(each).reshape(1, 3, 1, 1) for each in (dataset.mean, dataset.std))
+    mean, std = (np.array(each).reshape(1, 3, 1, 1) for each in (dataset.preprocessing.mean, dataset.preprocessing.std))
     levels = np.clip(np.rint((images_of(result) * std + mean) * 255), 0, 255)
     assert np.abs(levels.transpose(0, 2, 3, 1) - subset.train.images).max() <= 1
     assert subset.valid is dataset.valid
-    assert (subset.image_size, dataset.image_size) == (12, 8), "they are trained on at the size that they were made at"
+    assert (subset.preprocessing.image_size, dataset.preprocessing.image_size) == (12, 8), (
+        "they are trained on at the size that they were made at"
+    )
     assert (subset.dataset_fingerprint, subset.n_source) == (dataset.fingerprint, 27)
     write_subset(subset, tmp_path)
     again = read_subset(tmp_path)
@@ -159,8 +163,8 @@ def test_one_that_goes_on_from_a_checkpoint_gives_the_images_of_an_uninterrupted
         assert len(set(whole.process.agreement)) > 1
         assert whole.process.agreement.argmax() > 0, "what a choice without any accuracies would be"
     for state in (states[2], states[-2]):
-        Checkpoint(state, "key", 1.5, state.iteration).save(tmp_path)
-        checkpoint = Checkpoint.load(tmp_path)
+        DistillationCheckpoint(state, "key", 1.5, state.iteration).save(tmp_path)
+        checkpoint = DistillationCheckpoint.load(tmp_path)
         assert (checkpoint.run_key, checkpoint.wall_seconds) == ("key", 1.5)
         resumed = made(name, start=checkpoint.state)
         assert np.array_equal(images_of(resumed), images_of(whole))
@@ -183,8 +187,8 @@ def test_one_that_stopped_between_two_losses_goes_on_to_the_same_losses_and_imag
         [np.mean(losses[: (total + 1) // 2]), np.mean(losses[(total + 1) // 2 :])]
     )
     for state in (states[0], states[-2]):
-        Checkpoint(state, "key", 1.5, state.iteration).save(tmp_path)
-        resumed = made(name, start=Checkpoint.load(tmp_path).state)
+        DistillationCheckpoint(state, "key", 1.5, state.iteration).save(tmp_path)
+        resumed = made(name, start=DistillationCheckpoint.load(tmp_path).state)
         assert resumed.losses == whole.losses
         assert np.array_equal(images_of(resumed), images_of(whole))
         assert resumed.cost.examples_seen == whole.cost.examples_seen
@@ -199,9 +203,9 @@ def test_the_share_that_is_done_grows_with_each_iteration_to_the_whole(name: str
     steps = np.diff(shares)
     assert (steps > 0).all()
     assert shares[-1] == pytest.approx(1)
-    alike, pilots = np.split(steps, [whole.process.alike])
-    assert alike == pytest.approx(alike[0])
-    assert (pilots > 5 * alike[0]).all(), "a training is many iterations' work"
+    uniform_iterations, pilots = np.split(steps, [whole.process.uniform_iterations])
+    assert uniform_iterations == pytest.approx(uniform_iterations[0])
+    assert (pilots > 5 * uniform_iterations[0]).all(), "a training is many iterations' work"
 
 
 @every_method
@@ -210,5 +214,5 @@ def test_a_state_of_other_images_is_refused(name: str, damage: str) -> None:
     _, states = usual(name)
     tensors = {key: value[..., :-1] if value.dim() > 2 else value for key, value in states[0].tensors.items()}
     altered = dataclasses.replace(states[0], tensors=tensors if damage == "another size" else {})
-    with pytest.raises(UserError, match="the checkpoint to go on from does not fit this distillation"):
+    with pytest.raises(UserError, match="the checkpoint does not fit this distillation"):
         made(name, start=altered)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from proxyflow.report.tables import read_tables, with_interval
+from proxyflow.reporting.tables import read_tables, with_interval
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports"
@@ -23,9 +23,10 @@ NUMBER = r"-?(?:[0-9]+)?\.?[0-9]+"
 TOLD = re.compile(rf"(?<![\w.])({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
 # Brackets that are no link's.
 BRACKETS = re.compile(r"\[[^\]]*\](?!\()")
-# A README's row of two strategies: the published difference, ours, what the plan's rule says of it, and what it hangs on.
+# A README's row of two strategies: the published difference, ours, what the plan's rule says of it, what it hangs on, and
+# the difference of tau.
 CELL = r" ([^|]*) \|"
-COMPARED = re.compile(rf"^\|[^|]*\| `([^`]+)` \| `([^`]+)` \|{CELL * 7}$", re.MULTILINE)
+COMPARED = re.compile(rf"^\|[^|]*\| `([^`]+)` \| `([^`]+)` \|{CELL * 8}$", re.MULTILINE)
 ALIKE = 0.2
 PUBLISHED = {
     **{f"easiest:{share}": f"hard-{1 - share:g}-1.0" for share in (0.1, 0.25, 0.5)},
@@ -43,6 +44,8 @@ VALUES = {
     "comparisons": ["difference"],
     "robustness": ["difference"],
     "ceiling": ["value"],
+    "ceiling_gaps": ["difference"],
+    "policies": ["regret", "excess"],
     "transfer": ["correlation"],
     "epochs": ["correlation", "chance"],
     "hyperparameters": ["r2", "sign_agreement"],
@@ -113,7 +116,7 @@ def test_every_comparison_in_a_readme_is_that_of_its_two_strategies(folder: Path
     published = pd.read_csv(Path(__file__).parent / "table2.csv").set_index("strategy_size")["r2"]
     rows = COMPARED.findall((folder / "README.md").read_text(encoding="utf-8"))
     assert len(rows) >= 16
-    for first, other, told_published, told, verdict, told_worst, *told_parts, runs in rows:
+    for first, other, told_published, told, verdict, told_worst, *told_parts, runs, tau in rows:
         value, low, high = difference(comparisons[comparisons["measure"] == "r2_of_means"], first, other)
         better = "better" if low > 0 else "worse" if high < 0 else ""
         alike = "as good" if low >= -ALIKE and high <= ALIKE else ""
@@ -123,6 +126,9 @@ def test_every_comparison_in_a_readme_is_that_of_its_two_strategies(folder: Path
         ), (first, other)
         assert told_worst == with_interval(*difference(worst, first, other)), (first, other)
         assert runs == with_interval(*difference(comparisons[comparisons["measure"] == "r2"], first, other))
+        assert tau == with_interval(
+            *difference(comparisons[comparisons["measure"] == "kendall_of_means"], first, other)
+        )
         assert told_parts == [with_interval(*difference(part, first, other)) for part in parts], (first, other)
         assert float(told_published) == pytest.approx(
             published[PUBLISHED[first]] - published[PUBLISHED[other]], abs=0.005
@@ -144,3 +150,82 @@ def test_the_index_names_every_study() -> None:
     index = (REPORTS / "README.md").read_text(encoding="utf-8")
     assert STUDIES
     assert all(f"({folder.name}/README.md)" in index for folder in STUDIES)
+
+
+CLOTHES = REPORTS / "clothes-and-digits"
+EXCESS = ["excess", "excess_low", "excess_high"]
+OF_THE_SIXTEEN = slice(0, 16)
+
+
+def verdicts_of(rows: list[tuple[str, ...]], tables: dict[str, pd.DataFrame]) -> Iterator[tuple[float, float]]:
+    of_means = tables["comparisons"][tables["comparisons"]["measure"] == "r2_of_means"]
+    for first, other, *_ in rows[OF_THE_SIXTEEN]:
+        _, low, high = difference(of_means, first, other)
+        yield low, high
+
+
+def test_what_the_prose_counts_and_costs_is_what_the_tables_say() -> None:
+    """Numbers without an interval: each is made here from the tables, and the README has to hold the sentence."""
+    text = " ".join((CLOTHES / "README.md").read_text(encoding="utf-8").split())
+    tables = read_tables(CLOTHES)
+    ends = list(verdicts_of(COMPARED.findall((CLOTHES / "README.md").read_text(encoding="utf-8")), tables))
+    alike = {bound: sum(-bound <= low and high <= bound for low, high in ends) for bound in (0.2, 0.1)}
+    better = [low > 0 or high < 0 for low, high in ends]
+    undecided = sum(not (low > 0 or high < 0 or (low >= -0.2 and high <= 0.2)) for low, high in ends)
+    assert sum(better) == 0
+    assert f"{alike[0.2]} are as good within .2 ({alike[0.1]} of them within .1)" in text
+    assert f"none is better or worse, and {undecided} are undecided" in text
+    means = tables["comparisons"]
+    for measure, sentence in (
+        ("r2_of_means", "None of the 37 differences of r2 or of Spearman over means is decided"),
+        ("spearman_of_means", "None of the 37 differences of r2 or of Spearman over means is decided"),
+        ("kendall_of_means", "and 2 of the 37 of tau"),
+    ):
+        part = means[means["measure"] == measure]
+        decided = int(((part["low"] > 0) | (part["high"] < 0)).sum())
+        assert (len(part), decided) == (37, 2 if measure == "kendall_of_means" else 0)
+        assert sentence in text
+
+    policies = tables["policies"]
+    chosen = policies[(policies["strategy"] == "epochs:1") & (policies["k"] == 5)].iloc[0]
+    full = policies[policies["policy"] == "full search"].iloc[0]
+    assert f"costs {chosen['cost']:.1f} full trainings instead of {full['cost']:.0f}" in text
+    assert f"random search at that cost loses {chosen['random_regret']:.2f} points" in text
+    # Full search is what the others are held against; those that cost as much are not counted.
+    assert f"the cheapest of {int((policies['cost'] < full['cost']).sum())} searches" in text
+    within = policies[(policies["excess_high"] <= 0.5) & (policies["policy"] != "full search")]
+    cheapest = within.sort_values("cost").iloc[0]
+    assert (cheapest["strategy"], cheapest["k"]) == ("epochs:1", 3)
+    assert f"{cheapest['cost']:.1f} full trainings, {with_interval(*cheapest[EXCESS])}" in text
+
+    runs = pd.read_csv(CLOTHES / "runs.csv")
+    made = runs[runs["strategy"] == "distilled:10"].groupby("dataset")["selection_examples_seen"].max()
+    target = runs[runs["strategy"] == "full"].groupby("dataset")["examples_seen"].mean()
+    trainings = (made / target).round().astype(int)
+    assert f"{trainings['digits']} full trainings on digits and {trainings['fashion-mnist@4000']} on fashion" in text
+
+    noise = tables["noise"].set_index("dataset")[["standard_error", "spread"]].round(1)
+    (error, spread), (other_error, other_spread) = noise.loc[["digits", "fashion-mnist@4000"]].to_numpy()
+    errors = f"standard error of {points(error)} points on digits and {points(other_error)} on fashion-mnist"
+    assert errors in text
+    assert f"spreads by {points(spread)} and {points(other_spread)} points" in text
+
+    tenths = ("easiest:0.1", "random:0.1", "hardest:0.1", "distilled:10")
+    measures = tables["measures"].set_index(["measure", "strategy"])["value"]
+    r2 = sorted(measures["r2_of_means", name] for name in tenths)
+    assert f"explain r2 {plain(r2[0])} to {plain(r2[-1])}" in text
+    rho = sorted(measures["spearman_all_of_means", name] for name in tenths)
+    assert f"a tenth has {plain(rho[0])} to {plain(rho[-1])}" in text
+
+    influence = tables["influence"].set_index(["measure", "strategy", "direction"])
+    for name in ("random:0.1", "easiest:0.1"):
+        low, high = (plain(influence.loc[("r2_of_means", name, side), "without"]) for side in ("lower", "higher"))
+        assert re.search(rf"`{re.escape(name)}` (it is )?{re.escape(low)}.*?and {re.escape(high)}", text), name
+
+
+def plain(value: float) -> str:
+    return with_interval(float(value), float("nan"), float("nan"))
+
+
+def points(value: float) -> str:
+    return f"{value:.1f}".removeprefix("0")

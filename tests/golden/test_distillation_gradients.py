@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -12,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from proxyflow.distillation import augment, networks
-from proxyflow.distillation.distil import distil
+from proxyflow.distillation.distill import distill
 from proxyflow.distillation.matching import matching_loss
-from proxyflow.distillation.methods import parse_method
 from proxyflow.distillation.spec import DistillationSpec
 from proxyflow.distillation.unrolling import distillation_loss
+from proxyflow.strategies.distillation_methods import parse_method
 
 STEP = 1e-6
 
@@ -119,14 +117,14 @@ def test_the_matching_loss_and_its_gradient_are_those_of_the_formula_written_out
 )
 def test_both_reduce_their_objective_on_digits(method: str, settings: str, share: float) -> None:
     spec = DistillationSpec(2, parse_method(method, settings), image_size=12)
-    losses = [loss for _, loss in distil(digits(), spec, torch.device("cpu"), "made").losses]
+    losses = [loss for _, loss in distill(digits(), spec, torch.device("cpu"), "made").losses]
     tenth = len(losses) // 10
     assert np.mean(losses[-tenth:]) < share * np.mean(losses[:tenth])
 
 
 @pytest.mark.parametrize("kind", list(augment.KINDS))
 def test_an_augmentation_shows_all_images_alike_and_passes_gradients(kind: str) -> None:
-    drawn = augment.Drawn(kind, (0.3, 0.8, 0.6))
+    drawn = augment.Augmentation(kind, (0.3, 0.8, 0.6))
     images = double(3, 2, 8, 8, seed=0).requires_grad_()
     together = drawn(images)
     assert torch.allclose(together, torch.cat([drawn(image[None]) for image in images]))
@@ -139,29 +137,29 @@ def test_an_augmentation_shows_all_images_alike_and_passes_gradients(kind: str) 
 
 def test_augmentations_do_what_they_are_called() -> None:
     images = double(2, 3, 8, 8, seed=0)
-    shifted = augment.Drawn("crop", (0.99, 0.5, 0.0))(images)  # down by one pixel, which is an eighth of 8
+    shifted = augment.Augmentation("crop", (0.99, 0.5, 0.0))(images)  # down by one pixel, which is an eighth of 8
     assert torch.equal(shifted[:, :, :-1], images[:, :, 1:])
     assert not shifted[:, :, -1].any()
-    assert torch.equal(augment.Drawn("flip", (0.4, 0.0, 0.0))(images), images.flip(3))
-    assert torch.equal(augment.Drawn("flip", (0.6, 0.0, 0.0))(images), images)
-    hole = augment.Drawn("cutout", (0.5, 0.5, 0.0))(images) == 0
+    assert torch.equal(augment.Augmentation("flip", (0.4, 0.0, 0.0))(images), images.flip(3))
+    assert torch.equal(augment.Augmentation("flip", (0.6, 0.0, 0.0))(images), images)
+    hole = augment.Augmentation("cutout", (0.5, 0.5, 0.0))(images) == 0
     assert hole[0, 0, 2:6, 2:6].all()
     assert int(hole[0, 0].sum()) == 16
-    middle = augment.Drawn("rotate", (0.5, 0.0, 0.0))(images)  # by no degrees
+    middle = augment.Augmentation("rotate", (0.5, 0.0, 0.0))(images)  # by no degrees
     assert torch.allclose(middle, images, atol=1e-12)
-    same = augment.Drawn("color", (0.5, 0.5, 0.5))(images)
+    same = augment.Augmentation("color", (0.5, 0.5, 0.5))(images)
     assert torch.allclose(same, images, atol=1e-12)
-    drawn = {augment.draw(("crop", "flip"), np.random.default_rng(seed)).kind for seed in range(20)}
+    drawn = {augment.draw_augmentation(("crop", "flip"), np.random.default_rng(seed)).kind for seed in range(20)}
     assert drawn == {"crop", "flip"}
-    assert torch.equal(augment.draw((), np.random.default_rng(0))(images), images)
+    assert torch.equal(augment.draw_augmentation((), np.random.default_rng(0))(images), images)
 
 
 def test_batch_norm_is_refused_by_its_layers_name() -> None:
-    from proxyflow.errors import UserError
-    from proxyflow.training.hyperparameters import Hyperparameters
-    from proxyflow.training.models import build_model
+    from proxyflow.core.errors import UserError
+    from proxyflow.trainers.images.models import build_model
+    from proxyflow.trainers.images.space import image_configuration
 
     with pytest.raises(UserError, match="XResNet has batch norm"):
-        networks.check_no_batch_norm(build_model(dataclasses.replace(Hyperparameters(), arch="xresnet18"), 3, 0))
+        networks.check_no_batch_norm(build_model(image_configuration(arch="xresnet10-w16"), 3, 0))
     networks.check_no_batch_norm(networks.LeNet(1, 10, 28))
     networks.check_no_batch_norm(networks.AlexNet(3, 10, 32))

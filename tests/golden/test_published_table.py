@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from proxyflow.quality.costs import PUBLISHED_CURVE, fit_curve
-from proxyflow.strategies import Pool, parse_strategy
+from proxyflow.strategies import ExamplePool, parse_strategy
 from proxyflow.studies.presets import PUBLISHED
 
 TABLE = list(csv.DictReader((Path(__file__).parent / "table2.csv").read_text(encoding="utf-8").splitlines()))
@@ -66,7 +66,7 @@ def test_the_other_labels_have_their_fraction_or_their_epochs(label: str) -> Non
         return
     assert strategy.epochs(20) == 20
     labels = np.repeat(np.arange(10), 100)
-    selected = strategy.select(Pool(np.arange(1000), labels, hashes(1000)), seed=0)
+    selected = strategy.select(ExamplePool(np.arange(1000), labels, hashes(1000)), seed=0)
     of = {"All Classes": range(10), "Half Classes": range(5), "Other Half Classes": range(5, 10)}[name]
     assert set(labels[selected]) == set(of)
     assert len(selected) == int(Decimal(amount) * 100 * len(of))
@@ -82,7 +82,7 @@ def test_a_slice_holds_the_examples_between_its_quantiles_hardest_first(label: s
     n = 1000
     rng = np.random.default_rng(0)
     loss, labels = rng.exponential(size=n), rng.integers(0, 10, n)
-    pool = Pool(np.arange(n), labels, hashes(n), {"loss": loss, "margin": -loss})
+    pool = ExamplePool(np.arange(n), labels, hashes(n), {"loss": loss, "margin": -loss})
     selected = parse_strategy(PUBLISHED[label]).select(pool, seed=0)
     assert len(selected) == int((high - low) * n)
     hardest_first = np.argsort(-loss)

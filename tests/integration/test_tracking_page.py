@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from benchmarks.made_up_study import write_runs
 from proxyflow.tracking.connection import connect
-from proxyflow.tracking.runs import RunWriter
+from proxyflow.tracking.runs.writer import RunWriter
 
 PAGE = Path(__file__).parents[2] / "docs" / "tracking.md"
 SEARCHES = re.findall(r"^```search\n(.+?)\n```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

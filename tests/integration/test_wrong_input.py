@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from entry_points import Entry
 
+from proxyflow.cli.app import COMMANDS, load_command
+
 NOWHERE = "0123456789abcdef0123456789abcdef"
 
 
@@ -14,7 +16,7 @@ NOWHERE = "0123456789abcdef0123456789abcdef"
     ("arguments", "said"),
     [
         (["train", "--dataset", "digit"], ["dataset=digit", "did you mean digits"]),
-        (["train", "--strategy", "easyest:0.1"], ["easyest", "did you mean easiest", "half-classes"]),
+        (["train", "--strategy", "easyest:0.1"], ["easyest", "did you mean easiest"]),
         (["train", "--strategy", "random:0"], ["F=0", "above 0 and at most 1"]),
         (["train", "--strategy", "random:1.5"], ["F=1.5", "above 0 and at most 1"]),
         (["train", "--strategy", "random:nan"], ["F=nan", "above 0 and at most 1"]),
@@ -32,6 +34,8 @@ NOWHERE = "0123456789abcdef0123456789abcdef"
         (["train", "--epochs", "2.5"], ["epochs=2.5", "whole number"]),
         (["train", "--batch-size", "1"], ["batch_size=1", "at least 2"]),
         (["train", "--precision", "fp16"], ["precision=fp16", "bf16"]),
+        (["train", "--precision", "tf32"], ["precision=tf32", "fp32"]),
+        (["score", "--precision", "tf32"], ["precision=tf32", "fp32"]),
         (["train", "--precision", "bf16", "--image-size", "16"], ["precision=bf16", "16 pixels", "fp32"]),
         (["train", "--engine", "fastai", "--resume-training", "true"], ["resume_training=true", "engine=fast"]),
         (["train", "--save-model", "maybe"], ["save_model=maybe", "true or false"]),
@@ -41,7 +45,7 @@ NOWHERE = "0123456789abcdef0123456789abcdef"
         (["train", "--lerning-rate", "1"], ["--lerning-rate", "--learning-rate"]),
         (["train", "surplus"], ["surplus"]),
         (["materialize", "--strategy", "nothing"], ["strategy=nothing", "known are"]),
-        (["materialize", "--strategy", "distilled:10"], ["strategy=distilled:10", "made and not chosen", "distill"]),
+        (["materialize", "--strategy", "distilled:10"], ["strategy=distilled:10", "selects none", "distill"]),
         (["train", "--strategy", "distilled:0"], ["N=0", "at least 1"]),
         (["train", "--strategy", "distilled:1,method=magic"], ["method=magic", "gradient-steps"]),
         (["distill", "--method", "magic"], ["method=magic", "distribution-matching"]),
@@ -61,11 +65,16 @@ NOWHERE = "0123456789abcdef0123456789abcdef"
         (["sweep", "--jobs", "2"], ["jobs=2", "jobs may be at most 1"]),
         (["sweep", "--executor", "slurm"], ["executor=slurm", "local"]),
         (["sweep", "--max-cost-usd", "5"], ["max_cost_usd=5", "price_per_hour"]),
-        (["report", "--study", "nobody's"], ["study=nobody's", "does not exist"]),
+        (["report", "--study", "nobodys"], ["study=nobodys", "does not exist"]),
+        (["report", "--compare", "nobodys"], ["compare=nobodys", "does not exist"]),
+        (["train", "--dataset", '"folder:a,b"'], ["no quotes are needed", "dataset=folder:a,b"]),
+        (["train", "--strategy", "classes:0,1"], ["write classes:0+1"]),
+        (["train", "--valid-examples", "5"], ["valid_examples=5", "give at least 10"]),
         (["report", "--cost-basis", "money"], ["cost_basis=money", "train_seconds"]),
         (["report", "--good-fraction", "0"], ["good_fraction=0", "above 0"]),
         (["main", "--out", "/proc/nowhere"], ["out=/proc/nowhere", "cannot be written"]),
         (["sweep", "--precision", "fp16"], ["precision=fp16"]),
+        (["sweep", "--precision", "tf32"], ["precision=tf32", "fp32"]),
         (["sweep", "--strategies", "papr"], ["strategy=papr", "lists demo, paper"]),
         (["main", "--preset", "huge"], ["preset=huge", "demo"]),
         (["train", "--dataset", "digits:/tmp"], ["dataset=digits:/tmp", "takes no path"]),
@@ -87,6 +96,47 @@ def test_wrong_input_is_said_in_one_line(entry: Entry, arguments: list[str], sai
     for words in said:
         assert words in ended.err
     assert ended.out == ""
+
+
+NO_STUDIES = ("it's", " x", "a\nb", "\x1b[2J", "pets.yaml", "x/UP.YML")
+
+
+@pytest.mark.parametrize("name", ["main", "score", "materialize", "distill", "train", "sweep", "report"])
+def test_a_name_that_no_study_can_have_is_refused_before_any_work(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from proxyflow.studies import context as context
+
+    def work(*given: object) -> None:
+        raise AssertionError("a data set was loaded for a study that cannot be")
+
+    monkeypatch.setattr(context, "load_dataset", work)
+    client = MlflowClient()
+    deleted = f"deleted before {name}"
+    client.delete_experiment(client.create_experiment(deleted))
+    before = len(client.search_runs(["0"]))
+    files = ("pets.yaml", "x/UP.YML")
+    for study in (*NO_STUDIES, deleted):
+        ended = entry(name, "--study", study)
+        assert ended.status == 2, study
+        assert ended.err.startswith("error: study="), ended.err
+        assert (ended.err.count("\n"), ended.out) == (1, "")
+    # The experiment that is active may have any name.
+    for study in set(NO_STUDIES) - set(files):
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", study)
+        assert entry(name, "--study", "auto").status == 2
+    assert len(client.search_runs(["0"])) == before
+
+
+def test_a_study_file_names_no_study_that_cannot_be(entry: Entry) -> None:
+    Path("it's.yaml").write_text("epochs: 1\n")
+    Path("named.yaml").write_text("epochs: 1\nstudy: it's\n")
+    for file, place in (("it's.yaml", ""), ("named.yaml", "named.yaml, line 2, study: ")):
+        ended = entry("sweep", "--study", file)
+        assert ended.status == 2
+        assert ended.err.startswith(f"error: {place}study=it's is not accepted")
 
 
 def test_runs_of_another_kind_are_refused(entry: Entry) -> None:
@@ -124,16 +174,14 @@ def test_an_altered_subset_is_refused(entry: Entry, tmp_path: Path, monkeypatch:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
-    ended = entry("train", "--subset", run.info.run_id, "--arch", "xresnet18")
+    ended = entry("train", "--subset", run.info.run_id, "--arch", "xresnet10-w16")
     assert ended.status == 2
     assert "was altered: it does not have the checksum" in ended.err
 
 
 def test_help_names_every_option(entry: Entry) -> None:
-    import importlib
-
-    for name in ("main", "score", "materialize", "train", "sweep", "report"):
-        command = getattr(importlib.import_module(f"entrypoints.{name}"), name)
+    for name in COMMANDS:
+        command = load_command(name)
         ended = entry(name, "--help")
         assert ended.status == 0
         for parameter in command.params:

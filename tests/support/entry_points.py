@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 # Small enough for tests: 8 pixels, one epoch, large batches.
-SMALL = ("--arch", "xresnet18", "--image-size", "8", "--batch-size", "128")
+SMALL = ("--arch", "xresnet10-w16", "--image-size", "8", "--batch-size", "128")
 STUDY = ("--image-size", "8", "--batch-size", "128")
 # After which a test gives up on a process: many more than it takes, for machines that are slow and share their cores.
 SECONDS = 600

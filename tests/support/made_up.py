@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -10,10 +11,25 @@ import numpy as np
 import pandas as pd
 
 from proxyflow.data.catalog import Dataset, load_dataset
-from proxyflow.data.images import ImageSet
-from proxyflow.report.tables import RUN_COLUMNS
-from proxyflow.scoring.measures import measures
-from proxyflow.scoring.table import ExampleScores, SelectionCost
+from proxyflow.data.images.preprocessing import Preprocessing
+from proxyflow.data.images.store import ImageSet
+from proxyflow.quality.objective import columns_of
+from proxyflow.reporting.tables import RUN_COLUMNS
+from proxyflow.scores import known_scores
+from proxyflow.scores.table import ExampleScores, SelectionCost
+from proxyflow.spaces.metric import ACCURACY
+
+# What a hyperparameter is called in the name of a configuration, to its own name; and the defaults.
+LABELS = {
+    "arch": "arch",
+    "lr": "learning_rate",
+    "stem1": "stem_channels_1",
+    "stem2": "stem_channels_2",
+    "flip": "flip_probability",
+    "opt": "optimizer",
+    "smooth": "label_smoothing",
+}
+DEFAULTS = ("xresnet50", 0.003, 32, 32, 0.5, "adam", 0.1)
 
 
 @cache
@@ -35,18 +51,15 @@ def noise_dataset(train: Sequence[int], valid: Sequence[int], n_classes: int, ch
         class_names=tuple(f"class {number}" for number in range(n_classes)),
         train=random_images(train, channels, seed=1),
         valid=random_images(valid, channels, seed=2),
-        image_size=8,
-        crop="padded",
-        mean=(0.5,) * channels,
-        std=(0.25,) * channels,
+        preprocessing=Preprocessing(8, "padded", (0.5,) * channels, (0.25,) * channels),
     )
 
 
 def random_scores(images: ImageSet, seed: int = 0, run_id: str = "score-run") -> ExampleScores:
     """A score table with every measure, in the order of `images`."""
     rng = np.random.default_rng(seed)
-    columns = {name: rng.normal(size=len(images)) for name in measures}
-    keys = {"example_id": images.example_ids, "content_hash": images.content_hashes, "label": images.labels}
+    columns = {name: rng.normal(size=len(images)) for name in known_scores}
+    keys = {"example_id": images.ids, "content_hash": images.content_hashes, "label": images.labels}
     classes = int(images.labels.max()) + 1
     return ExampleScores(
         pd.DataFrame({**keys, **columns, "correct": 1.0}),
@@ -68,8 +81,9 @@ def training(strategy: str = "full", config: str = "default", accuracy: float = 
         "seed": 0,
         "status": "finished",
         "diverged": False,
+        **columns_of(ACCURACY),
         "epochs": int(strategy.removeprefix("epochs:")) if strategy.startswith("epochs:") else 20,
-        "best_valid_accuracy": accuracy,
+        "objective": accuracy,
         "train_seconds": 100.0,
         "examples_seen": 20_000.0,
         "train_flops": 1e12,
@@ -77,14 +91,33 @@ def training(strategy: str = "full", config: str = "default", accuracy: float = 
         "end_time": 2_000,
         **changes,
     }
+    row.setdefault("config_json", values_of(row["config"]))
     row["run_id"] = row["run_id"] or "{dataset}/{strategy}/{config}/{seed}".format(**row)
     return row
 
 
+def values_of(config: str) -> str:
+    """The values of a configuration that tests name as the image trainer does, in JSON; none of another name."""
+    values: dict[str, Any] = dict(zip(LABELS.values(), DEFAULTS, strict=True))
+    for part in config.split(",") if config != "default" else ():
+        label, _, text = part.partition("=")
+        names = [name for short, name in LABELS.items() if short.rstrip("12") == label]
+        texts = text.split("-") if len(names) > 1 else [text]
+        if not names or len(texts) != len(names):
+            return ""
+        values |= {name: float(each) if each[:1].isdigit() else each for name, each in zip(names, texts, strict=True)}
+    return json.dumps(values)
+
+
 def trainings_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as the tracking reader gives them: every column there, whole numbers nullable."""
+    """Rows as the tracking reader gives them, every column there and whole numbers nullable, and as they are compared.
+
+    `value` is the objective: statistics on parts of a frame need it, and `select_runs` makes it anew.
+    """
     frame = pd.DataFrame(list(rows), columns=RUN_COLUMNS)
-    return frame.astype({"epochs": "Int64", "seed": "int64", "start_time": "Int64", "end_time": "Int64"})
+    whole = dict.fromkeys(("epochs", "n_test", "start_time", "end_time"), "Int64")
+    found = frame.astype({**whole, "seed": "int64", "device_shared": "boolean", "objective": "float64"})
+    return found.assign(config_json=found["config_json"].fillna(""), value=found["objective"])
 
 
 def study_rows(accuracies: Mapping[str, Sequence[float]], **changes: Any) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from made_up_studies import target_curves
 
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.summary import StudyQuality, measure_study
-from proxyflow.report.figures import draw_figures
-from proxyflow.report.page import Origin, write_page
-from proxyflow.report.vocabulary import VOCABULARY
+from proxyflow.reporting.families import FAMILIES
+from proxyflow.reporting.figures import draw_figures
+from proxyflow.reporting.page import Origin, write_page
 
 SERVER = "http://mlflow.example:5000/#/experiments/1/runs/"
 
@@ -20,7 +20,7 @@ SERVER = "http://mlflow.example:5000/#/experiments/1/runs/"
 def quality_of(trainings: pd.DataFrame, bootstrap: int = 20, cost_curve: str = "fitted") -> StudyQuality:
     """The quality of a made-up study, curves included."""
     options = QualityOptions(bootstrap=bootstrap, cost_curve=cost_curve)
-    return measure_study(trainings, options, VOCABULARY, target_curves(trainings))
+    return measure_study(trainings, options, FAMILIES, target_curves(trainings))
 
 
 def origin_of(trainings: pd.DataFrame, study: str = "paper-2019", planned: int | None = None) -> Origin:

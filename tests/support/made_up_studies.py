@@ -12,7 +12,7 @@ import pandas as pd
 from made_up import training, trainings_frame
 
 from proxyflow.studies.presets import PUBLISHED
-from proxyflow.training.grids import paper_grid
+from proxyflow.trainers.images.grids import paper_grid
 
 TABLE = Path(__file__).parents[1] / "golden" / "table2.csv"
 HOSTILE = "</script><img src=x onerror=alert(1)> & 数据 $x^2$ <b>“é”\u2028"
@@ -120,16 +120,16 @@ def empty_study() -> pd.DataFrame:
 
 
 def target_curves(trainings: pd.DataFrame, epochs: int = 20) -> pd.DataFrame:
-    """Accuracies of the target's runs after each epoch, which rise to the best with noise that fades."""
+    """Values of the target's runs after each epoch, which rise to the best with noise that fades."""
     target = trainings[trainings["strategy"] == "full"]
     left = 1 - np.arange(1, epochs + 1) / epochs
     noise = np.random.default_rng(3).normal(0, 0.04, (len(target), epochs))
-    best = target["best_valid_accuracy"].to_numpy(dtype=float)[:, None]
+    best = target["objective"].to_numpy(dtype=float)[:, None]
     return pd.DataFrame(
         {
             "run_id": np.repeat(target["run_id"].to_numpy(), epochs),
             "epoch": np.tile(np.arange(1, epochs + 1), len(target)),
-            "valid_accuracy": (best - (0.4 + noise) * left**2).ravel(),
+            "objective": (best - (0.4 + noise) * left**2).ravel(),
         }
     )
 

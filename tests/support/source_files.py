@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from picture_files import make_folder
+from table_files import made_up_frame
+from table_files import write as write_table
 
-from proxyflow.data.sources import cifar10, fashion_mnist, imagenette
+from proxyflow.data.images.sources import cifar10, fashion_mnist, imagenette
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -50,7 +52,7 @@ def archive(folder: Path, path: Path) -> None:
 
 
 def make_imagenette(name: str, data_dir: Path) -> None:
-    from proxyflow.data.sources import datasets
+    from proxyflow.data.catalog import datasets
 
     source = datasets[name]
     assert isinstance(source, imagenette.Imagenette)
@@ -60,7 +62,7 @@ def make_imagenette(name: str, data_dir: Path) -> None:
 
 def published_md5(path: Path) -> str:
     """What the archives made here are taken for: their real counterparts."""
-    from proxyflow.data.sources import datasets
+    from proxyflow.data.catalog import datasets
 
     known = {f"{s.folder}.tgz": s.md5 or "" for s in datasets.values() if isinstance(s, imagenette.Imagenette)}
     return {**known, cifar10.ARCHIVE: cifar10.MD5}[path.name]
@@ -76,6 +78,8 @@ MAKE: dict[str, Callable[[Path], str]] = {
         for name in ("imagenette", "imagewoof", "imagenette2", "imagewoof2")
     },
     "folder": lambda data_dir: f"folder:{make_folder(data_dir / 'pets')}",
+    "index": lambda data_dir: f"index:{write_table(made_up_frame(), data_dir / 'list.csv')}",
+    "table": lambda data_dir: f"table:{write_table(made_up_frame(), data_dir / 'reviews.parquet')}[text=text]",
 }
 
 __all__ = [

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from proxyflow.errors import InvalidValue
-from proxyflow.tracking import artifact_cache
-from proxyflow.tracking.artifact_cache import SIZE_VARIABLE, ArtifactCache
+from proxyflow.core.errors import InvalidValue
+from proxyflow.tracking.artifacts import cache as artifact_cache
+from proxyflow.tracking.artifacts.cache import SIZE_VARIABLE, ArtifactCache
 
 
 def sha256(content: bytes) -> str:

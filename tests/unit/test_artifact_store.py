@@ -12,11 +12,12 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import UserError
-from proxyflow.tracking.artifact_store import HOSTS_VARIABLE, Absent, store_of, trouble_of
-from proxyflow.tracking.models import log_model
-from proxyflow.tracking.outages import FOREVER, KnownTrouble, Patient, impatient, patient
-from proxyflow.tracking.run import Run
+from proxyflow.core.errors import UserError
+from proxyflow.tracking.artifacts.store import HOSTS_VARIABLE, open_repository
+from proxyflow.tracking.artifacts.store_errors import ArtifactMissing, classify_error
+from proxyflow.tracking.delivery.retrying import FOREVER, RetryingClient, StoreError, with_retries, without_retries
+from proxyflow.tracking.runs.models import log_model
+from proxyflow.tracking.runs.run import Run
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Client:
 
 
 def client(artifact_uri: str) -> MlflowClient:
-    return patient(cast(MlflowClient, Client(artifact_uri)), 1.0, lambda text: None)
+    return with_retries(cast(MlflowClient, Client(artifact_uri)), 1.0, lambda text: None)
 
 
 @pytest.mark.parametrize("owner", ["a", "m-a"])
@@ -50,20 +51,20 @@ def client(artifact_uri: str) -> MlflowClient:
 def test_no_password_goes_to_a_server_that_an_experiment_names(
     uri: str, owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UserError, match="which is not the tracking server: it would be sent your password"):
-        store_of(client(uri), owner)
-    with pytest.raises(UserError, match="which is not the tracking server"):  # and the client can make nothing there
-        log_model(cast(Run, SimpleNamespace(client=client(uri), id="a")), cast(Any, None), 8, {})
+    with pytest.raises(UserError, match=HOSTS_VARIABLE):
+        open_repository(client(uri), owner)
+    with pytest.raises(UserError, match=HOSTS_VARIABLE):  # and the client can make nothing there
+        log_model(cast(Run, SimpleNamespace(client=client(uri), id="a")), cast(Any, None), (1, 8, 8), 8, {})
     host = uri.split("/")[2]
     monkeypatch.setenv(HOSTS_VARIABLE, f"other.example.org,{host}")
-    assert host in store_of(client(uri), owner).artifact_uri
+    assert host in open_repository(client(uri), owner).artifact_uri
 
 
 @pytest.mark.parametrize(
     "uri", ["mlflow-artifacts:/1/a/artifacts", "s3://bucket/1/a/artifacts", "/shared/1/a/artifacts"]
 )
 def test_the_servers_own_and_those_without_its_password_are_talked_to(uri: str) -> None:
-    assert store_of(client(uri), "a") is not None
+    assert open_repository(client(uri), "a") is not None
 
 
 def of_s3(code: str, status: int) -> ClientError:
@@ -92,27 +93,27 @@ S3 = get_artifact_repository("s3://bucket/1/a/artifacts")
     ],
 )
 def test_what_passes_is_told_from_what_stays(error: Exception, worth_waiting: float, told: str) -> None:
-    trouble = trouble_of(error, S3, "subset/manifest.json")
-    assert isinstance(trouble, KnownTrouble)
-    assert trouble.worth_waiting == worth_waiting
+    trouble = classify_error(error, S3, "subset/manifest.json")
+    assert isinstance(trouble, StoreError)
+    assert trouble.retryable_seconds == worth_waiting
     assert told in str(trouble)
 
 
 def test_an_error_below_another_is_found() -> None:
     failed = ValueError("upload failed")
     failed.__context__ = of_s3("ExpiredToken", 400)
-    assert "renew them" in str(trouble_of(failed, S3, "x"))
+    assert "renew them" in str(classify_error(failed, S3, "x"))
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "404"])
 def test_what_is_not_there_is_absent(code: str) -> None:
-    assert isinstance(trouble_of(of_s3(code, 404), S3, "subset/x"), Absent)
+    assert isinstance(classify_error(of_s3(code, 404), S3, "subset/x"), ArtifactMissing)
 
 
 def test_an_error_of_this_machine_stays_itself_and_a_circle_of_causes_ends() -> None:
     full = OSError(28, "No space left on device")
     full.__cause__ = full
-    assert trouble_of(full, S3, "x") is full
+    assert classify_error(full, S3, "x") is full
 
 
 def server_says(status: int, message: str) -> requests.HTTPError:
@@ -130,25 +131,25 @@ SERVER = get_artifact_repository("mlflow-artifacts:/1/a/artifacts", tracking_uri
     [
         (503, "busy", FOREVER, "503 (busy)"),
         (500, "An error occurred (SlowDown) when calling", FOREVER, "SlowDown"),
-        (500, "An error occurred (AccessDenied) when calling", 0.0, "ask those who run it"),
-        (403, "Permission denied", 0.0, "ask those who run it"),
+        (500, "An error occurred (AccessDenied) when calling", 0.0, "administrator"),
+        (403, "Permission denied", 0.0, "administrator"),
         (404, "Failed to list artifacts in s3://x", 0.0, "does its bucket exist?"),
-        (500, "Internal Server Error", 120.0, "its log says why"),
+        (500, "Internal Server Error", 120.0, "log"),
     ],
 )
 def test_a_servers_words_for_its_stores_trouble(status: int, message: str, worth_waiting: float, told: str) -> None:
-    trouble = trouble_of(server_says(status, message), SERVER, "x")
-    assert isinstance(trouble, KnownTrouble)
-    assert trouble.worth_waiting == worth_waiting
+    trouble = classify_error(server_says(status, message), SERVER, "x")
+    assert isinstance(trouble, StoreError)
+    assert trouble.retryable_seconds == worth_waiting
     assert told in str(trouble)
 
 
 @pytest.mark.parametrize(("status", "message"), [(404, "No such artifact"), (500, "An error occurred (404) when")])
 def test_a_servers_words_for_what_is_not_there(status: int, message: str) -> None:
-    assert isinstance(trouble_of(server_says(status, message), SERVER, "x"), Absent)
+    assert isinstance(classify_error(server_says(status, message), SERVER, "x"), ArtifactMissing)
 
 
 def test_a_patient_client_is_looked_through() -> None:
     known = client("s3://bucket/x")
-    assert isinstance(known, Patient)
-    assert isinstance(impatient(known), Client)
+    assert isinstance(known, RetryingClient)
+    assert isinstance(without_retries(known), Client)

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from proxyflow.data.augment import RATIO, looks, padding_of, uniforms
+from proxyflow.data.images.augment import RATIO, augment_params, padding_of, uniforms
 
 N = 20_000
 
 
 def boxes(height: int, width: int, n: int = N, seed: int = 0, size: int = 128) -> np.ndarray:
     sizes = np.tile(np.array([height, width], dtype=np.int32), (n, 1))
-    return looks("resized", seed, 0, np.arange(n), sizes, size, 0.5).boxes
+    return augment_params("resized", seed, 0, np.arange(n), sizes, size, 0.5).boxes
 
 
 def fastai_boxes(height: int, width: int, n: int = N) -> np.ndarray:
@@ -66,9 +66,9 @@ def test_an_image_that_no_crop_fits_shows_its_centre() -> None:
 def test_an_example_draws_the_same_alone_and_among_others(crop: str) -> None:
     sizes = np.random.default_rng(0).integers(20, 90, (50, 2)).astype(np.int32)
     ids = np.random.default_rng(1).permutation(1000)[:50]
-    everything = looks(crop, 3, 5, ids, sizes, 32, 0.5)
+    everything = augment_params(crop, 3, 5, ids, sizes, 32, 0.5)
     for i in (0, 17, 49):
-        one = looks(crop, 3, 5, ids[i : i + 1], sizes[i : i + 1], 32, 0.5)
+        one = augment_params(crop, 3, 5, ids[i : i + 1], sizes[i : i + 1], 32, 0.5)
         assert np.array_equal(one.boxes[0], everything.boxes[i])
         assert one.flips[0] == everything.flips[i]
 
@@ -79,7 +79,7 @@ def test_seeds_and_epochs_draw_anew(crop: str, change: dict[str, int]) -> None:
     sizes = np.full((1000, 2), 60, dtype=np.int32)
 
     def draw(seed: int = 0, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        found = looks(crop, seed, epoch, np.arange(1000), sizes, 32, 0.5)
+        found = augment_params(crop, seed, epoch, np.arange(1000), sizes, 32, 0.5)
         return found.boxes, found.flips
 
     (boxes, flips), (others, other_flips) = draw(), draw(**change)
@@ -89,7 +89,7 @@ def test_seeds_and_epochs_draw_anew(crop: str, change: dict[str, int]) -> None:
 
 def test_padded_crops_are_spread_evenly_over_all_places() -> None:
     sizes = np.full((N, 2), 28, dtype=np.int32)
-    found = looks("padded", 0, 0, np.arange(N), sizes, 32, 0.5).boxes
+    found = augment_params("padded", 0, 0, np.arange(N), sizes, 32, 0.5).boxes
     assert (found[:, 2:] == 32).all()
     counts = np.zeros((9, 9))
     np.add.at(counts, (found[:, 0], found[:, 1]), 1)
@@ -99,7 +99,7 @@ def test_padded_crops_are_spread_evenly_over_all_places() -> None:
 
 @pytest.mark.parametrize("probability", [0.0, 0.25, 0.5, 1.0])
 def test_flips_have_their_probability(probability: float) -> None:
-    flips = looks("padded", 0, 0, np.arange(N), np.full((N, 2), 8, dtype=np.int32), 8, probability).flips
+    flips = augment_params("padded", 0, 0, np.arange(N), np.full((N, 2), 8, dtype=np.int32), 8, probability).flips
     assert abs(flips.mean() - probability) < 4 * np.sqrt(probability * (1 - probability) / N) + 1e-12
 
 

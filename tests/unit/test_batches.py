@@ -7,17 +7,18 @@ import pytest
 import torch
 from made_up import digits, random_images
 
-from proxyflow.data import batches as batches_module
-from proxyflow.data.batches import DeviceImages, TrainBatches, ValidBatches, View, canvas_of, place_for
-from proxyflow.data.images import ImageSet
-from proxyflow.data.resize import Buffer
+from proxyflow.data.images import batches as batches_module
+from proxyflow.data.images.batches import DeviceImages, TrainBatches, ValidBatches, place_for, prepared_images
+from proxyflow.data.images.preprocessing import Preprocessing
+from proxyflow.data.images.resize import Buffer
+from proxyflow.data.images.store import ImageSet
 
 CPU = torch.device("cpu")
 TEN = tuple(range(10))
 
 
 def digits_at(size: int, images: ImageSet) -> DeviceImages:
-    return DeviceImages(images, TEN, View(size, "padded", digits().mean, digits().std), CPU)
+    return DeviceImages(images, TEN, digits().preprocessing.at(size), CPU)
 
 
 def ragged(n: int = 60, channels: int = 3) -> ImageSet:
@@ -28,7 +29,9 @@ def ragged(n: int = 60, channels: int = 3) -> ImageSet:
 
 
 def natives(images: ImageSet, size: int = 16) -> DeviceImages:
-    return DeviceImages(images, TEN, View(size, "resized", (0.5,) * images.channels, (0.25,) * images.channels), CPU)
+    return DeviceImages(
+        images, TEN, Preprocessing(size, "resized", (0.5,) * images.channels, (0.25,) * images.channels), CPU
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +58,10 @@ def test_an_example_looks_the_same_in_any_subset_and_from_any_store(images: Devi
     # Random streams know an example by its id, so that proxy and target see the same pictures of it.
     chosen = np.array([90, 3, 41, 7])
     part = images.images.take(chosen)
-    copied = ImageSet.of([part.image(i) for i in range(4)], part.labels, part.example_ids)
+    copied = ImageSet.of([part.image(i) for i in range(4)], part.labels, part.ids)
     everything = by_example(TrainBatches(images, 100, 0.5, seed=3))
     for subset in (part, copied):
-        alone = by_example(TrainBatches(DeviceImages(subset, TEN, images.view, CPU), 4, 0.5, seed=3))
+        alone = by_example(TrainBatches(DeviceImages(subset, TEN, images.preprocessing, CPU), 4, 0.5, seed=3))
         assert all(torch.equal(alone[i], everything[int(chosen[i])]) for i in range(4))
 
 
@@ -96,7 +99,7 @@ def test_flips_come_with_their_probability(images: DeviceImages, probability: fl
 def test_a_padded_crop_is_the_image_moved_with_black_where_nothing_is_left(few: ImageSet) -> None:
     images = digits_at(16, few)
     plain = images.batch(torch.arange(100))
-    black = -images.view.mean[0] / images.view.std[0]
+    black = -images.preprocessing.mean[0] / images.preprocessing.std[0]
     padded = torch.nn.functional.pad(plain, (2, 2, 2, 2), value=black)
     places = [(top, left) for top in range(5) for left in range(5)]
     seen = set()
@@ -119,7 +122,7 @@ def test_an_incomplete_batch_is_left_out_and_a_small_set_is_one_batch(images: De
 def test_batches_come_in_the_dtype_and_layout_of_the_computation(
     few: ImageSet, dtype: torch.dtype, layout: torch.memory_format
 ) -> None:
-    view = View(16, "padded", digits().mean, digits().std)
+    view = digits().preprocessing.at(16)
     for x, _ in (*TrainBatches(DeviceImages(few, TEN, view, CPU, dtype, layout), 10, 0.5, seed=0),):
         assert x.dtype == dtype
         assert x.shape == (10, 3, 16, 16)
@@ -136,7 +139,7 @@ def test_grey_is_repeated_and_normalised(few: ImageSet) -> None:
 def test_pixels_are_normalised_by_channel() -> None:
     pixels = np.full((1, 4, 4, 3), (10, 100, 200), dtype=np.uint8)
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 0.125)
-    view = View(4, "padded", mean, std)
+    view = Preprocessing(4, "padded", mean, std)
     one = ImageSet.of(pixels, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
     x = DeviceImages(one, (0,), view, CPU).batch(torch.arange(1))
     wanted = (torch.tensor([10, 100, 200]) / 255 - torch.tensor(mean)) / torch.tensor(std)
@@ -152,10 +155,10 @@ def test_validation_covers_everything_once_in_order() -> None:
 @pytest.mark.parametrize("crop", ["padded", "resized"])
 def test_validation_images_are_resized_once_for_all_trainings(crop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     images = random_images([0, 1, 2, 3])
-    view = View(8, crop, (0.5,), (0.5,))
+    view = Preprocessing(8, crop, (0.5,), (0.5,))
     first = ValidBatches(DeviceImages(images.take(np.array([1, 3])), TEN, view, CPU))
-    canvas = canvas_of(images.store, crop, 8, CPU)
-    monkeypatch.setattr(canvas, "show", lambda *args, **kwargs: pytest.fail("resized again"))
+    prepared = prepared_images(images.store, crop, 8, CPU)
+    monkeypatch.setattr(prepared, "crop", lambda *args, **kwargs: pytest.fail("resized again"))
     again = ValidBatches(DeviceImages(images.take(np.array([1, 3])), TEN, view, CPU, torch.bfloat16))
     assert torch.equal(first.batches[0][0].bfloat16(), again.batches[0][0])
     with pytest.raises(pytest.fail.Exception):
@@ -165,18 +168,18 @@ def test_validation_images_are_resized_once_for_all_trainings(crop: str, monkeyp
 def test_labels_are_counted_within_the_trained_classes() -> None:
     pixels = np.zeros((3, 4, 4, 1), dtype=np.uint8)
     some = ImageSet.of(pixels, np.array([7, 3, 9]), np.arange(3))
-    loaded = DeviceImages(some, (3, 7, 9), View(4, "padded", (0.5,), (0.5,)), CPU)
+    loaded = DeviceImages(some, (3, 7, 9), Preprocessing(4, "padded", (0.5,), (0.5,)), CPU)
     assert loaded.labels.tolist() == [1, 0, 2]
 
 
 @pytest.mark.parametrize("crop", ["padded", "resized"])
 def test_subsets_of_a_store_share_one_copy_of_it_on_the_device(crop: str) -> None:
     images = random_images([0, 1, 2, 3])
-    view = View(8, crop, (0.5,), (0.5,))
+    view = Preprocessing(8, crop, (0.5,), (0.5,))
     whole, part = (DeviceImages(some, TEN, view, CPU) for some in (images, images.take(np.array([2, 0]))))
-    assert part.canvas is whole.canvas
+    assert part.prepared is whole.prepared
     assert torch.equal(part.batch(torch.arange(2)), whole.batch(torch.tensor([2, 0])))
-    assert canvas_of(images.store, crop, 16, CPU) is not whole.canvas
+    assert prepared_images(images.store, crop, 16, CPU) is not whole.prepared
 
 
 @pytest.mark.parametrize("on_device", [True, False])
@@ -187,9 +190,9 @@ def test_a_gpus_way_shows_the_same_images_wherever_the_store_is(
     """The way of a GPU, run on a CPU: with the store there or on the host, all at once or in parts."""
     monkeypatch.setattr(batches_module, "CUT_TOGETHER", together)
     plain, other = natives(ragged()), natives(ragged())
-    assert isinstance(other.canvas, batches_module.NativeCanvas)
-    other.canvas.one_by_one = False
-    other.canvas.buffer = Buffer.of(other.images.store, CPU) if on_device else None
+    assert isinstance(other.prepared, batches_module.NativeImages)
+    other.prepared.one_by_one = False
+    other.prepared.buffer = Buffer.of(other.images.store, CPU) if on_device else None
     level = 1 / 255 / 0.25
     for (x, y), (other_x, other_y) in zip(
         TrainBatches(plain, 20, 0.5, 0), TrainBatches(other, 20, 0.5, 0), strict=True
@@ -205,13 +208,13 @@ def test_a_store_is_copied_to_a_device_once_for_all_sizes() -> None:
     assert batches_module.buffer_of(images.store, CPU) is batches_module.buffer_of(images.store, CPU)
 
 
-def test_a_canvas_goes_away_with_its_store() -> None:
-    before = len(batches_module._canvases)
+def test_prepared_images_go_away_with_its_store() -> None:
+    before = len(batches_module._prepared)
     images = random_images([0, 1])
-    canvas_of(images.store, "padded", 8, CPU)
-    assert len(batches_module._canvases) == before + 1
+    prepared_images(images.store, "padded", 8, CPU)
+    assert len(batches_module._prepared) == before + 1
     del images
-    assert len(batches_module._canvases) == before
+    assert len(batches_module._prepared) == before
 
 
 def test_a_store_stays_on_the_host_where_it_would_fill_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 from picture_files import make_folder, save
 
-from proxyflow.data import cache
+from proxyflow.core.errors import UserError
 from proxyflow.data.catalog import DataOptions, Dataset, load_dataset
-from proxyflow.errors import UserError
+from proxyflow.data.evaluation import EvaluationSettings
+from proxyflow.data.images import cache
+from proxyflow.data.images.store import digest_of
+from proxyflow.data.protocol import fingerprint
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def store_of(root: Path) -> Path:
 
 def again(said: list[str]) -> str:
     """Why it was decoded again, or empty."""
-    return next((line for line in said if "made again" in line), "")
+    return next((line for line in said if "decoded again" in line), "")
 
 
 def test_the_second_load_decodes_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,9 +48,9 @@ def test_the_second_load_decodes_nothing(root: Path, monkeypatch: pytest.MonkeyP
     second = load(root)
     assert second.fingerprint == first.fingerprint
     assert second.train.content_hashes.tolist() == first.train.content_hashes.tolist()
-    assert (second.mean, second.std, second.class_names) == (first.mean, first.std, first.class_names)
+    assert (second.preprocessing, second.class_names) == (first.preprocessing, first.class_names)
     assert second.train.store.files == first.train.store.files
-    assert np.array_equal(second.train.store.original_sizes, first.train.store.original_sizes)
+    assert np.array_equal(second.train.store.native_sizes, first.train.store.native_sizes)
     for i in range(len(first.train)):
         assert np.array_equal(second.train.image(i), first.train.image(i))
 
@@ -78,16 +81,16 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "pixels truncated": (lambda p: os.truncate(p / "pixels.bin", 1000), "truncated"),
     "pixels altered": (lambda p: flip_byte(p / "pixels.bin"), "1 of 16 images in pixels.bin were altered"),
     "pixels altered, time restored": (lambda p: flip_and_hide(p / "pixels.bin"), "altered"),
-    "pixels gone": (lambda p: (p / "pixels.bin").unlink(), "not whole"),
+    "pixels gone": (lambda p: (p / "pixels.bin").unlink(), "incomplete"),
     "index altered": (lambda p: flip_byte(p / "index.npz"), "index.npz was altered"),
-    "index gone": (lambda p: (p / "index.npz").unlink(), "not whole"),
+    "index gone": (lambda p: (p / "index.npz").unlink(), "incomplete"),
     "meta altered": (
         lambda p: (p / "meta.json").write_text((p / "meta.json").read_text().replace("ant", "eel")),
         "meta.json was altered",
     ),
-    "meta truncated": (lambda p: os.truncate(p / "meta.json", 30), "not whole"),
-    "meta of another kind": (lambda p: (p / "meta.json").write_text("[1]"), "not whole"),
-    "empty": (lambda p: (shutil.rmtree(p), p.mkdir()), "not whole"),
+    "meta truncated": (lambda p: os.truncate(p / "meta.json", 30), "incomplete"),
+    "meta of another kind": (lambda p: (p / "meta.json").write_text("[1]"), "incomplete"),
+    "empty": (lambda p: (shutil.rmtree(p), p.mkdir()), "incomplete"),
 }
 
 
@@ -120,7 +123,7 @@ def test_a_copied_cache_is_checked_once_and_then_trusted(root: Path, monkeypatch
     folder.with_name("copy").rename(folder)
     checked: list[int] = []
     whole = cache._altered
-    monkeypatch.setattr(cache, "_altered", lambda store: (checked.append(1), whole(store))[1])
+    monkeypatch.setattr(cache, "_altered", lambda *args: (checked.append(1), whole(*args))[1])
     said: list[str] = []
     for _ in range(3):
         load(root, said)
@@ -174,18 +177,27 @@ def test_the_cache_may_be_elsewhere(root: Path, tmp_path: Path, monkeypatch: pyt
     assert not (root.parent / "data").exists()
 
 
-def test_validation_images_that_are_not_used_take_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from proxyflow.data import assemble
-
-    root = make_folder(tmp_path / "pets", valid=8)
-    monkeypatch.setattr(assemble, "VALIDATION_EXAMPLES", 6)
-    dataset = load(root)
-    assert (len(dataset.train), len(dataset.valid)) == (12, 6)
-    assert (store_of(root) / "pixels.bin").stat().st_size == 18 * 40 * 50 * 3
-    from proxyflow.data.images import digest_of
-
+def test_files_that_cannot_be_used_take_no_room(root: Path) -> None:
+    (root / "train" / "ant" / "0.jpg").write_bytes((root / "train" / "ant" / "0.jpg").read_bytes()[:-400])
+    options = DataOptions(root.parent / "data", skip_bad=True)
+    dataset = load_dataset(f"folder:{root}", options, lambda text: None)
+    assert (len(dataset.train), len(dataset.valid)) == (11, 4)
+    assert (store_of(root) / "pixels.bin").stat().st_size == 15 * 40 * 50 * 3
     for images in (dataset.train, dataset.valid):
         assert [digest_of(images.image(i)).hex() for i in range(len(images))] == images.content_hashes.tolist()
+
+
+def test_other_numbers_of_validation_and_test_images_are_of_the_same_decoded_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(tmp_path / "pets", valid=8)
+    whole = load(root)
+    monkeypatch.setattr(cache, "assemble", lambda *args, **kwargs: pytest.fail("decoded again"))
+    options = DataOptions(root.parent / "data", evaluation=EvaluationSettings(6, 4))
+    dataset = load_dataset(f"folder:{root}", options, lambda text: None)
+    assert dataset.test is not None
+    assert (len(whole.valid), len(dataset.valid), len(dataset.test)) == (16, 6, 4)
+    assert fingerprint(dataset.train) == fingerprint(whole.train)
 
 
 def load_and_report(root: Path, queue: multiprocessing.Queue) -> None:  # type: ignore[type-arg]

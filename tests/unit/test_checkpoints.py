@@ -8,27 +8,31 @@ from pathlib import Path
 import pytest
 import torch
 
-from proxyflow.training.checkpoints import DESCRIPTION, SLOTS, TENSORS, Checkpoint, readable
-from proxyflow.training.engine import EpochRecord, TrainingState
+from proxyflow.trainers.checkpoints import DESCRIPTION, SLOTS, TENSORS, readable_checkpoints
+from proxyflow.trainers.images.checkpoints import TrainingCheckpoint
+from proxyflow.trainers.images.engine import TrainingState
+from proxyflow.trainers.results import EpochRecord
 
 
-def checkpoint(epochs: int) -> Checkpoint:
+def checkpoint(epochs: int) -> TrainingCheckpoint:
     tensors = {
         "model.weight": torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last),
         "model.count": torch.tensor(7),
         "optimizer.last": torch.tensor(0.1, dtype=torch.float64),
     }
-    records = tuple(EpochRecord(n + 1, 1 / 3, 0.1 + n, 0.7, 1.5) for n in range(epochs))
-    return Checkpoint(TrainingState(tensors, records, 3.25, 0.5, 640), "key", 9.5)
+    values = {"train_loss": 1 / 3, "valid_loss": 0.1, "valid_accuracy": 0.7, "epoch_seconds": 1.5}
+    records = tuple(EpochRecord(n + 1, values) for n in range(epochs))
+    return TrainingCheckpoint(TrainingState(tensors, records, 3.25, 0.75, 0.5, 640), "key", 9.5)
 
 
 def test_what_is_saved_is_loaded_to_the_last_bit(tmp_path: Path) -> None:
     saved = checkpoint(3)
     saved.save(tmp_path)
-    loaded = Checkpoint.load(tmp_path)
-    assert (loaded.run_key, loaded.wall_seconds, loaded.epoch) == ("key", 9.5, 3)
+    loaded = TrainingCheckpoint.load(tmp_path)
+    assert (loaded.run_key, loaded.wall_seconds, loaded.done) == ("key", 9.5, 3)
     assert loaded.state.records == saved.state.records
-    assert (loaded.state.train_seconds, loaded.state.setup_seconds, loaded.state.examples_seen) == (3.25, 0.5, 640)
+    assert (loaded.state.train_seconds, loaded.state.valid_seconds) == (3.25, 0.75)
+    assert (loaded.state.setup_seconds, loaded.state.examples_seen) == (0.5, 640)
     for name, tensor in saved.state.tensors.items():
         assert loaded.state.tensors[name].dtype == tensor.dtype
         assert torch.equal(loaded.state.tensors[name], tensor)
@@ -63,4 +67,6 @@ def test_a_damaged_one_is_left_aside_for_the_other(tmp_path: Path, damage: str) 
         description.write_text(json.dumps({**told, "version": 99}))
     else:
         description.write_text(json.dumps({key: value for key, value in told.items() if key != "records"}))
-    assert [each.epoch for each in readable((tmp_path / slot for slot in SLOTS), Checkpoint.load)] == [1]
+    assert [
+        each.done for each in readable_checkpoints((tmp_path / slot for slot in SLOTS), TrainingCheckpoint.load)
+    ] == [1]

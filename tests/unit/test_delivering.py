@@ -1,4 +1,4 @@
-"""What ended processes left to say is delivered by the next command, and what cannot be is in nobody's way."""
+"""Logs that ended processes have left are delivered by the next command, and undeliverable ones block nothing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
-from proxyflow.errors import StoreFailed, UserError
-from proxyflow.tracking import names, run
+from proxyflow.core.errors import StoreFailed, UserError
+from proxyflow.tracking import names
 from proxyflow.tracking.connection import server_address
-from proxyflow.tracking.journal import Journal, Record, alone_with, files_of, folder_of
-from proxyflow.tracking.owner import LONG_AGO_SECONDS, this_process
-from proxyflow.tracking.runs import RunWriter
+from proxyflow.tracking.delivery.write_ahead_log import Record, WriteAheadLog, delivery_lock, kept_artifacts, log_folder
+from proxyflow.tracking.runs import run
+from proxyflow.tracking.runs.owner import MAX_HEARTBEAT_AGE_SECONDS, this_process
+from proxyflow.tracking.runs.writer import RunWriter
 
 DEAD = f"{this_process().partition(' ')[0]} 4194305 17.00"  # above the largest process id
 ELSEWHERE = "another-host/1 17 3.5"
@@ -35,7 +36,7 @@ class Server:
         tags = {names.STUDY: "shoes", names.OWNER: ELSEWHERE, names.HEARTBEAT: f"{self.heartbeat}"}
         return SimpleNamespace(info=INFO, data=SimpleNamespace(tags=tags))
 
-    def log_batch(self, run_id: str, *given: object) -> None:
+    def log_batch(self, run_id: str, *given: object, **more: object) -> None:
         pass
 
     def set_terminated(self, run_id: str, **given: object) -> None:
@@ -47,19 +48,19 @@ class Server:
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where the journals are."""
+    """Where the logs are."""
     monkeypatch.setenv("PROXYFLOW_STATE_DIR", str(tmp_path))
-    return folder_of(server_address())
+    return log_folder(server_address())
 
 
 def leave(folder: Path, run_id: str, owner: str = DEAD, *kept: str) -> Path:
-    """Leaves the journal of a run that has ended, and files."""
+    """Leaves the log of a run that has ended, and artifacts."""
     path = folder / f"{run_id}.jsonl"
-    journal = Journal(path, owner)
-    journal.append(Record(tags={names.STATUS: "finished"}, end=("FINISHED", 17)))
-    journal.close()
+    log = WriteAheadLog(path, owner)
+    log.append(Record(tags={names.STATUS: "finished"}, end=("FINISHED", 17)))
+    log.close()
     for name in ("subset/manifest.json", *kept):
-        file = files_of(path) / name
+        file = kept_artifacts(path) / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("{}")
     return path
@@ -72,7 +73,7 @@ def writer_of(server: Server) -> RunWriter:
 @pytest.mark.parametrize(
     "error", [StoreFailed("its bucket is gone"), UserError("its host is not yours"), OSError(5, "Input/output error")]
 )
-def test_a_store_that_refuses_is_in_no_other_runs_way(
+def test_a_store_that_refuses_blocks_no_other_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     tried: list[str] = []
@@ -86,13 +87,14 @@ def test_a_store_that_refuses_is_in_no_other_runs_way(
     server, left = Server(), [leave(folder, name) for name in "ab"]
     writer = writer_of(server)
     for _ in range(2):  # a sweep asks often
-        writer.deliver()
-    assert capsys.readouterr().err == f"what was kept of run a of study shoes stays in {left[0]}: {error}\n"
+        writer.recovery.deliver()
+    [line] = capsys.readouterr().err.splitlines()
+    assert all(word in line for word in ("run a ", "study shoes", str(left[0]), str(error)))
     assert server.done == ["b"]
     assert tried == ["a", "b"]
     assert sorted(path.name for path in folder.iterdir()) == ["a.files", "a.jsonl"]
     monkeypatch.setattr(run, "upload", lambda *given, **named: None)
-    writer_of(server).deliver()
+    writer_of(server).recovery.deliver()
     assert server.done == ["b", "a"]
     assert not list(folder.iterdir())
 
@@ -100,18 +102,18 @@ def test_a_store_that_refuses_is_in_no_other_runs_way(
 def test_a_run_is_delivered_with_its_files_and_models(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[str, str]] = []
 
-    def upload(client: object, owner: str, folder: Path, path: str = "", patience: float | None = None) -> None:
+    def upload(client: object, owner: str, folder: Path, path: str = "", retry_timeout: float | None = None) -> None:
         sent.extend((owner, f"{path}/{file.name}") for file in folder.iterdir())
 
     monkeypatch.setattr(run, "upload", upload)
     server = Server()
-    leave(folder, "a", DEAD, "m-7/MLmodel")
-    writer_of(server).deliver()
-    assert sent == [("m-7", "/MLmodel"), ("a", "subset/manifest.json")]
+    leave(folder, "a", DEAD, "m-7/MLmodel", "a/output.log")
+    writer_of(server).recovery.deliver()
+    assert sent == [("a", "/output.log"), ("m-7", "/MLmodel"), ("a", "subset/manifest.json")]
     assert server.done == ["m-7 READY", "a"]
 
 
-def test_a_model_that_was_deleted_takes_no_results_along(
+def test_a_deleted_model_blocks_no_results(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def upload(client: object, owner: str, *given: object, **named: object) -> None:
@@ -121,33 +123,33 @@ def test_a_model_that_was_deleted_takes_no_results_along(
     monkeypatch.setattr(run, "upload", upload)
     server = Server()
     leave(folder, "a", DEAD, "m-7/MLmodel")
-    writer_of(server).deliver()
+    writer_of(server).recovery.deliver()
     assert server.done == ["a"]
     assert not list(folder.iterdir())
-    assert "the files of m-7 are given up: " in capsys.readouterr().err
+    assert "m-7" in capsys.readouterr().err
 
 
-def test_what_another_process_is_delivering_is_left_to_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_is_delivered_by_one_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "upload", lambda *given, **named: None)
     server, path = Server(), leave(folder, "a")
-    with alone_with(path) as alone:
+    with delivery_lock(path) as alone:
         assert alone
-        writer_of(server).deliver()
+        writer_of(server).recovery.deliver()
     assert server.done == []
-    assert files_of(path).exists()
-    writer_of(server).deliver()
+    assert kept_artifacts(path).exists()
+    writer_of(server).recovery.deliver()
     assert server.done == ["a"]
 
 
-def test_an_ended_containers_journal_is_delivered_once_its_run_is_lost(
+def test_a_log_of_an_ended_container_is_delivered_once_its_run_is_stale(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(run, "upload", lambda *given, **named: None)
     server = Server(heartbeat=time.time())
     leave(folder, "a", ELSEWHERE)
-    writer_of(server).deliver()
+    writer_of(server).recovery.deliver()
     assert server.done == []
-    server.heartbeat -= LONG_AGO_SECONDS + 60
-    writer_of(server).deliver()
+    server.heartbeat -= MAX_HEARTBEAT_AGE_SECONDS + 60
+    writer_of(server).recovery.deliver()
     assert server.done == ["a"]
     assert capsys.readouterr().err == ""

@@ -9,58 +9,57 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from image_training import CPU, few_digits, spec_of
 from made_up import digits, noise_dataset
 from PIL import Image
 
-from entrypoints.train import _named_subset
-from proxyflow.distillation import agreement, rehearsal
-from proxyflow.distillation.agreement import Agreement, split_off
-from proxyflow.distillation.distil import distil, seconds_of, subset_of
-from proxyflow.distillation.methods import DistributionMatching, RankAgreement, parse_method
-from proxyflow.distillation.methods.rank_agreement import PILOTS
-from proxyflow.distillation.pictures import draw_sheet
+from proxyflow.cli.train import _named_subset
+from proxyflow.core.errors import InvalidValue, TrainingFailed, UserError
+from proxyflow.distillation import agreement
+from proxyflow.distillation import memory_estimate as rehearsal
+from proxyflow.distillation.agreement import PILOTS, Agreement, split_off
+from proxyflow.distillation.distill import distill, estimate_seconds, subset_of
+from proxyflow.distillation.memory_estimate import estimate_memory
+from proxyflow.distillation.pictures import draw_contact_sheet
 from proxyflow.distillation.problem import Problem
-from proxyflow.distillation.rehearsal import rehearse
 from proxyflow.distillation.spec import DistillationSpec
-from proxyflow.distillation.unrolling import Unrolling, parts_of
-from proxyflow.errors import InvalidValue, TrainingFailed, UserError
-from proxyflow.scoring.table import SelectionCost
+from proxyflow.distillation.unrolling import Unrolling, split_by_step
+from proxyflow.scores.table import SelectionCost
 from proxyflow.strategies import parse_strategy
+from proxyflow.strategies.distillation_methods import DistributionMatching, RankAgreement, parse_method
 from proxyflow.strategies.distilled import Distilled
 from proxyflow.studies import subsets
 from proxyflow.studies.estimate import Sizes
-from proxyflow.studies.forecast import _making
+from proxyflow.studies.forecast import _distillation
 from proxyflow.studies.plan import PlannedTraining
 from proxyflow.studies.tasks import SubsetRef
-from proxyflow.studies.trainings import as_shown
-from proxyflow.subsets import Subset, choose_subset
-from proxyflow.training import memory
-from proxyflow.training.engine import TrainingSpec
-from proxyflow.training.grids import grids
-from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
-from proxyflow.training.models import build_model, flops_per_example
+from proxyflow.studies.trainings import apply_budget
+from proxyflow.subsets import choose_subset
+from proxyflow.trainers import Job
+from proxyflow.trainers.images import memory
+from proxyflow.trainers.images.grids import grids
+from proxyflow.trainers.images.models import build_model, flops_per_example
 
-CPU = torch.device("cpu")
 TINY = DistillationSpec(2, parse_method("distribution-matching", "iterations=2,width=4,depth=2,real_per_class=4"), 12)
 
 
 def test_a_distillation_that_does_not_fit_is_refused_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    needed = rehearse(TINY.method, Problem.of(digits(), TINY, CPU)).n_bytes
+    needed = estimate_memory(TINY.method, Problem.of(digits(), TINY, CPU)).n_bytes
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Free", (), {"available": needed}))
     with pytest.raises(
         InvalidValue, match=r"memory=.* MB is not accepted.*fewer images_per_class, a smaller image_size"
     ):
-        distil(digits(), TINY, CPU, "made")
+        distill(digits(), TINY, CPU, "made")
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("Free", (), {"available": 2 * needed}))
-    assert len(distil(digits(), TINY, CPU, "made").subset.train) == 20
+    assert len(distill(digits(), TINY, CPU, "made").subset.train) == 20
 
 
-def estimate(settings: str = "", **changes: int) -> rehearsal.Rehearsal:
+def estimate(settings: str = "", **changes: int) -> rehearsal.MemoryEstimate:
     name = "gradient-steps" if "steps" in settings else "distribution-matching"
     spec = DistillationSpec(
         **{"images_per_class": 10, "image_size": 16, **changes}, method=parse_method(name, settings)
     )
-    return rehearse(spec.method, Problem.of(digits(), spec, CPU))
+    return estimate_memory(spec.method, Problem.of(digits(), spec, CPU))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def estimate(settings: str = "", **changes: int) -> rehearsal.Rehearsal:
     ],
 )
 def test_the_estimate_grows_with_what_takes_memory_and_work(
-    less: rehearsal.Rehearsal, more: rehearsal.Rehearsal
+    less: rehearsal.MemoryEstimate, more: rehearsal.MemoryEstimate
 ) -> None:
     assert more.n_bytes > 1.1 * less.n_bytes
     assert more.flops > 1.3 * less.flops
@@ -84,7 +83,7 @@ def test_the_estimate_holds_what_trainings_among_the_iterations_take() -> None:
     method = parse_method("rank-agreement", "iterations=1")
     spec = DistillationSpec(1, method, 16)
     small, large = (
-        rehearse(each, Problem.of(digits(), spec, CPU)).n_bytes
+        estimate_memory(each, Problem.of(digits(), spec, CPU)).n_bytes
         for each in (method, dataclasses.replace(method, pilot_batch=512))
     )
     weights = sum(parameter.nbytes for parameter in build_model(PILOTS[0], 10, 0).parameters())
@@ -97,7 +96,7 @@ def test_operations_are_those_of_the_convolutions() -> None:
     per_image = 2 * 9 * (1 * 4 * 12 * 12 + 4 * 4 * 6 * 6)
     real, own = 10 * 4, 20
     # Real images go forward, synthetic ones forward and back to the pixels.
-    assert rehearse(TINY.method, problem).flops == (real + 2 * own) * per_image
+    assert estimate_memory(TINY.method, problem).flops == (real + 2 * own) * per_image
 
 
 def test_a_class_without_examples_is_refused() -> None:
@@ -117,7 +116,7 @@ def test_a_loss_that_is_no_number_fails_with_what_to_change() -> None:
     with pytest.raises(
         TrainingFailed, match=r"distribution-matching diverged before iteration .* smaller learning_rate"
     ):
-        distil(digits(), dataclasses.replace(TINY, method=method), CPU, "made")
+        distill(digits(), dataclasses.replace(TINY, method=method), CPU, "made")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +132,7 @@ def test_what_to_change_after_a_divergence_is_a_setting_that_there_is(
     monkeypatch.setattr(RankAgreement, "matching", DistributionMatching(iterations=3, learning_rate=1e30))
     spec = dataclasses.replace(TINY, method=parse_method(name, settings))
     with pytest.raises(TrainingFailed, match=f"{name} diverged before iteration .*: .*{advice}"):
-        distil(digits(), spec, CPU, "made")
+        distill(digits(), spec, CPU, "made")
 
 
 @pytest.mark.parametrize(
@@ -150,15 +149,15 @@ def test_steps_begin_with_the_rate_that_is_published_for_their_network(
 
 
 def test_time_is_told_before_it_is_spent() -> None:
-    assert seconds_of(digits(), TINY, CPU, speed=1e9) < 10
+    assert estimate_seconds(digits(), TINY, CPU, speed=1e9) < 10
 
 
 def test_every_step_has_every_class_and_no_step_is_empty() -> None:
     labels = np.repeat([0, 1, 2], [4, 4, 1])
-    parts = parts_of(labels, 2)
+    parts = split_by_step(labels, 2)
     assert sorted(np.concatenate(parts)) == list(range(9))
     assert [sorted(set(labels[part])) for part in parts] == [[0, 1, 2], [0, 1]]
-    assert len(parts_of(labels, 10)) == 4
+    assert len(split_by_step(labels, 10)) == 4
 
 
 def test_pilots_are_in_no_grid_that_studies_come_with() -> None:
@@ -170,12 +169,12 @@ def test_pilots_are_in_no_grid_that_studies_come_with() -> None:
 def test_pilots_are_judged_by_examples_that_neither_they_nor_the_images_saw() -> None:
     method = parse_method("rank-agreement", "iterations=1")
     process = Agreement(method, Problem.of(digits(), DistillationSpec(2, method, 12), CPU))
-    rest, judges = process.rest.train, process.judges
+    rest, judges = process.rest.train, process.held_out
     assert len(judges) == 259
     assert len(rest) + len(judges) == 1297
-    assert not set(rest.example_ids) & set(judges.example_ids)
+    assert not set(rest.ids) & set(judges.ids)
     assert set(judges.labels) == set(range(10))
-    assert set(process.matching.problem.dataset.train.example_ids) == set(rest.example_ids)
+    assert set(process.matching.problem.dataset.train.ids) == set(rest.ids)
 
 
 @pytest.mark.parametrize(
@@ -186,24 +185,21 @@ def test_pilots_take_as_many_steps_on_candidates_as_on_the_real_data(
 ) -> None:
     method = parse_method("rank-agreement", f"iterations=1,{settings}")
     process = Agreement(method, Problem.of(digits(), DistillationSpec(per_class, method, 12), CPU))
-    taken, examples = [], []
+    taken: list[int] = []
 
-    def train(subset: Subset, spec: TrainingSpec, device: torch.device) -> SimpleNamespace:
-        steps = spec.settings.epochs * (len(subset.train) // spec.settings.batch_size)
-        taken.append(steps)
-        examples.append(steps * spec.settings.batch_size)
-        per_example = flops_per_example(spec.hyperparameters, 10, 12)
-        result = SimpleNamespace(
-            best_valid_accuracy=0.5, examples_seen=examples[-1], train_flops=examples[-1] * per_example
-        )
-        return SimpleNamespace(result=result)
+    def train(job: Job) -> SimpleNamespace:
+        batch_size = job.configuration["batch_size"]
+        taken.append(job.epochs * (len(job.subset.train) // batch_size))
+        examples = taken[-1] * batch_size
+        flops = examples * flops_per_example(job.configuration, 10, 12)
+        return SimpleNamespace(result=SimpleNamespace(best=0.5, examples_seen=examples, train_flops=flops))
 
-    monkeypatch.setattr(agreement, "get_engine", lambda name: SimpleNamespace(train=train))
-    done = [process.step(iteration) for iteration in range(process.iterations)][process.alike :]
+    monkeypatch.setattr(agreement, "ImageTrainer", lambda **settings: SimpleNamespace(train=train))
+    done = [process.step(iteration) for iteration in range(process.iterations)][process.uniform_iterations :]
     assert taken == 8 * [32, *method.candidates * [of_candidates]]
     assert process.summary()["pilot_steps"] == {"real data": 32, "candidates": of_candidates}
     # What is told before the start holds what pilots are judged by as well.
-    judged = method.pilot_epochs * len(process.judges) / 3
+    judged = method.pilot_epochs * len(process.held_out) / 3
     assert process.pilot_flops() == pytest.approx(
         sum(step.flops + judged * step.flops / step.examples for step in done if step.flops is not None)
     )
@@ -227,8 +223,7 @@ def test_the_candidate_that_ranks_most_like_the_real_data_is_chosen_and_ties_go_
 
 
 def planned(strategy: str, batch_size: int = 64) -> PlannedTraining:
-    settings = TrainingSettings(epochs=4, batch_size=batch_size)
-    return PlannedTraining("digits", parse_strategy(strategy), Hyperparameters(), settings, 0, "fast")
+    return PlannedTraining("digits", parse_strategy(strategy), spec_of(4, image_size=None, batch_size=batch_size))
 
 
 @pytest.mark.parametrize(
@@ -255,27 +250,26 @@ def test_few_images_are_shown_as_often_as_the_budget_says(
     start = Problem.of(dataset, dataclasses.replace(TINY, images_per_class=count), CPU).start
     images = dataset.train.take(start)
     subset = subset_of(dataset, TINY, strategy, images.images, images.labels, SelectionCost())
-    shown, settings, found = as_shown(training, subset)
-    assert (found, settings.batch_size, len(shown.train)) == (passes, used, passes * 10 * count)
+    shown, spec, found = apply_budget(training, subset)
+    assert (found, spec.configuration["batch_size"], len(shown.train)) == (passes, used, passes * 10 * count)
     assert len(shown.train) % used <= len(shown.train) // used, "at most one example for each batch is not shown"
-    assert len(set(shown.train.example_ids)) == len(shown.train), "each showing is augmented by draws of its own"
+    assert len(set(shown.train.ids)) == len(shown.train), "each showing is augmented by draws of its own"
     assert set(shown.train.content_hashes) == set(subset.train.content_hashes)
-    assert settings.epochs == 4
+    assert spec.epochs == 4
 
 
 @pytest.mark.parametrize("chosen", [2, 10, 27, 64, 65, 100, 650])
 @pytest.mark.parametrize("batch_size", [2, 32, 64])
 def test_a_budget_of_steps_is_kept_as_near_as_whole_passes_come(chosen: int, batch_size: int) -> None:
     available = 1038
-    showing = Distilled(10, budget="steps", share=1.0).showing(chosen, available, batch_size)
-    steps = showing.passes * chosen // showing.batch_size
+    epoch_plan = Distilled(10, budget="steps", share=1.0).epoch_plan(chosen, available, batch_size)
+    steps = epoch_plan.passes * chosen // epoch_plan.batch_size
     assert steps == pytest.approx(available // batch_size, rel=0.1 if batch_size > 2 else 0.3)
-    assert 2 <= showing.batch_size <= batch_size, "batch norm takes no batch of one"
+    assert 2 <= epoch_plan.batch_size <= batch_size, "batch norm takes no batch of one"
 
 
 def test_real_images_are_shown_as_they_are() -> None:
-    subset = choose_subset(digits(), parse_strategy("random:0.1"), 0)
-    assert as_shown(planned("random:0.1"), subset) == (subset, planned("random:0.1").settings, 1)
+    assert apply_budget(planned("random:0.1"), few_digits()) == (few_digits(), planned("random:0.1").spec, 1)
 
 
 def test_budgets_share_one_set_of_images() -> None:
@@ -286,9 +280,9 @@ def test_budgets_share_one_set_of_images() -> None:
 
 
 def test_a_dry_run_counts_the_trainings_among_the_iterations() -> None:
-    lab = SimpleNamespace(dataset=lambda name: digits())
+    context = SimpleNamespace(dataset=lambda name: digits())
     training = planned("distilled:10,method=rank-agreement")
-    making = _making(lab, training, SubsetRef("run", "fingerprint", "", 0), speed=1.0)  # type: ignore[arg-type]
+    making = _distillation(context, training, SubsetRef("run", "fingerprint", "", 0), speed=1.0)  # type: ignore[arg-type]
     assert making.iterations == 2 * 300 + 8 * 7
 
 
@@ -298,30 +292,30 @@ def test_images_of_a_run_are_trained_on_by_each_budget_and_by_no_other_strategy(
     dataset = digits()
     images = dataset.train.take(np.arange(20))
     subset = subset_of(dataset, TINY, "distilled:2", images.images, images.labels, SelectionCost())
-    monkeypatch.setattr(subsets, "load_subset", lambda lab, run_id: subset)
+    monkeypatch.setattr(subsets, "load_subset", lambda context, run_id: subset)
     for asked, taken in (("full", "distilled:2"), ("distilled:2,share=1.0", "distilled:2,share=1.0")):
         _, _, strategy = _named_subset(SimpleNamespace(), "run", parse_strategy(asked))  # type: ignore[arg-type]
         assert strategy.canonical == taken
-    with pytest.raises(InvalidValue, match="subset=run was chosen by distilled:2; leave strategy out"):
+    with pytest.raises(InvalidValue, match="subset=run was selected by distilled:2; omit strategy"):
         _named_subset(SimpleNamespace(), "run", parse_strategy("distilled:3,share=1.0"))  # type: ignore[arg-type]
 
 
 def test_what_is_made_is_not_chosen() -> None:
-    with pytest.raises(UserError, match=r"distilled:10 is made and not chosen: use the entry point distill"):
+    with pytest.raises(UserError, match=r"distilled:10 generates its examples: use the entry point distill"):
         choose_subset(digits(), parse_strategy("distilled:10"), 0)
 
 
 def test_a_sheet_has_a_row_for_each_class(tmp_path: Path) -> None:
     pixels = np.arange(3, dtype=np.uint8).repeat(32 * 32).reshape(3, 32, 32, 1) * 100
-    draw_sheet(pixels, np.array([0, 0, 1]), tmp_path / "sheet.png")
+    draw_contact_sheet(pixels, np.array([0, 0, 1]), tmp_path / "sheet.png")
     drawn = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert drawn.shape == (2 * 66 - 2, 2 * 66 - 2)
     assert [drawn[0, 0], drawn[0, 66], drawn[66, 0], drawn[66, 66]] == [0, 100, 200, 255]
 
 
 def test_work_is_that_of_the_images_as_often_as_they_are_shown() -> None:
-    lab = SimpleNamespace(dataset=lambda name: digits())
-    sizes = Sizes(lab)  # type: ignore[arg-type]
+    context = SimpleNamespace(dataset=lambda name: digits())
+    sizes = Sizes(context)  # type: ignore[arg-type]
     once, often = (sizes.of(planned(each)) for each in ("distilled:1,budget=epochs", "distilled:1,share=1.0"))
     assert once.n_train == often.n_train == 10
     validated = 500 / 3

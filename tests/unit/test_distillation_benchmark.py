@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.distillation import figures_of_making, kept_figures, label_of, main
-from proxyflow.scoring.table import SelectionCost
+from proxyflow.scores.table import SelectionCost
 
 
 def test_a_run_of_one_part_keeps_the_figures_of_the_other(tmp_path: Path) -> None:

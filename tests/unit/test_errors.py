@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxyflow.errors import (
+from proxyflow.core.errors import (
     InvalidValue,
     NotFound,
     ProxyflowError,

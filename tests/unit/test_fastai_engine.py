@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from fastai.callback.core import Callback
+from image_training import few_digits, spec_of, train
 
-from proxyflow.data.catalog import load_dataset
-from proxyflow.strategies import parse_strategy
-from proxyflow.subsets import choose_subset
-from proxyflow.training import fastai_engine
-from proxyflow.training.engine import TrainingSpec, get_engine
-from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+from proxyflow.trainers.images import fastai_engine
+from proxyflow.trainers.images.models import build_model, flops_per_example
+from proxyflow.trainers.images.space import image_configuration
 
 
 class Spy(Callback):
@@ -40,10 +38,8 @@ def spy_on(monkeypatch: pytest.MonkeyPatch, optimizer: str, epochs: int = 5) -> 
         return real(*args, **{**kwargs, "cbs": [*kwargs["cbs"], spy]})  # type: ignore[misc]
 
     monkeypatch.setattr(fastai_engine, "Learner", learner)
-    subset = choose_subset(load_dataset("digits"), parse_strategy("random:0.1"), seed=0)
-    settings = TrainingSettings(epochs=epochs, batch_size=64, image_size=8)
-    spec = TrainingSpec(Hyperparameters(arch="xresnet18", optimizer=optimizer, learning_rate=0.01), settings, 0)
-    get_engine("fastai").train(subset, spec, torch.device("cpu"))
+    spec = spec_of(epochs, engine="fastai", batch_size=64, optimizer=optimizer, learning_rate=0.01)
+    train(few_digits(), spec)
     return spy
 
 
@@ -75,19 +71,15 @@ def test_weights_alone_decay(monkeypatch: pytest.MonkeyPatch, optimizer: str, ex
 
 
 def test_both_stem_widths_reach_the_network() -> None:
-    from proxyflow.training.models import build_model
-
-    model = build_model(Hyperparameters(arch="xresnet18", stem_channels_1=4, stem_channels_2=48), 7, seed=0)
+    model = build_model(image_configuration(arch="xresnet18", stem_channels_1=4, stem_channels_2=48), 7, seed=0)
     shapes = [tuple(p.shape) for p in model.parameters() if p.ndim == 4][:3]
     assert shapes == [(4, 3, 3, 3), (48, 4, 3, 3), (64, 48, 3, 3)]
     assert list(model.parameters())[-1].shape == (7,)
 
 
 def test_flops_are_counted_as_by_hand() -> None:
-    from proxyflow.training.models import build_model, flops_per_example
-
-    hyperparameters = Hyperparameters(arch="xresnet18")
-    model = build_model(hyperparameters, 10, seed=0).eval()
+    configuration = image_configuration(arch="xresnet18")
+    model = build_model(configuration, 10, seed=0).eval()
     products = 0
 
     def count(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
@@ -102,4 +94,4 @@ def test_flops_are_counted_as_by_hand() -> None:
     model(torch.zeros(1, 3, 32, 32))
     # Forward, and backward to weights and to inputs, which the first layer does not need.
     first = 32 * 3 * 9 * 16 * 16
-    assert flops_per_example(hyperparameters, 10, 32) == 2 * (3 * products - first)
+    assert flops_per_example(configuration, 10, 32) == 2 * (3 * products - first)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyflow.files import digest, replacing, sha256_of, write_json, write_text
+from proxyflow.core.files import atomic_write, digest, sha256_of, write_json, write_text
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -25,7 +25,7 @@ class Interrupted(Exception):
 
 
 def write_half(path: Path) -> None:
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text("half a")
         raise Interrupted
 
@@ -47,7 +47,7 @@ def test_an_interrupted_write_leaves_the_file_that_was_there(tmp_path: Path) -> 
 
 def test_nothing_is_at_the_place_until_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "table.csv"
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text("whole")
         assert not path.exists()
         # A rename is one step only within a folder, and writers choose the format by the suffix.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from picture_files import BAD, make_folder, save
 
+from proxyflow.core.errors import InvalidValue, UserError
+from proxyflow.data import evaluation
 from proxyflow.data.catalog import DataOptions, Dataset, canonical_name, describe, load_dataset
-from proxyflow.data.images import ImageSet
-from proxyflow.errors import UserError
+from proxyflow.data.evaluation import EvaluationSettings
+from proxyflow.data.images.store import ImageSet
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def test_train_and_val_folders_are_the_two_sets(tmp_path: Path, said: list[str])
     assert dataset.class_names == ("ant", "bee")
     assert dataset.train.labels.tolist() == [0] * 6 + [1] * 6
     assert np.bincount(dataset.valid.labels).tolist() == [2, 2]
-    assert dataset.train.example_ids.tolist() == list(range(12))
+    assert dataset.train.ids.tolist() == list(range(12))
     assert dataset.name == f"folder:{tmp_path / 'pets'}"
     assert any(
         "12 training and 4 validation images of 50 x 40 pixels, RGB, 2 classes: ant, bee" in line for line in said
@@ -88,8 +91,8 @@ def test_images_keep_their_native_sizes_and_their_statistics_are_by_pixel(tmp_pa
     dataset = load(root, said)
     assert {tuple(size) for size in dataset.train.sizes.tolist()} == {(40, 50), (90, 70)}
     pixels = np.concatenate([dataset.train.image(i).reshape(-1, 3) for i in range(len(dataset.train))]) / 255
-    assert dataset.mean == pytest.approx(pixels.mean(axis=0).tolist(), abs=1e-12)
-    assert dataset.std == pytest.approx(pixels.std(axis=0).tolist(), abs=1e-12)
+    assert dataset.preprocessing.mean == pytest.approx(pixels.mean(axis=0).tolist(), abs=1e-12)
+    assert dataset.preprocessing.std == pytest.approx(pixels.std(axis=0).tolist(), abs=1e-12)
 
 
 def test_all_grey_is_one_channel_and_one_colour_makes_it_three(tmp_path: Path, said: list[str]) -> None:
@@ -110,7 +113,7 @@ def test_sizes_decide_how_a_folder_is_trained_on(
     tmp_path: Path, said: list[str], size: tuple[int, int], crop: str, image_size: int
 ) -> None:
     dataset = load(make_folder(tmp_path / "pets", size=size), said)
-    assert (dataset.crop, dataset.image_size) == (crop, image_size)
+    assert (dataset.preprocessing.crop, dataset.preprocessing.image_size) == (crop, image_size)
 
 
 def test_all_bad_files_are_named_together_with_their_reasons(tmp_path: Path) -> None:
@@ -255,7 +258,7 @@ def test_a_class_that_was_left_out_wholly_is_told_with_its_reason(tmp_path: Path
 
 def test_a_part_that_is_no_number_is_told_how_to_write_it() -> None:
     for wrong in ("digits@", "digits@1.5", "digits@-3", "digits@all"):
-        with pytest.raises(UserError, match="write digits@2000, say"):
+        with pytest.raises(UserError, match="write digits@2000"):
             canonical_name(wrong)
 
 
@@ -285,9 +288,7 @@ def test_copies_of_an_image_are_not_split_over_both_sets(tmp_path: Path, said: l
 def test_more_classes_than_validation_images_are_no_error(
     tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from proxyflow.data import assemble
-
-    monkeypatch.setattr(assemble, "VALIDATION_EXAMPLES", 2)
+    monkeypatch.setattr(evaluation, "VALIDATION_EXAMPLES", 2)
     dataset = load(make_folder(tmp_path / "pets", ("ant", "bee", "cat"), train=2, valid=1), said)
     assert dataset.valid.labels.tolist() == [0, 1, 2]
 
@@ -374,7 +375,7 @@ def test_a_part_is_a_data_set_of_its_own(tmp_path: Path, said: list[str]) -> Non
     assert part.name == f"folder:{root}@6"
     assert part.fingerprint != whole.fingerprint
     assert np.bincount(part.train.labels).tolist() == [3, 3]
-    assert part.train.example_ids.tolist() == list(range(6))
+    assert part.train.ids.tolist() == list(range(6))
     assert contents(part.valid) == contents(whole.valid)
     assert set(contents(part.train)) < set(contents(whole.train))
     for wrong in (1, 12, 5000):
@@ -397,3 +398,114 @@ def test_relative_paths_and_home_become_absolute(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert canonical_name("folder:pets") == f"folder:{tmp_path / 'pets'}"
     assert canonical_name("folder:~/pets@30") == f"folder:{tmp_path / 'home' / 'pets'}@30"
+
+
+def test_the_path_that_a_relative_one_stands_for_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidValue) as caught:
+        canonical_name("folder:pets/../cats")
+    assert caught.value.value == "folder:pets/../cats"
+    assert str(tmp_path / "cats") in caught.value.rule
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(InvalidValue) as caught:
+        canonical_name("folder:~/cats@30")
+    assert str(tmp_path / "home" / "cats") in caught.value.rule
+
+
+def imbalanced(root: Path, *counts: int) -> Path:
+    for label, count in enumerate(counts):
+        for i in range(count):
+            save(root / f"class {label}" / f"{i}.png", seed=1000 * label + i, size=(8, 10))
+    return root
+
+
+def test_validation_examples_are_counted_by_class(tmp_path: Path, said: list[str]) -> None:
+    load(imbalanced(tmp_path / "even", 9, 9, 9), said)
+    assert "3 validation images of each" in said[-1]
+    said.clear()
+    load(imbalanced(tmp_path / "uneven", 9, 6), said)
+    assert "from 2 (class 1) to 3 (class 0) validation images" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("counts", "warned"),
+    [((60, 60), ()), ((60, 30), ()), ((150, 9), ("valid", "train")), ((12, 12, 90), ("valid", "train"))],
+)
+def test_strong_imbalance_is_warned_of(
+    tmp_path: Path, said: list[str], counts: tuple[int, ...], warned: tuple[str, ...]
+) -> None:
+    dataset = load(imbalanced(tmp_path / "pets", *counts), said)
+    lines = [line for line in describe(dataset) if line.startswith("warning")]
+    assert len(lines) == len(warned)
+    if warned:
+        valid = np.bincount(dataset.valid.labels)
+        assert f"{valid.max() / valid.sum():.2f}" in lines[0], "what a model has that knows one class"
+        assert f"valid_examples={valid.min() * len(valid)} " in lines[0], "and what makes them alike"
+
+
+def evaluated(root: Path, valid: int, test: int, said: list[str]) -> Dataset:
+    options = DataOptions(root.parent / "data", evaluation=EvaluationSettings(valid, test))
+    return load_dataset(f"folder:{root}", options, said.append)
+
+
+def test_test_examples_are_counted_by_class(tmp_path: Path, said: list[str]) -> None:
+    root = imbalanced(tmp_path / "pets", 30, 9)
+    first = describe(evaluated(root, 6, 4, said))[0]
+    assert "; from 2 (class 1) to 4 (class 0) validation images of each; " in first
+    assert "; from 1 (class 1) to 3 (class 0) test images of each" in first
+    even = describe(evaluated(root, 2, 2, said))[0]
+    assert "; 1 validation images of each; 1 test images of each" in even
+
+
+@pytest.mark.parametrize(("counts", "valid", "test"), [((120, 9), 16, 12), ((90, 60, 9), 40, 10), ((150, 30), 30, 30)])
+def test_an_uneven_test_set_is_warned_of_with_numbers_that_make_both_sets_even(
+    tmp_path: Path, said: list[str], counts: tuple[int, ...], valid: int, test: int
+) -> None:
+    root = imbalanced(tmp_path / "pets", *counts)
+    dataset = evaluated(root, valid, test, said)
+    lines = [line for line in said if line.startswith("warning: the ")]
+    expected = []
+    for what, images in (("validation", dataset.valid), ("test", dataset.test)):
+        assert images is not None
+        by_class = np.bincount(images.labels)
+        if by_class.max() >= 4 * by_class.min():
+            expected.append((what, f"{by_class.max() / by_class.sum():.2f}"))
+    assert len(lines) == len(expected)
+    for line, (what, accuracy) in zip(lines, expected, strict=True):
+        assert f"the {what} set " in line
+        assert accuracy in line
+        found = re.search(r"valid_examples=(\d+) test_examples=(\d+) ", line)
+        assert found is not None
+        even = evaluated(root, int(found[1]), int(found[2]), said)
+        assert even.test is not None
+        for images in (even.valid, even.test):
+            assert np.ptp(np.bincount(images.labels)) == 0
+
+
+@pytest.mark.parametrize("parts", [("train", "val"), ("train", "test"), ("test",), ("val",), ("Train", "val")])
+def test_parts_that_hold_images_directly_are_refused_with_a_fix(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    root = tmp_path / "vehicles"
+    for number, name in enumerate(("bus", *parts)):
+        save(root / name / "0.jpg", seed=number)
+    message = refusal(root)
+    assert f"dataset=folder:{root}" in message
+    assert "if it is a class" in message
+    assert all(part in message for part in parts)
+
+
+def test_every_fault_of_a_layout_names_the_data_set(tmp_path: Path) -> None:
+    roots = [make_folder(tmp_path / "one class", classes=("ant",)), tmp_path / "empty"]
+    roots[1].mkdir()
+    lacking = make_folder(tmp_path / "lacking")
+    shutil.rmtree(lacking / "val" / "bee")
+    for root in (*roots, lacking):
+        assert refusal(root).startswith(f"dataset=folder:{root} ")
+
+
+def test_quotes_around_a_single_name_are_told_to_be_left_out(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "cats, dogs")
+    with pytest.raises(InvalidValue) as caught:
+        canonical_name(f'"folder:{root}"')
+    assert (caught.value.name, caught.value.value) == ("dataset", f'"folder:{root}"')
+    assert "no quotes" in caught.value.rule
+    assert caught.value.rule.endswith(f"dataset=folder:{root}")

@@ -6,16 +6,16 @@ import pytest
 
 from proxyflow.strategies import parse_strategy
 from proxyflow.studies.estimate import Size
-from proxyflow.studies.forecast import Choice, Expected, Forecast, Scoring, forecast_lines
+from proxyflow.studies.forecast import Forecast, RunPlan, ScoringPlan, SubsetPlan, forecast_lines
 from proxyflow.studies.plan import PlannedTraining
-from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+from proxyflow.trainers import ImageTrainer, TrainingSpec
+from proxyflow.trainers.images.space import image_configuration
 
 
-def expected(strategy: str, rate: float, seconds: float, work: float, finished: bool = False) -> Expected:
-    planned = PlannedTraining(
-        "digits", parse_strategy(strategy), Hyperparameters(learning_rate=rate), TrainingSettings(epochs=4), 0, "fast"
-    )
-    return Expected(planned, Size(100, 50, 10, work), finished, 0.0 if finished else seconds)
+def expected(strategy: str, rate: float, seconds: float, work: float, finished: bool = False) -> RunPlan:
+    spec = TrainingSpec(image_configuration(learning_rate=rate), 4, 0, ImageTrainer())
+    planned = PlannedTraining("digits", parse_strategy(strategy), spec)
+    return RunPlan(planned, Size(100, 50, 10, work), finished, 0.0 if finished else seconds)
 
 
 TRAININGS = (
@@ -24,10 +24,10 @@ TRAININGS = (
     expected("full", 0.01, 3600, 100),
     expected("easiest:0.1", 0.01, 360, 10),
 )
-SCORES = Scoring("digits", 6, "", 720)
+SCORES = ScoringPlan("digits", 6, "", 720)
 CHOICES = (
-    Choice("digits", "full", 0, "the-run-of-it", "", 2),
-    Choice("digits", "easiest:0.1", 0, "", "scores", 2),
+    SubsetPlan("digits", "full", 0, "the-run-of-it", "", 2),
+    SubsetPlan("digits", "easiest:0.1", 0, "", "scores", 2),
 )
 PLAN = Forecast((SCORES,), CHOICES, TRAININGS)
 
@@ -74,7 +74,7 @@ def test_trainings_share_the_time_between_jobs_and_scorings_do_not() -> None:
 
 
 def test_scores_that_are_there_name_their_run_and_cost_nothing() -> None:
-    there = Forecast((Scoring("digits", 6, "the-scores", 0.0),), CHOICES, TRAININGS)
+    there = Forecast((ScoringPlan("digits", 6, "the-scores", 0.0),), CHOICES, TRAININGS)
     scores, *_, total = tables(there)
     assert scores[1] == ["digits", "6", "0.0s", "run", "the-scores"]
     assert "scoring" not in " ".join(total[0])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from made_up import random_images
 
-from proxyflow.data.decode import decode_image, encode_png
-from proxyflow.data.images import ImageSet
+from proxyflow.data.images.decode import decode_image, encode_png
+from proxyflow.data.images.store import ImageSet
+from proxyflow.data.protocol import fingerprint
 
 
 def test_content_hashes_follow_their_images_through_any_order() -> None:
@@ -22,8 +23,8 @@ def test_content_hashes_follow_their_images_through_any_order() -> None:
 def test_the_fingerprint_depends_neither_on_order_nor_on_ids() -> None:
     images = random_images([0, 1, 2, 0, 1])
     shuffled = images.take(np.array([3, 0, 4, 2, 1]))
-    renamed = ImageSet.of(images.images, images.labels, images.example_ids + 100)
-    assert shuffled.fingerprint == renamed.fingerprint == images.fingerprint
+    renamed = ImageSet.of(images.images, images.labels, images.ids + 100)
+    assert fingerprint(shuffled) == fingerprint(renamed) == fingerprint(images)
 
 
 def test_the_fingerprint_sees_a_pixel_a_label_a_missing_and_a_doubled_example() -> None:
@@ -32,18 +33,18 @@ def test_the_fingerprint_sees_a_pixel_a_label_a_missing_and_a_doubled_example() 
     pixels[2, 0, 0, 0] ^= 1
     labels[2] = 1
     others = [
-        ImageSet.of(pixels, images.labels, images.example_ids),
-        ImageSet.of(images.images, labels, images.example_ids),
+        ImageSet.of(pixels, images.labels, images.ids),
+        ImageSet.of(images.images, labels, images.ids),
         images.take(np.array([0, 1, 2, 3])),
         images.take(np.array([0, 1, 2, 3, 4, 4])),
     ]
-    assert len({images.fingerprint, *(other.fingerprint for other in others)}) == 5
+    assert len({fingerprint(images), *(fingerprint(other) for other in others)}) == 5
 
 
 def test_labels_that_change_places_change_the_fingerprint() -> None:
     images = random_images([0, 1])
-    swapped = ImageSet.of(images.images, images.labels[::-1].copy(), images.example_ids)
-    assert swapped.fingerprint != images.fingerprint
+    swapped = ImageSet.of(images.images, images.labels[::-1].copy(), images.ids)
+    assert fingerprint(swapped) != fingerprint(images)
 
 
 def test_the_same_bytes_in_another_shape_are_another_image() -> None:
@@ -63,7 +64,7 @@ def test_examples_are_taken_by_position_and_by_mask_with_their_labels_and_ids() 
     images = random_images([5, 6, 7])
     by_position = images.take(np.array([2, 0]))
     assert by_position.labels.tolist() == [7, 5]
-    assert by_position.example_ids.tolist() == [2, 0]
+    assert by_position.ids.tolist() == [2, 0]
     assert np.array_equal(by_position.images, images.images[[2, 0]])
     assert images.take(np.array([False, True, True])).labels.tolist() == [6, 7]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from proxyflow.tracking.links import Links, paragraphs, plain, run_path
+from proxyflow.tracking.ui.links import Links, escape_markdown, paragraphs, run_path
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ from proxyflow.tracking.links import Links, paragraphs, plain, run_path
     ],
 )
 def test_a_name_means_nothing_to_markdown(name: str, shown: str) -> None:
-    assert plain(name) == shown
+    assert escape_markdown(name) == shown
 
 
 @given(st.text())
 def test_no_name_makes_a_tag_or_a_line(name: str) -> None:
-    shown = plain(name)
+    shown = escape_markdown(name)
     assert not set(shown) & set("<>\n\r")
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from proxyflow.errors import InvalidValue
-from proxyflow.scoring.measures import (
-    Evidence,
-    Look,
-    MeasureName,
+from proxyflow.core.errors import InvalidValue
+from proxyflow.scores import (
+    ModelOutputs,
+    ScoreInputs,
+    ScoreName,
     at_epoch,
     el2n,
     entropy,
@@ -21,15 +21,15 @@ from proxyflow.scoring.measures import (
     forgetting_events,
     gradient_norm_bound,
     grand_last_layer,
+    known_scores,
     least_confidence,
     loss,
     margin,
-    measure_of,
-    measures,
     prototype_distance,
+    score_of,
     training_value,
 )
-from proxyflow.scoring.measures.training_value import choose_judges
+from proxyflow.scores.training_value import choose_judges
 
 NAN = math.nan
 
@@ -82,9 +82,9 @@ def test_a_measure_agrees_with_its_definition(
     logits = scale * rng.normal(size=(200, 7))
     labels = rng.integers(0, 7, 200)
     expected = [plain(row, label) for row, label in zip(logits.tolist(), labels.tolist(), strict=True)]
-    look = Look(logits, np.ones(200))
+    look = ModelOutputs(logits, np.ones(200))
     # Whatever a measure looks at is the same here, so that each must look at something.
-    measured = measures[name].compute(Evidence(labels, 0, look, look, held_out=logits))
+    measured = known_scores[name].compute(ScoreInputs(labels, 0, look, look, held_out=logits))
     assert measured.dtype == np.float64
     np.testing.assert_allclose(measured, expected, rtol=0, atol=1e-9)
 
@@ -169,9 +169,9 @@ def test_forgetting_events_count_each_example_by_itself() -> None:
 
 def test_hardness_turns_the_margin_and_the_value_round_and_nothing_else() -> None:
     values = np.array([-1.0, 2.0])
-    turned = {name for name, measure in measures.items() if np.array_equal(measure.hardness(values), -values)}
+    turned = {name for name, measure in known_scores.items() if np.array_equal(measure.hardness(values), -values)}
     assert turned == {"margin", "training_value"}
-    assert all(np.array_equal(measures[name].hardness(values), values) for name in set(measures) - turned)
+    assert all(np.array_equal(known_scores[name].hardness(values), values) for name in set(known_scores) - turned)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_gradient_scores_are_the_gradients_that_autograd_finds() -> None:
         by_logits.append(float(logits.grad.norm()))
     with torch.no_grad():
         embeddings = torch.relu(body(images))
-        look = Look(last(embeddings).numpy(), embeddings.norm(dim=1).numpy())
+        look = ModelOutputs(last(embeddings).numpy(), embeddings.norm(dim=1).numpy())
     np.testing.assert_allclose(grand_last_layer(look, labels.numpy()), by_layer, rtol=0, atol=1e-9)
     np.testing.assert_allclose(gradient_norm_bound(look.logits, labels.numpy()), by_logits, rtol=0, atol=1e-9)
 
@@ -273,11 +273,11 @@ def test_judges_are_as_many_of_each_class_as_there_are() -> None:
 
 
 def test_an_early_measure_has_a_name_for_every_epoch_and_others_have_none() -> None:
-    assert measure_of(at_epoch("el2n", 12)) is measures["el2n"]
-    assert measure_of("loss_epoch_3") is None
-    assert measure_of("el2n_epoch_0") is None
-    assert measure_of("nothing") is None
-    rule = MeasureName(tuple(measures))
+    assert score_of(at_epoch("el2n", 12)) is known_scores["el2n"]
+    assert score_of("loss_epoch_3") is None
+    assert score_of("el2n_epoch_0") is None
+    assert score_of("nothing") is None
+    rule = ScoreName(known_scores)
     assert rule.parse("by", "grand_last_layer_epoch_7") == "grand_last_layer_epoch_7"
     with pytest.raises(InvalidValue, match="el2n_epoch_5"):
         rule.parse("by", "el2n_epoch_x")

@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from proxyflow.errors import OutOfMemory
-from proxyflow.training import memory
-from proxyflow.training.memory import asked_mb, container_left, explained, free_memory
+from proxyflow.core import platform
+from proxyflow.core.errors import OutOfMemory
+from proxyflow.trainers.images import capture, memory
+from proxyflow.trainers.images.capture import graphs_of
+from proxyflow.trainers.images.memory import explain_out_of_memory, free_memory, requested_mb
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 CUDA_SAYS = (
@@ -31,7 +33,7 @@ CPU_SAYS = "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: c
     ],
 )
 def test_what_was_asked_for_is_read_from_what_torch_says(message: str, mb: float) -> None:
-    assert asked_mb(message) == mb
+    assert requested_mb(message) == mb
 
 
 def test_a_gpu_without_memory_says_how_much_was_needed_of_how_much(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +42,7 @@ def test_a_gpu_without_memory_says_how_much_was_needed_of_how_much(monkeypatch: 
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 6 * 2**30)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 8 * 2**30))
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
-    with pytest.raises(OutOfMemory) as raised, explained(GPU, 64, 128):
+    with pytest.raises(OutOfMemory) as raised, explain_out_of_memory(GPU, 64, 128):
         raise torch.OutOfMemoryError(CUDA_SAYS)
     said = str(raised.value)
     assert said.startswith("out of memory on A Small GPU: at least 8,704 MB of 8,192 MB needed")
@@ -52,12 +54,12 @@ def test_a_gpu_without_memory_says_how_much_was_needed_of_how_much(monkeypatch: 
 
 @pytest.mark.parametrize("error", [RuntimeError(CPU_SAYS), MemoryError()])
 def test_a_cpu_without_memory_says_so_too(error: Exception) -> None:
-    with pytest.raises(OutOfMemory, match=r"out of memory on cpu: at least"), explained(CPU, 64, 128):
+    with pytest.raises(OutOfMemory, match=r"out of memory on cpu: at least"), explain_out_of_memory(CPU, 64, 128):
         raise error
 
 
 def test_another_error_stays_what_it_is() -> None:
-    with pytest.raises(RuntimeError, match=r"shapes differ"), explained(CPU, 64, 128):
+    with pytest.raises(RuntimeError, match=r"shapes differ"), explain_out_of_memory(CPU, 64, 128):
         raise RuntimeError("shapes differ")
 
 
@@ -68,37 +70,55 @@ def test_memory_that_torch_only_keeps_is_free(monkeypatch: pytest.MonkeyPatch) -
     assert free_memory(GPU) == 5 * 2**30
 
 
+def test_graphs_that_are_only_kept_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "_devices", {})
+    for number in (0, 1):
+        graphs_of(torch.device("cuda", number))._kept["a shape"] = SimpleNamespace(nbytes=1)  # type: ignore[assignment]
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 8 * 2**30))
+    free_memory(GPU)
+    assert [graphs_of(torch.device("cuda", number)).shapes for number in (0, 1)] == [[], ["a shape"]]
+
+
 @pytest.mark.parametrize(("left", "expected"), [(math.inf, 1000.0), (300.0, 300.0)])
 def test_memory_of_a_container_is_what_its_limit_leaves(
     left: float, expected: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
-    monkeypatch.setattr(memory, "container_left", lambda: left)
+    monkeypatch.setattr(memory, "container_memory_left", lambda: left)
     assert free_memory(CPU) == expected
 
 
-def test_the_nearest_limit_of_the_groups_counts_and_files_read_long_ago_do_not(tmp_path: Path) -> None:
-    root, own = tmp_path / "cgroup", tmp_path / "own"
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that names this process's group; groups are below the folder `groups`."""
+    monkeypatch.setattr(platform, "PROC", tmp_path)
+    monkeypatch.setattr(platform, "GROUPS", tmp_path / "groups")
+    (tmp_path / "self").mkdir()
+    return tmp_path / "self" / "cgroup"
+
+
+def test_the_nearest_limit_of_the_groups_counts_and_files_read_long_ago_do_not(own: Path) -> None:
+    root = platform.GROUPS
     own.write_text("4:memory:/old\n0::/pod/container\n")
     for path, limit in (("pod", "1000"), ("pod/container", "max")):
         group = root / path
         group.mkdir(parents=True)
         for name, text in (("max", limit), ("current", "700"), ("stat", "anon 500\ninactive_file 150\n")):
             (group / f"memory.{name}").write_text(text)
-    assert container_left(root, own) == 450
+    assert platform.container_memory_left() == 450
     (root / "pod" / "memory.max").write_text("max\n")
-    assert container_left(root, own) == math.inf
+    assert platform.container_memory_left() == math.inf
     (root / "memory.max").write_text("300")
     (root / "memory.current").write_text("400")
     (root / "memory.stat").write_text("")
     own.write_text("0::/\n")
-    assert container_left(root, own) == 0
+    assert platform.container_memory_left() == 0
 
 
-def test_where_no_groups_are_there_is_no_limit(tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    assert container_left(tmp_path, own) == math.inf
+def test_where_no_groups_are_there_is_no_limit(own: Path) -> None:
+    assert platform.container_memory_left() == math.inf
     own.write_text("4:memory:/old\n")
-    assert container_left(tmp_path, own) == math.inf
+    assert platform.container_memory_left() == math.inf
     own.write_text("0::/pod\n")
-    assert container_left(tmp_path, own) == math.inf
+    assert platform.container_memory_left() == math.inf

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.operations import Operations
-from proxyflow.training.optimizers import OPTIMIZERS, split_parameters
+from proxyflow.trainers.images.optimizers import OPTIMIZERS, split_parameters
 
 
 @pytest.fixture(params=list(OPTIMIZERS))

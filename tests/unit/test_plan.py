@@ -5,24 +5,30 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from itertools import groupby
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from image_training import CPU, few_digits, spec_of
 from made_up import digits, noise_dataset, random_scores
+from proxyflow_example.trainers import Surface
 
-from proxyflow.distillation.methods import parse_method
+from proxyflow.core.errors import InvalidValue
 from proxyflow.distillation.spec import DistillationSpec
-from proxyflow.errors import InvalidValue
+from proxyflow.scoring.spec import ScoringSpec
+from proxyflow.spaces.grids import grid_of
 from proxyflow.strategies import Strategy, parse_strategies, parse_strategy, strategies
+from proxyflow.strategies.distillation_methods import parse_method
+from proxyflow.studies.context import StudyContext
+from proxyflow.studies.keys import key_of_training, key_of_training_on
 from proxyflow.studies.plan import (
     PlannedTraining,
     StudySpec,
-    common_configuration,
     distillation_key,
     epochs_for,
     example_counts,
     folds_for,
-    in_order,
+    order_trainings,
     plan_trainings,
     score_key,
     subset_key,
@@ -30,80 +36,104 @@ from proxyflow.studies.plan import (
     training_work,
 )
 from proxyflow.subsets.subset import choose_subset
-from proxyflow.training.grids import load_grid
-from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+from proxyflow.trainers import ImageTrainer
+from proxyflow.trainers.images.grids import demo_grid
 
 DIGEST = 64
-PLANNED = PlannedTraining("digits", parse_strategy("random:0.1"), Hyperparameters(), TrainingSettings(), 0, "fastai")
+PLANNED = PlannedTraining("digits", parse_strategy("random:0.1"), spec_of(image_size=None))
+IDENTITY = PLANNED.spec.trainer.identity(digits(), CPU)
+CONTEXT = cast(StudyContext, SimpleNamespace(chosen_device=CPU))
 
 
 def study(spelling: str = "random:0.1 full epochs:2", **changes: Any) -> StudySpec:
     fields: dict[str, Any] = {
         "datasets": ("digits", "letters"),
         "strategies": parse_strategies(spelling),
-        "grid": load_grid("demo"),
-        "settings": TrainingSettings(epochs=4),
+        "grid": demo_grid(),
+        "trainer": ImageTrainer(),
+        "epochs": 4,
         "seeds": (0, 1),
-        "engine": "fastai",
-        "scoring_configuration": Hyperparameters(),
-        "scoring": TrainingSettings(),
         **changes,
     }
     return StudySpec(**fields)
 
 
-def key(
-    planned: PlannedTraining = PLANNED,
-    dataset: str = "d",
-    subset: str = "s",
-    image_size: int = 32,
-    crop: str = "padded",
-    precision: str = "fp32",
-) -> str:
-    return training_key(planned, dataset, subset, image_size, crop, precision)
+def key(planned: PlannedTraining = PLANNED, dataset: str = "d", subset: str = "s", **identity: Any) -> str:
+    return training_key(planned, dataset, subset, {**IDENTITY, **identity})
 
 
-def with_hyperparameters(**changes: Any) -> PlannedTraining:
-    return dataclasses.replace(PLANNED, hyperparameters=Hyperparameters(**changes))
+def with_spec(**changes: Any) -> PlannedTraining:
+    return dataclasses.replace(PLANNED, spec=dataclasses.replace(PLANNED.spec, **changes))
 
 
-def with_settings(**changes: Any) -> PlannedTraining:
-    return dataclasses.replace(PLANNED, settings=TrainingSettings(**changes))
+def with_trainer(**settings: Any) -> PlannedTraining:
+    return with_spec(trainer=ImageTrainer(**settings))
 
 
+OTHER_VALUES = {
+    "arch": "xresnet18",
+    "learning_rate": 0.01,
+    "stem_channels_1": 4,
+    "stem_channels_2": 4,
+    "flip_probability": 0,
+    "optimizer": "sgd",
+    "label_smoothing": 0,
+    "batch_size": 16,
+    "weight_decay": 0.1,
+}
 CHANGES: dict[str, Callable[[], str]] = {
     "nothing": key,
     "data set": lambda: key(dataset="e"),
     "subset": lambda: key(subset="t"),
-    "image size": lambda: key(image_size=64),
-    "precision": lambda: key(precision="fp16"),
     "strategy": lambda: key(dataclasses.replace(PLANNED, strategy=parse_strategy("easiest:0.1"))),
-    "seed": lambda: key(dataclasses.replace(PLANNED, seed=1)),
-    "engine": lambda: key(dataclasses.replace(PLANNED, engine="fast")),
-    "arch": lambda: key(with_hyperparameters(arch="xresnet18")),
-    "learning rate": lambda: key(with_hyperparameters(learning_rate=0.01)),
-    "stem 1": lambda: key(with_hyperparameters(stem_channels_1=4)),
-    "stem 2": lambda: key(with_hyperparameters(stem_channels_2=4)),
-    "flip": lambda: key(with_hyperparameters(flip_probability=0)),
-    "optimizer": lambda: key(with_hyperparameters(optimizer="sgd")),
-    "smoothing": lambda: key(with_hyperparameters(label_smoothing=0)),
-    "epochs": lambda: key(with_settings(epochs=5)),
-    "batch size": lambda: key(with_settings(batch_size=32)),
-    "weight decay": lambda: key(with_settings(weight_decay=0.1)),
+    "epochs": lambda: key(with_spec(epochs=5)),
+    "seed": lambda: key(with_spec(seed=1)),
+    "trainer": lambda: key(with_spec(trainer=Surface())),
+    **{f"identity: {name}": lambda name=name: key(**{name: "other"}) for name in (*IDENTITY, "further")},
+    **{
+        name: lambda change={name: value}: key(with_spec(configuration=PLANNED.spec.configuration.replace(**change)))
+        for name, value in OTHER_VALUES.items()
+    },
 }
 
 
 def test_everything_that_determines_a_result_changes_the_key_of_its_run() -> None:
+    assert set(OTHER_VALUES) == set(PLANNED.spec.configuration)
     keys = {name: change() for name, change in CHANGES.items()}
     assert len(set(keys.values())) == len(keys)
     assert all(len(value) == DIGEST for value in keys.values())
 
 
-@pytest.mark.parametrize(
-    "planned", [with_settings(image_size=32), with_settings(precision="fp32"), with_settings(epochs="20.0")]
-)
-def test_what_auto_stands_for_written_out_is_the_same_run(planned: PlannedTraining) -> None:
-    assert key(planned) == key()
+def test_nothing_else_changes_it() -> None:
+    """Not the data set's name, and no setting that says what it would be anyway."""
+    again = PLANNED.spec.configuration.replace(learning_rate="3e-3", batch_size="32", flip_probability=0.5)
+    same = [dataclasses.replace(PLANNED, dataset="folder:/digits"), with_spec(configuration=again)]
+    assert {key(planned) for planned in same} == {key()}
+    own = digits().preprocessing.image_size
+    spelt_out = [{}, {"image_size": own}, {"precision": "fp32"}, {"engine": "fast"}]
+    keys = {key_of_training(CONTEXT, with_trainer(**settings), digits(), "s") for settings in spelt_out}
+    assert keys == {training_key(PLANNED, digits().fingerprint, "s", IDENTITY)}
+
+
+def test_a_number_is_the_same_hyperparameter_however_it_is_written() -> None:
+    values: list[dict[str, Any]] = [{"x": 1, "y": 0.5}, {"x": 1.0, "y": 0.5}]
+    grids = [grid_of([each], "grid", None) for each in values]
+    assert len({key(with_spec(configuration=grid[0])) for grid in grids}) == 1
+
+
+def test_every_setting_that_changes_what_is_trained_changes_the_key() -> None:
+    settings = [{}, {"image_size": 16}, {"image_size": 24, "precision": "bf16"}, {"engine": "fastai"}]
+    keys = {key_of_training(CONTEXT, with_trainer(**each), digits(), "s") for each in settings}
+    assert len(keys) == 4
+    others = [Surface(), Surface(noise=0.5)]
+    keys = {training_key(with_spec(trainer=each), "d", "s", each.identity(digits(), None)) for each in others}
+    assert len(keys) == 2, "unless a trainer says otherwise, all of its settings count"
+
+
+def test_the_key_is_the_same_from_the_plan_and_from_the_subset_that_was_loaded() -> None:
+    subset = few_digits()
+    planned = key_of_training(CONTEXT, PLANNED, digits(), subset.fingerprint)
+    assert key_of_training_on(CONTEXT, PLANNED, subset) == planned
 
 
 @pytest.mark.parametrize("spelling", ["full", "half-classes:1.0", "other-half-classes:1.0", "epochs:2"])
@@ -129,19 +159,6 @@ def test_data_strategy_and_score_run_change_the_key_of_a_subset() -> None:
     assert len(set(keys)) == 4
 
 
-@dataclasses.dataclass(frozen=True)
-class Training:
-    hyperparameters: Hyperparameters
-    settings: TrainingSettings
-    seed: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Scoring:
-    training: Training
-    repeats: int = 1
-
-
 def test_the_key_of_synthetic_images_has_all_that_they_depend_on() -> None:
     base = DistillationSpec(10, parse_method("distribution-matching"))
     keys = {
@@ -164,30 +181,35 @@ def test_the_key_of_synthetic_images_has_all_that_they_depend_on() -> None:
 
 
 def test_the_key_of_scores_has_their_model_their_repeats_and_their_data() -> None:
-    base = Scoring(Training(Hyperparameters(), TrainingSettings()))
-    other_model = Scoring(Training(Hyperparameters(arch="xresnet18"), TrainingSettings()))
-    keys = {
-        score_key("data", base, 32, "padded", "fp32"),
-        score_key("other", base, 32, "padded", "fp32"),
-        score_key("data", other_model, 32, "padded", "fp32"),
-        score_key("data", dataclasses.replace(base, repeats=2), 32, "padded", "fp32"),
-        score_key("data", base, 64, "padded", "fp32"),
-        score_key("data", base, 32, "padded", "fp16"),
-    }
-    assert len(keys) == 6
-    spelt_out = Scoring(Training(Hyperparameters(), TrainingSettings(image_size=32, precision="fp32")))
-    assert score_key("data", spelt_out, 32, "padded", "fp32") == score_key("data", base, 32, "padded", "fp32")
+    def key_of(dataset: str = "data", identity: dict[str, Any] | None = None, **changes: Any) -> str:
+        training = changes.pop("training", spec_of(20))
+        return score_key(dataset, ScoringSpec(training, **changes), {**IDENTITY, **(identity or {})})
+
+    keys = [
+        key_of(),
+        key_of("other"),
+        key_of(training=spec_of(20, arch="xresnet18")),
+        key_of(training=spec_of(20, seed=1)),
+        key_of(training=spec_of(19)),
+        key_of(repeats=2),
+        key_of(holdout_folds=5),
+        key_of(early=(1, 2)),
+        *(key_of(identity={name: "other"}) for name in IDENTITY),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key_of(early=(2, 5, 10)) == key_of(), "these are the usual epochs"
 
 
 @pytest.mark.parametrize("count", [4, 5, 20])
 def test_a_proxy_of_as_many_epochs_as_the_target_is_refused(count: int) -> None:
-    with pytest.raises(InvalidValue, match=f"strategy=epochs:{count} is not accepted: .*epochs=4"):
+    with pytest.raises(InvalidValue) as raised:
         study(f"full epochs:{count}")
+    assert (raised.value.name, raised.value.value) == ("strategy", f"epochs:{count}")
 
 
 def test_a_proxy_of_fewer_epochs_than_the_target_is_planned_at_its_own() -> None:
     planned = list(plan_trainings(study("full epochs:3 random:0.1")))
-    epochs = {training.strategy.canonical: training.settings.epochs for training in planned}
+    epochs = {training.strategy.canonical: training.spec.epochs for training in planned}
     assert epochs == {"full": 4, "epochs:3": 3, "random:0.1": 4}
 
 
@@ -196,14 +218,16 @@ def test_every_combination_is_planned_once() -> None:
     planned = list(plan_trainings(spec))
     assert len(planned) == len(set(planned)) == 2 * 3 * 8 * 2
     assert {training.dataset for training in planned} == set(spec.datasets)
-    assert {training.seed for training in planned} == set(spec.seeds)
-    assert {training.hyperparameters for training in planned} == set(spec.grid)
+    assert {training.spec.seed for training in planned} == set(spec.seeds)
+    assert {training.spec.configuration for training in planned} == set(spec.grid)
 
 
 def test_target_and_proxies_of_one_configuration_are_planned_together_with_the_target_first() -> None:
     spec = study("random:0.1 epochs:2 full easiest:0.1")
     planned = list(plan_trainings(spec))
-    together = groupby(planned, key=lambda training: (training.seed, training.hyperparameters, training.dataset))
+    together = groupby(
+        planned, key=lambda training: (training.spec.seed, training.spec.configuration, training.dataset)
+    )
     groups = [[training.strategy.canonical for training in group] for _, group in together]
     assert len(groups) == 2 * 8 * 2
     assert all(group == ["full", "random:0.1", "epochs:2", "easiest:0.1"] for group in groups)
@@ -212,21 +236,13 @@ def test_target_and_proxies_of_one_configuration_are_planned_together_with_the_t
 def test_a_study_that_is_cut_short_has_whole_pairs_on_every_data_set() -> None:
     spec = study()
     first = list(plan_trainings(spec))[: len(spec.strategies) * len(spec.datasets)]
-    assert {training.hyperparameters for training in first} == {spec.grid[0]}
+    assert {training.spec.configuration for training in first} == {spec.grid[0]}
     assert {training.dataset for training in first} == set(spec.datasets)
 
 
 def test_a_training_is_titled_by_data_set_strategy_and_configuration() -> None:
-    assert with_hyperparameters(learning_rate=0.01).title == "digits · random:0.1 · lr=0.01"
-
-
-def test_the_scoring_model_has_the_network_of_the_grid_where_there_is_one() -> None:
-    assert common_configuration(load_grid("demo")) == Hyperparameters(arch="xresnet18")
-    assert common_configuration(load_grid("paper")) == Hyperparameters()
-    # A study of small networks must not have to train the large default one for its scores.
-    assert common_configuration(load_grid("paper-narrow")) == Hyperparameters(arch="xresnet18-w16")
-    one_each = (Hyperparameters(arch="xresnet34"), Hyperparameters(arch="xresnet18"))
-    assert common_configuration(one_each) == Hyperparameters(arch="xresnet34")
+    planned = with_spec(configuration=PLANNED.spec.configuration.replace(learning_rate=0.01))
+    assert planned.title == "digits · random:0.1 · arch=xresnet10-w16,lr=0.01,bs=32"
 
 
 SPELLINGS = ["full", "random:0.1", "half-classes:0.5", "easiest:0.3,balance=class", "hardest:0.5,drop=0.05", "epochs:2"]
@@ -256,8 +272,9 @@ def test_all_registered_strategies_have_their_sizes_known() -> None:
 
 
 def test_an_epoch_that_the_scoring_model_does_not_reach_is_refused_by_the_strategys_name() -> None:
-    with pytest.raises(InvalidValue, match="by=el2n_epoch_30 is not accepted: it ranks by epoch 30, and the scoring"):
+    with pytest.raises(InvalidValue) as raised:
         study("full easiest:0.1,by=el2n_epoch_30")
+    assert (raised.value.name, raised.value.value) == ("strategy", "easiest:0.1,by=el2n_epoch_30")
 
 
 def test_folds_and_epochs_are_scored_for_the_strategies_that_name_them() -> None:
@@ -270,17 +287,19 @@ def test_folds_and_epochs_are_scored_for_the_strategies_that_name_them() -> None
 
 
 def test_work_grows_with_epochs_and_whole_batches_and_a_third_of_validation() -> None:
-    settings = TrainingSettings(epochs=2, batch_size=64)
-    assert training_work(10.0, 128, 300, settings) == pytest.approx(2 * 10 * (128 + 100))
+    assert training_work(10.0, 128, 300, epochs=2, batch_size=64) == pytest.approx(2 * 10 * (128 + 100))
     # The last short batch is dropped, but a subset that is smaller than a batch is one batch.
-    assert training_work(10.0, 191, 0, settings) == pytest.approx(2 * 10 * 128)
-    assert training_work(10.0, 50, 0, settings) == pytest.approx(2 * 10 * 50)
+    assert training_work(10.0, 191, 0, epochs=2, batch_size=64) == pytest.approx(2 * 10 * 128)
+    assert training_work(10.0, 50, 0, epochs=2, batch_size=64) == pytest.approx(2 * 10 * 50)
+    assert training_work(10.0, 191, 0, epochs=2) == pytest.approx(2 * 10 * 191)
 
 
 def ordered(spelling: str, **costs: float) -> list[PlannedTraining]:
     """A study in the order in which it is run, where a strategy's trainings cost what is given, else 100."""
     spec = study(spelling)
-    return in_order(list(plan_trainings(spec)), lambda each: costs.get(each.strategy.canonical.split(":")[0], 100.0))
+    return order_trainings(
+        list(plan_trainings(spec)), lambda each: costs.get(each.strategy.canonical.split(":")[0], 100.0)
+    )
 
 
 def test_cheap_proxies_come_with_their_target_and_dear_ones_after_them_the_cheapest_first() -> None:
@@ -288,22 +307,22 @@ def test_cheap_proxies_come_with_their_target_and_dear_ones_after_them_the_cheap
     planned = ordered("epochs:2 easiest:0.3 full random:0.1 hardest:0.5", **costs)
     assert len(set(planned)) == len(planned) == 2 * 5 * 8 * 2
     for seed in (0, 1):
-        of_seed = [each for each in planned if each.seed == seed]
+        of_seed = [each for each in planned if each.spec.seed == seed]
         early = of_seed[: 2 * 2 * 8]
-        for number, configuration in enumerate(load_grid("demo")):
+        for number, configuration in enumerate(demo_grid()):
             pairs = early[4 * number : 4 * number + 4]
-            assert {each.hyperparameters for each in pairs} == {configuration}
+            assert {each.spec.configuration for each in pairs} == {configuration}
             assert [each.strategy.canonical for each in pairs] == ["full", "random:0.1"] * 2
         late = [each.strategy.canonical for each in of_seed[2 * 2 * 8 :]]
         assert [name for name, _ in groupby(late)] == ["easiest:0.3", "hardest:0.5", "epochs:2"]
 
 
 def test_a_seed_is_done_before_the_next() -> None:
-    seeds = [each.seed for each in ordered("full random:0.1 epochs:2", random=1.0)]
+    seeds = [each.spec.seed for each in ordered("full random:0.1 epochs:2", random=1.0)]
     assert seeds == sorted(seeds)
 
 
 def test_without_a_target_the_dearest_stands_for_it() -> None:
     planned = ordered("hardest:0.5 random:0.1 easiest:0.3", random=10.0, easiest=50.0)
-    order = [name for name, _ in groupby(each.strategy.canonical for each in planned if each.seed == 0)]
+    order = [name for name, _ in groupby(each.strategy.canonical for each in planned if each.spec.seed == 0)]
     assert order == ["random:0.1", "easiest:0.3", "hardest:0.5"]

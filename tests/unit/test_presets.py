@@ -7,10 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from proxyflow.errors import InvalidValue, UserError
+from proxyflow.core.errors import InvalidValue, UserError
 from proxyflow.strategies import Full, Random
 from proxyflow.studies.presets import PUBLISHED, load_strategies, presets, strategy_lists
-from proxyflow.training.grids import load_grid
 
 
 @pytest.mark.parametrize("name", list(strategy_lists))
@@ -34,9 +33,9 @@ def test_what_is_no_named_list_is_read_as_a_list() -> None:
 def test_a_preset_is_described_and_names_what_exists(name: str) -> None:
     preset = presets[name]
     assert preset.description
-    assert load_grid(preset.grid)
-    shorter = [strategy.epochs(preset.settings.epochs) for strategy in load_strategies(preset.strategies)]
-    assert max(shorter) == preset.settings.epochs
+    assert all(each.replace(**preset.base) for each in preset.trainer.grids[preset.grid]())
+    shorter = [strategy.epochs(preset.epochs) for strategy in load_strategies(preset.strategies)]
+    assert max(shorter) == preset.epochs
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from proxyflow import progress as module
-from proxyflow.progress import Progress, format_rate, format_seconds
+from proxyflow.core import progress as module
+from proxyflow.core.progress import Progress, format_rate, format_seconds
 
 
 class Terminal(io.StringIO):

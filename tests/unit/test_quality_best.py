@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from made_up import training, trainings_frame
 
-from proxyflow.quality.best import BEST_COLUMNS, averaged, best_configurations, best_rows
+from proxyflow.quality.best import BEST_COLUMNS, BestConfigurations, best_configurations, best_rows, mean_over_datasets
+from proxyflow.quality.configurations import Configurations
+from proxyflow.quality.objective import Objective
 from proxyflow.quality.pairs import make_pairs
-from proxyflow.report.vocabulary import VOCABULARY
 
 PROXY = "random:0.1"
 
@@ -29,7 +30,12 @@ def rows_of(
 
 
 def best_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    return best_rows(make_pairs(trainings_frame(rows), PROXY), PROXY, VOCABULARY)
+    frame = trainings_frame(rows)
+    return best_rows(make_pairs(frame, PROXY), PROXY, Configurations.of(frame).default, Objective())
+
+
+def best_by_dataset(runs: pd.DataFrame) -> BestConfigurations:
+    return best_configurations(runs, Configurations.of(runs))
 
 
 def the_best(proxy: Mapping[str, float], target: Mapping[str, float]) -> dict[str, Any]:
@@ -44,7 +50,7 @@ TARGET = {"default": 0.90, "lr=0.1": 0.85, "opt=sgd": 0.925}
 def test_a_proxy_that_finds_the_best_loses_nothing() -> None:
     row = the_best({"default": 0.6, "lr=0.1": 0.5, "opt=sgd": 0.7}, TARGET)
     assert (row["best_config"], row["target_best_config"]) == ("opt=sgd", "opt=sgd")
-    assert (row["proxy_accuracy"], row["target_accuracy"], row["target_best_accuracy"]) == (0.7, 0.925, 0.925)
+    assert (row["proxy_objective"], row["target_objective"], row["target_best_objective"]) == (0.7, 0.925, 0.925)
     assert (row["recovered"], row["regret"]) == (1.0, 0.0)
 
 
@@ -56,13 +62,13 @@ def test_a_proxy_that_finds_another_loses_points_of_accuracy() -> None:
 
 
 def test_the_accuracy_of_the_default_is_told_where_it_was_run() -> None:
-    assert the_best({"default": 0.7, "opt=sgd": 0.6}, TARGET)["target_default_accuracy"] == 0.90
-    assert math.isnan(the_best({"lr=0.1": 0.7, "opt=sgd": 0.6}, TARGET)["target_default_accuracy"])
+    assert the_best({"default": 0.7, "opt=sgd": 0.6}, TARGET)["target_default_objective"] == 0.90
+    assert math.isnan(the_best({"lr=0.1": 0.7, "opt=sgd": 0.6}, TARGET)["target_default_objective"])
 
 
 def test_only_pairs_are_looked_at() -> None:
     row = the_best({"default": 0.7, "opt=adamw": 0.9}, {"default": 0.9, "opt=sgd": 0.99})
-    assert (row["best_config"], row["target_best_accuracy"], row["regret"]) == ("default", 0.9, 0.0)
+    assert (row["best_config"], row["target_best_objective"], row["regret"]) == ("default", 0.9, 0.0)
 
 
 def test_a_tie_for_the_first_place_that_decides_leaves_the_answer_open() -> None:
@@ -70,7 +76,7 @@ def test_a_tie_for_the_first_place_that_decides_leaves_the_answer_open() -> None
     assert row["best_config"] == "default | opt=sgd"
     assert math.isnan(row["recovered"])
     assert math.isnan(row["regret"])
-    assert math.isnan(row["target_accuracy"])
+    assert math.isnan(row["target_objective"])
 
 
 def test_a_tie_between_configurations_of_equal_target_accuracy_decides_nothing() -> None:
@@ -112,7 +118,7 @@ def test_no_pairs_give_no_rows_and_no_average() -> None:
     table = best_of(rows_of({"default": 0.6}, {"opt=sgd": 0.9}))
     assert table.empty
     assert list(table.columns) == BEST_COLUMNS
-    assert math.isnan(averaged(table, "regret"))
+    assert math.isnan(mean_over_datasets(table, "regret"))
 
 
 def regrets(*rows: tuple[str, int, float]) -> pd.DataFrame:
@@ -121,12 +127,12 @@ def regrets(*rows: tuple[str, int, float]) -> pd.DataFrame:
 
 def test_the_average_is_over_seeds_and_then_over_data_sets() -> None:
     table = regrets(("digits", 0, 1.0), ("digits", 1, 2.0), ("digits", 2, 3.0), ("letters", 0, 10.0))
-    assert averaged(table, "regret") == pytest.approx((2 + 10) / 2)
+    assert mean_over_datasets(table, "regret") == pytest.approx((2 + 10) / 2)
 
 
 def test_one_open_answer_leaves_the_average_open() -> None:
     table = regrets(("digits", 0, 1.0), ("digits", 1, math.nan), ("letters", 0, 10.0))
-    assert math.isnan(averaged(table, "regret"))
+    assert math.isnan(mean_over_datasets(table, "regret"))
 
 
 def target_runs(*rows: tuple[str, str, int, float]) -> pd.DataFrame:
@@ -136,16 +142,15 @@ def target_runs(*rows: tuple[str, str, int, float]) -> pd.DataFrame:
 
 
 def test_the_best_configuration_of_each_data_set_is_told_with_its_settings_and_the_defaults_accuracy() -> None:
-    found = best_configurations(
+    found = best_by_dataset(
         target_runs(
             ("digits", "default", 0, 0.92),
             ("digits", "lr=0.007,smooth=0", 0, 0.926),
             ("letters", "default", 0, 0.784),
             ("letters", "flip=0.25", 0, 0.801),
-        ),
-        VOCABULARY,
+        )
     )
-    assert list(found.accuracies.itertuples(index=False, name=None)) == [
+    assert list(found.values.itertuples(index=False, name=None)) == [
         ("digits", "lr=0.007,smooth=0", 0.926, 0.92, 1),
         ("letters", "flip=0.25", 0.801, 0.784, 1),
     ]
@@ -159,65 +164,46 @@ def test_the_best_configuration_of_each_data_set_is_told_with_its_settings_and_t
 
 
 def test_the_best_is_by_the_mean_over_seeds_and_one_that_lacks_a_seed_is_not_compared() -> None:
-    found = best_configurations(
+    found = best_by_dataset(
         target_runs(
             ("digits", "default", 0, 0.80),
             ("digits", "default", 1, 0.90),
             ("digits", "lr=0.1", 0, 0.95),
             ("digits", "lr=0.1", 1, 0.70),
             ("digits", "lr=0.01", 0, 0.99),
-        ),
-        VOCABULARY,
+        )
     )
-    (row,) = found.accuracies.to_dict("records")
+    (row,) = found.values.to_dict("records")
     assert row["config"] == "default"
-    assert (row["accuracy"], row["default_accuracy"]) == pytest.approx((0.85, 0.85))
+    assert (row["objective"], row["default_objective"]) == pytest.approx((0.85, 0.85))
     assert row["n_seeds"] == 2
 
 
 def test_best_configurations_that_tie_are_all_named_and_the_first_ones_settings_told() -> None:
-    found = best_configurations(
-        target_runs(("digits", "opt=sgd", 0, 0.9), ("digits", "lr=0.1", 0, 0.9), ("digits", "smooth=0", 0, 0.8)),
-        VOCABULARY,
+    found = best_by_dataset(
+        target_runs(("digits", "opt=sgd", 0, 0.9), ("digits", "lr=0.1", 0, 0.9), ("digits", "default", 0, 0.8))
     )
-    (row,) = found.accuracies.to_dict("records")
+    (row,) = found.values.to_dict("records")
     assert row["config"] == "lr=0.1 | opt=sgd"
-    assert math.isnan(row["default_accuracy"])
+    assert row["default_objective"] == 0.8
     assert list(found.settings.loc[found.settings["differs"], "setting"]) == ["learning_rate"]
 
 
 def test_a_best_configuration_unknown_to_this_version_is_named_without_settings() -> None:
-    found = best_configurations(target_runs(("digits", "mixup=0.4", 0, 0.9), ("digits", "default", 0, 0.8)), VOCABULARY)
-    assert list(found.accuracies["config"]) == ["mixup=0.4"]
+    found = best_by_dataset(target_runs(("digits", "mixup=0.4", 0, 0.9), ("digits", "default", 0, 0.8)))
+    assert list(found.values["config"]) == ["mixup=0.4"]
     assert found.settings.empty
 
 
 def test_no_target_has_no_best_configuration() -> None:
-    found = best_configurations(target_runs().iloc[:0], VOCABULARY)
-    assert found.accuracies.empty
-    assert list(found.accuracies.columns) == ["dataset", "config", "accuracy", "default_accuracy", "n_seeds"]
+    found = best_by_dataset(target_runs().iloc[:0])
+    assert found.values.empty
+    assert list(found.values.columns) == ["dataset", "config", "objective", "default_objective", "n_seeds"]
     assert list(found.settings.columns) == ["dataset", "setting", "value", "differs"]
-
-
-@pytest.mark.parametrize(
-    ("configs", "expected"),
-    [
-        (["arch=xresnet18", "default", "lr=0.1"], "default"),
-        # A grid for other networks: the one that is varied, not those that it is varied to.
-        (
-            ["arch=xresnet10-w16", "arch=xresnet18-w16,lr=0.1", "arch=xresnet18-w16,opt=sgd", "arch=xresnet18-w16"],
-            "arch=xresnet18-w16",
-        ),
-        (["lr=0.1", "a name of a later version"], None),
-        ([], None),
-    ],
-)
-def test_the_default_is_what_the_others_differ_from(configs: list[str], expected: str | None) -> None:
-    assert VOCABULARY.default_of(configs) == expected
 
 
 def test_the_accuracy_of_a_base_that_is_not_the_default_is_told() -> None:
     accuracies = {"arch=xresnet18-w16": 0.7, "arch=xresnet18-w16,lr=0.1": 0.9, "arch=xresnet18-w16,flip=0": 0.8}
-    assert the_best(accuracies, accuracies)["target_default_accuracy"] == 0.7
+    assert the_best(accuracies, accuracies)["target_default_objective"] == 0.7
     runs = target_runs(*(("digits", config, 0, accuracy) for config, accuracy in accuracies.items()))
-    assert best_configurations(runs, VOCABULARY).accuracies["default_accuracy"].tolist() == [0.7]
+    assert best_by_dataset(runs).values["default_objective"].tolist() == [0.7]

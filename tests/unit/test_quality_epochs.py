@@ -11,7 +11,7 @@ import pytest
 from made_up import training, trainings_frame
 from scipy.stats import pearsonr, zscore
 
-from proxyflow.quality.bootstrap import draw, numbered
+from proxyflow.quality.bootstrap import draw, number_configurations
 from proxyflow.quality.epochs import EPOCH_COLUMNS, epoch_table
 
 DATASETS = {"digits": 0.9, "letters": 0.6}
@@ -30,25 +30,23 @@ def study(seeds: int = 1, n: int = 7) -> tuple[pd.DataFrame, pd.DataFrame]:
                 row = training("full", f"lr={number}", float(curve.max()), dataset=dataset, seed=seed)
                 rows.append(row)
                 curves += [(row["run_id"], epoch, value) for epoch, value in enumerate(curve, start=1)]
-    return numbered(trainings_frame(rows)), pd.DataFrame(curves, columns=["run_id", "epoch", "valid_accuracy"])
+    return number_configurations(trainings_frame(rows)), pd.DataFrame(curves, columns=["run_id", "epoch", "value"])
 
 
 def joined(target: pd.DataFrame, curves: pd.DataFrame, epoch: int) -> pd.DataFrame:
-    return curves[curves["epoch"] == epoch].merge(target, on="run_id")
+    now = curves[curves["epoch"] == epoch].rename(columns={"value": "now"})
+    return now.merge(target.rename(columns={"value": "end"}), on="run_id")
 
 
 def by_hand(frame: pd.DataFrame) -> tuple[float, float, int]:
     """Correlation of pooled z-scores, chance and number of comparisons, over all pairs of runs."""
-    z = [
-        np.concatenate([zscore(part[name]) for _, part in frame.groupby("dataset")])
-        for name in ("valid_accuracy", "best_valid_accuracy")
-    ]
+    z = [np.concatenate([zscore(part[name]) for _, part in frame.groupby("dataset")]) for name in ("now", "end")]
     won, count = 0.0, 0
     for (_, a), (_, b) in combinations(frame.iterrows(), 2):
         if a["dataset"] != b["dataset"] or a["config"] == b["config"]:
             continue
-        end = a["best_valid_accuracy"] - b["best_valid_accuracy"]
-        now = a["valid_accuracy"] - b["valid_accuracy"]
+        end = a["end"] - b["end"]
+        now = a["now"] - b["now"]
         if end == 0:
             continue
         count += 1
@@ -94,9 +92,11 @@ def test_intervals_are_those_of_the_drawn_configurations_with_their_seeds() -> N
 
 
 def test_ties_after_an_epoch_count_half_and_ties_in_the_end_not_at_all() -> None:
-    target = numbered(trainings_frame([training("full", f"lr={n}", a) for n, a in enumerate([0.9, 0.8, 0.8, 0.7])]))
+    target = number_configurations(
+        trainings_frame([training("full", f"lr={n}", a) for n, a in enumerate([0.9, 0.8, 0.8, 0.7])])
+    )
     curves = pd.DataFrame(
-        {"run_id": target["run_id"], "epoch": 1, "valid_accuracy": [0.5, 0.5, 0.6, 0.4]},
+        {"run_id": target["run_id"], "epoch": 1, "value": [0.5, 0.5, 0.6, 0.4]},
     )
     row = epoch_table(target, curves, None).iloc[0]
     # Of six comparisons one ties in the end; 0-1 ties now, 0-2 is lost, 0-3, 1-3 and 2-3 are won.
@@ -118,7 +118,7 @@ def test_a_run_that_diverged_counts_in_the_epochs_that_it_reached() -> None:
 
 def test_a_run_without_a_curve_and_a_curve_without_a_run_are_left_out() -> None:
     target, curves = study()
-    other = pd.DataFrame({"run_id": "of another strategy", "epoch": [1, 2], "valid_accuracy": [0.1, 0.9]})
+    other = pd.DataFrame({"run_id": "of another strategy", "epoch": [1, 2], "value": [0.1, 0.9]})
     gone = target["run_id"].iloc[3]
     table = epoch_table(target, pd.concat([curves[curves["run_id"] != gone], other]), None)
     pd.testing.assert_frame_equal(table, epoch_table(target[target["run_id"] != gone], curves, None))
@@ -127,7 +127,7 @@ def test_a_run_without_a_curve_and_a_curve_without_a_run_are_left_out() -> None:
 def test_an_epoch_whose_accuracy_is_no_number_is_as_one_not_reached() -> None:
     target, curves = study()
     lost = (curves["run_id"] == target["run_id"].iloc[0]) & (curves["epoch"] == 3)
-    table = epoch_table(target, curves.assign(valid_accuracy=curves["valid_accuracy"].mask(lost)), None)
+    table = epoch_table(target, curves.assign(value=curves["value"].mask(lost)), None)
     pd.testing.assert_frame_equal(table, epoch_table(target, curves[~lost], None))
 
 
@@ -140,10 +140,10 @@ def test_no_curves_give_an_empty_table() -> None:
 
 def test_all_alike_after_an_epoch_tells_nothing_of_the_end() -> None:
     target, curves = study()
-    table = epoch_table(target, curves.assign(valid_accuracy=0.1), draw(target, 20))
+    table = epoch_table(target, curves.assign(value=0.1), draw(target, 20))
     assert table["correlation"].isna().all()
     assert (table["chance"] == 0.5).all()
-    same = epoch_table(target.assign(best_valid_accuracy=0.9), curves, draw(target, 20))
+    same = epoch_table(target.assign(value=0.9), curves, draw(target, 20))
     assert same[["correlation", "chance", "correlation_low", "chance_low"]].isna().all(axis=None)
     assert (same["n_comparisons"] == 0).all()
 
@@ -161,7 +161,7 @@ def test_the_last_epoch_of_rising_curves_is_the_end_itself() -> None:
         row = training("full", f"lr={number}", float(values[-1]))
         rows.append(row)
         curves += [(row["run_id"], epoch, value) for epoch, value in enumerate(values, start=1)]
-    target = numbered(trainings_frame(rows))
-    frame = pd.DataFrame(curves, columns=["run_id", "epoch", "valid_accuracy"])
+    target = number_configurations(trainings_frame(rows))
+    frame = pd.DataFrame(curves, columns=["run_id", "epoch", "value"])
     last = epoch_table(target, frame, draw(target, 50)).iloc[-1]
     assert last[["correlation", "correlation_low", "chance", "chance_low"]].tolist() == pytest.approx([1, 1, 1, 1])

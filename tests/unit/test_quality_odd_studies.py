@@ -14,8 +14,8 @@ from mlflow.utils.validation import _validate_metric
 from proxyflow.quality.best import BEST_COLUMNS
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.summary import STRATEGY_COLUMNS, StudyQuality, measure_study
-from proxyflow.report.tables import as_metrics, read_tables, text_table, write_tables
-from proxyflow.report.vocabulary import VOCABULARY
+from proxyflow.reporting.families import FAMILIES
+from proxyflow.reporting.tables import as_metrics, read_tables, text_table, write_tables
 
 PROXIES = {
     "random:0.1": (0.1, 0.06),
@@ -44,17 +44,17 @@ def one_name_only(column: str, value: str) -> pd.DataFrame:
 UGLY = " «데이터» \"x\" 'y' <b>,/\\ é"
 ODD: dict[str, pd.DataFrame] = {
     "no trainings": trainings_frame([]),
-    "only failed ones": but(status="failed", best_valid_accuracy=np.nan),
-    "only running ones": but(status="running", best_valid_accuracy=np.nan),
+    "only failed ones": but(status="failed", objective=np.nan),
+    "only running ones": but(status="running", objective=np.nan),
     "no target": trainings_frame([row for row in ROWS if row["strategy"] != "full"]),
     "the target alone": trainings_frame([row for row in ROWS if row["strategy"] == "full"]),
     "one training": trainings_frame([training()]),
     "one configuration": one_name_only("config", "default"),
     "two strategies": trainings_frame([row for row in ROWS if row["strategy"] in ("full", "random:0.1")]),
-    "no accuracy at all": but(best_valid_accuracy=np.nan),
-    "constant accuracies": but(best_valid_accuracy=0.1),
-    "perfect accuracies": but(best_valid_accuracy=1.0),
-    "everything diverged": but(best_valid_accuracy=0.1, diverged=True, epochs=20),
+    "no accuracy at all": but(objective=np.nan),
+    "constant accuracies": but(objective=0.1),
+    "perfect accuracies": but(objective=1.0),
+    "everything diverged": but(objective=0.1, diverged=True, epochs=20),
     "one data set": one_name_only("dataset", "digits"),
     "odd names of data sets": renamed("dataset", UGLY),
     "odd names of strategies": renamed("strategy", UGLY),
@@ -72,9 +72,7 @@ ODD: dict[str, pd.DataFrame] = {
     "every run under two seeds": trainings_frame(
         [{**row, "seed": seed, "run_id": f"{row['run_id']} {seed}"} for row in ROWS for seed in (0, 1)]
     ),
-    "tiny spread": trainings_frame(
-        [{**row, "best_valid_accuracy": 0.9 + 1e-6 * (row["best_valid_accuracy"] - 0.8)} for row in ROWS]
-    ),
+    "tiny spread": trainings_frame([{**row, "objective": 0.9 + 1e-6 * (row["objective"] - 0.8)} for row in ROWS]),
     "every proxy perfect": trainings_frame(
         study_rows({name: TEN for name in ("full", *PROXIES, *(f"random:0.{n}1" for n in range(1, 9)))})
     ),
@@ -87,14 +85,14 @@ ODD: dict[str, pd.DataFrame] = {
 def curves_of(frame: pd.DataFrame) -> pd.DataFrame:
     rows = [
         (run_id, epoch, best * epoch / 3)
-        for run_id, best in zip(frame["run_id"], frame["best_valid_accuracy"], strict=True)
+        for run_id, best in zip(frame["run_id"], frame["objective"], strict=True)
         for epoch in (1, 2, 3)
     ]
-    return pd.DataFrame(rows, columns=["run_id", "epoch", "valid_accuracy"])
+    return pd.DataFrame(rows, columns=["run_id", "epoch", "objective"])
 
 
 def checked(frame: pd.DataFrame, folder: Path, options: QualityOptions) -> StudyQuality:
-    quality = measure_study(frame, options, VOCABULARY, curves_of(frame))
+    quality = measure_study(frame, options, FAMILIES, curves_of(frame))
     assert list(quality.strategies.columns) == STRATEGY_COLUMNS
     assert list(quality.best.columns) == BEST_COLUMNS
     assert quality.verdict.sentences
@@ -143,15 +141,15 @@ def test_a_cost_that_one_run_lacks_takes_nothing_else_away(basis: str, curve: st
 
 
 def test_a_spread_of_a_millionth_is_measured_like_any_other() -> None:
-    table = measure_study(ODD["tiny spread"], QualityOptions(bootstrap=0), VOCABULARY).strategies.set_index("strategy")
-    expected = measure_study(but(), QualityOptions(bootstrap=0), VOCABULARY).strategies.set_index("strategy")
+    table = measure_study(ODD["tiny spread"], QualityOptions(bootstrap=0), FAMILIES).strategies.set_index("strategy")
+    expected = measure_study(but(), QualityOptions(bootstrap=0), FAMILIES).strategies.set_index("strategy")
     for measure in ("r2", "spearman", "best_recovered"):
         np.testing.assert_allclose(table.loc[expected.index, measure], expected[measure], atol=1e-6)
 
 
 def test_a_run_that_is_there_twice_counts_once() -> None:
     once, twice = (
-        measure_study(ODD[name], QualityOptions(bootstrap=30), VOCABULARY) for name in ("no end", "every run twice")
+        measure_study(ODD[name], QualityOptions(bootstrap=30), FAMILIES) for name in ("no end", "every run twice")
     )
     pd.testing.assert_frame_equal(once.strategies, twice.strategies)
-    assert any("repetitions" in note for _, note in twice.notes)
+    assert any("repeat" in note for _, note in twice.notes)

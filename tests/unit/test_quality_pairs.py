@@ -41,8 +41,8 @@ def test_each_proxy_run_is_matched_with_its_own_target_run() -> None:
     assert pairs.n_missing == 0
     for row in pairs.frame.to_dict("records"):
         where = (row["dataset"], row["config"], row["seed"])
-        assert row["accuracy_proxy"] == accuracy_of(PROXY, *where)
-        assert row["accuracy_target"] == accuracy_of("full", *where)
+        assert row["value_proxy"] == accuracy_of(PROXY, *where)
+        assert row["value_target"] == accuracy_of("full", *where)
         assert (row["train_seconds_proxy"], row["train_seconds_target"]) == (10.0, 100.0)
 
 
@@ -55,7 +55,7 @@ def test_missing_sides_are_counted_on_either_side_and_not_guessed() -> None:
     pairs = make_pairs(runs[~no_proxy & ~no_target], PROXY)
     assert len(pairs.frame) == 12 - 4
     assert pairs.n_missing == 4
-    assert not pairs.frame[["accuracy_proxy", "accuracy_target"]].isna().any(axis=None)
+    assert not pairs.frame[["value_proxy", "value_target"]].isna().any(axis=None)
 
 
 def test_both_sides_missing_are_no_pair_at_all() -> None:
@@ -67,7 +67,7 @@ def test_both_sides_missing_are_no_pair_at_all() -> None:
 def test_a_strategy_with_no_run_has_no_pair_and_all_missing() -> None:
     pairs = make_pairs(frame(), "easiest:0.1")
     assert (len(pairs.frame), pairs.n_missing) == (0, 12)
-    accuracies = pairs.accuracies
+    accuracies = pairs.values
     assert accuracies.strata == accuracies.contests == []
     assert accuracies.proxy.shape == accuracies.target.shape == (0,)
 
@@ -75,7 +75,7 @@ def test_a_strategy_with_no_run_has_no_pair_and_all_missing() -> None:
 def test_the_target_is_its_own_perfect_proxy() -> None:
     pairs = make_pairs(frame(), "full")
     assert (len(pairs.frame), pairs.n_missing) == (12, 0)
-    assert np.array_equal(pairs.accuracies.proxy, pairs.accuracies.target)
+    assert np.array_equal(pairs.values.proxy, pairs.values.target)
 
 
 def test_other_strategies_do_not_come_in() -> None:
@@ -86,14 +86,14 @@ def test_other_strategies_do_not_come_in() -> None:
 
 def test_strata_are_the_data_sets_and_cover_every_pair_once() -> None:
     pairs = make_pairs(frame(), PROXY)
-    strata = pairs.accuracies.strata
+    strata = pairs.values.strata
     assert [set(pairs.frame["dataset"].iloc[rows]) for rows in strata] == [{"digits"}, {"letters"}]
     assert sorted(np.concatenate(strata)) == list(range(12))
 
 
 def test_configurations_of_one_data_set_and_seed_compete_with_each_other() -> None:
     pairs = make_pairs(frame(), PROXY)
-    found = [pairs.frame.iloc[rows][["dataset", "seed"]].drop_duplicates() for rows in pairs.accuracies.contests]
+    found = [pairs.frame.iloc[rows][["dataset", "seed"]].drop_duplicates() for rows in pairs.values.contests]
     assert [len(each) for each in found] == [1] * 4
     assert len(pd.concat(found).drop_duplicates()) == 4
 
@@ -107,4 +107,4 @@ def test_a_part_of_the_pairs_has_strata_of_its_own() -> None:
     pairs = make_pairs(frame(), PROXY)
     part = pairs.where((pairs.frame["config"] == "default").to_numpy())
     assert len(part.frame) == 4
-    assert [rows.tolist() for rows in part.accuracies.strata] == [[0, 1], [2, 3]]
+    assert [rows.tolist() for rows in part.values.strata] == [[0, 1], [2, 3]]

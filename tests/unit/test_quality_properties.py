@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from made_up import training, trainings_frame
 
 from proxyflow.quality.options import QualityOptions
-from proxyflow.quality.seeds import MEASURED_OF_MEANS, OF_MEANS
+from proxyflow.quality.seeds import ACROSS_SEEDS, MEASURED_ACROSS_SEEDS, MEASURED_OF_MEANS, OF_MEANS
 from proxyflow.quality.summary import StudyQuality, measure_study
-from proxyflow.report.vocabulary import VOCABULARY
+from proxyflow.reporting.families import FAMILIES
 
 OPTIONS = QualityOptions(bootstrap=12)
 COSTS = {"full": 1.0, "random:0.1": 0.1, "easiest:0.1": 0.12, "random:0.5": 0.5, "epochs:5": 0.26, "distilled:10": 0.02}
 CONFIGS = ["default", "lr=0.1", "lr=0.01", "arch=xresnet18", "arch=xresnet18,lr=0.1", "opt=sgd", "lr=0.1,opt=sgd"]
 CONFIGS += ["stem=4-32", "stem=4-48", "flip=0", "smooth=0", "arch=xresnet101"]
-# Accuracies are whole multiples of this, so that what is equal stays equal under what floats do exactly.
+# Values are whole multiples of this, so that what is equal stays equal under what floats do exactly.
 STEP = 1 / 64
 QUICK = settings(max_examples=8)
 
@@ -48,8 +48,8 @@ def studies(draw: st.DrawFn) -> pd.DataFrame:
 
 
 def measured(frame: pd.DataFrame) -> StudyQuality:
-    curves = frame[["run_id"]].assign(epoch=1, valid_accuracy=frame["best_valid_accuracy"] / 2)
-    return measure_study(frame, OPTIONS, VOCABULARY, curves)
+    curves = frame[["run_id"]].assign(epoch=1, objective=frame["objective"] / 2)
+    return measure_study(frame, OPTIONS, FAMILIES, curves)
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
@@ -61,7 +61,7 @@ def every_table(quality: StudyQuality) -> dict[str, pd.DataFrame]:
         name: getattr(quality, name)
         for name in (
             *("strategies", "measures", "best", "selection", "ceiling", "parts", "transfer"),
-            *("curves", "hyperparameters", "comparisons", "robustness"),
+            *("curves", "hyperparameters", "comparisons", "robustness", "ceiling_gaps", "influence"),
         )
     }
 
@@ -74,6 +74,7 @@ def test_measures_stay_within_their_bounds_and_intervals_in_order(frame: pd.Data
     bounds: Mapping[str, tuple[float, float]] = {
         "r2": (0, 1),
         "spearman": (-1, 1),
+        "spearman_all": (-1, 1),
         "kendall": (-1, 1),
         "top5_overlap": (0, 1),
         "best_recovered": (0, 1),
@@ -84,6 +85,8 @@ def test_measures_stay_within_their_bounds_and_intervals_in_order(frame: pd.Data
     }
     if quality.means:
         bounds = {**bounds, **{f"{name}{OF_MEANS}": bounds[name] for name in MEASURED_OF_MEANS}}
+    if quality.across:
+        bounds = {**bounds, **{f"{name}{ACROSS_SEEDS}": bounds[name] for name in MEASURED_ACROSS_SEEDS}}
     assert set(table.index) == set(bounds)
     for name, (low, high) in bounds.items():
         values = table.loc[[name], ["value", "low", "high"]]
@@ -108,12 +111,13 @@ def test_the_scale_of_accuracies_on_a_data_set_changes_no_measure(frame: pd.Data
     moved = frame.copy()
     for _, rows in frame.groupby(["dataset", "strategy"]).groups.items():
         # Powers of 2 and whole steps, so that equal accuracies stay equal and others different.
-        moved.loc[rows, "best_valid_accuracy"] *= 2.0 ** rng.integers(-6, 1)
-        moved.loc[rows, "best_valid_accuracy"] += STEP * rng.integers(0, 10)
+        moved.loc[rows, "objective"] *= 2.0 ** rng.integers(-6, 1)
+        moved.loc[rows, "objective"] += STEP * rng.integers(0, 10)
     before, after = measured(frame), measured(moved)
     unmoved = [name for name in before.strategies.columns if name != "regret"]
     same(after.strategies[unmoved], before.strategies[unmoved])
-    of_accuracy = before.measures["measure"].str.removesuffix(OF_MEANS).isin(["regret", "expected_regret"])
+    plain = before.measures["measure"].str.removesuffix(OF_MEANS).str.removesuffix(ACROSS_SEEDS)
+    of_accuracy = plain.isin(["regret", "expected_regret"])
     # A mean over three seeds rounds, which may break a tie between data sets; r2 is the same but for the last digits.
     of_means = before.measures["measure"].str.endswith(OF_MEANS)
     same(after.measures[~of_accuracy & ~of_means], before.measures[~of_accuracy & ~of_means])

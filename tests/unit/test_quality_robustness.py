@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from made_up import training, trainings_frame
 
-from proxyflow.quality.bootstrap import draw, numbered
-from proxyflow.quality.measured import measure
+from proxyflow.quality.bootstrap import draw, number_configurations
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.pairs import make_pairs
 from proxyflow.quality.robustness import ROBUSTNESS_COLUMNS, robustness_table
+from proxyflow.quality.strategy_measures import measure
 
 GOOD, POOR = "easiest:0.1", "random:0.1"
 
@@ -40,7 +40,7 @@ def study(seeds: int = 1, n: int = 20) -> list[dict[str, Any]]:
 
 
 def robustness(rows: list[dict[str, Any]], samples: int = 200) -> pd.DataFrame:
-    runs = numbered(trainings_frame(rows))
+    runs = number_configurations(trainings_frame(rows))
     draws = draw(runs, samples) if samples else None
     options = QualityOptions()
     measured = {name: measure(make_pairs(runs, name), draws, options) for name in sorted(runs["strategy"].unique())}
@@ -50,7 +50,7 @@ def robustness(rows: list[dict[str, Any]], samples: int = 200) -> pd.DataFrame:
 def r2_of(rows: list[dict[str, Any]], strategy: str) -> float:
     """The strategy's r2, below 0 where the correlation is."""
     frame = make_pairs(trainings_frame(rows), strategy).frame
-    correlation = float(np.corrcoef(frame["accuracy_proxy"], frame["accuracy_target"])[0, 1])
+    correlation = float(np.corrcoef(frame["value_proxy"], frame["value_target"])[0, 1])
     return correlation * abs(correlation)
 
 

@@ -17,7 +17,7 @@ from proxyflow.quality.measures import Good
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.pairs import make_pairs
 from proxyflow.quality.summary import StudyQuality, measure_study
-from proxyflow.report.vocabulary import VOCABULARY
+from proxyflow.reporting.families import FAMILIES
 
 COLUMNS = [
     "strategy",
@@ -28,6 +28,9 @@ COLUMNS = [
     "spearman",
     "spearman_low",
     "spearman_high",
+    "spearman_all",
+    "spearman_all_low",
+    "spearman_all_high",
     "cost_adjusted_r2",
     "relative_cost",
     "relative_examples",
@@ -48,7 +51,7 @@ QUICK = QualityOptions(bootstrap=200)
 
 def measure(rows: Sequence[dict[str, Any]] | pd.DataFrame, options: QualityOptions = QUICK) -> StudyQuality:
     frame = rows if isinstance(rows, pd.DataFrame) else trainings_frame(rows)
-    return measure_study(frame, options, VOCABULARY)
+    return measure_study(frame, options, FAMILIES)
 
 
 def row_of(quality: StudyQuality, strategy: str) -> dict[str, Any]:
@@ -108,20 +111,22 @@ def test_the_target_explains_itself_at_its_own_cost(quality: StudyQuality) -> No
 @pytest.mark.parametrize("strategy", PROXIES)
 def test_every_number_agrees_with_a_computation_by_hand(quality: StudyQuality, strategy: str) -> None:
     frame = trainings_frame(noisy_study(PROXIES))
-    x, y, good_x, good_y, regrets, recovered = [], [], [], [], [], []
+    x, y, of_good, of_all, regrets, recovered = [], [], [], [], [], []
     for dataset in ("digits", "letters"):
         part = frame[frame["dataset"] == dataset]
         sides = [part[part["strategy"] == name].set_index("config") for name in (strategy, "full")]
-        a, b = (side["best_valid_accuracy"].sort_index().to_numpy() for side in sides)
+        a, b = (side["objective"].sort_index().to_numpy() for side in sides)
         za, zb = (a - a.mean()) / a.std(), (b - b.mean()) / b.std()
         top = np.argsort(-a)[: len(a) // 2]
         x, y = [*x, *za], [*y, *zb]
-        good_x, good_y = [*good_x, *za[top]], [*good_y, *zb[top]]
+        of_good.append(spearmanr(a[top], b[top]).statistic)
+        of_all.append(spearmanr(a, b).statistic)
         regrets.append(100 * (b.max() - b[a.argmax()]))
         recovered.append(float(b.max() == b[a.argmax()]))
     row = row_of(quality, strategy)
     assert row["r2"] == pytest.approx(pearsonr(x, y).statistic ** 2, abs=1e-12)
-    assert row["spearman"] == pytest.approx(spearmanr(good_x, good_y).statistic, abs=1e-12)
+    assert row["spearman"] == pytest.approx(np.mean(of_good), abs=1e-12)
+    assert row["spearman_all"] == pytest.approx(np.mean(of_all), abs=1e-12)
     assert row["regret"] == pytest.approx(np.mean(regrets), abs=1e-9)
     assert row["best_recovered"] == np.mean(recovered)
     assert row["relative_cost"] == pytest.approx(PROXIES[strategy][0], abs=1e-12)
@@ -191,7 +196,7 @@ def test_the_good_configurations_are_those_of_the_options() -> None:
     rows = study_rows({"full": [0.1, 0.2, 0.3, 0.7, 0.8, 0.9], "random:0.1": [0.1, 0.3, 0.2, 0.4, 0.5, 0.6]})
     spearmans = [
         row_of(measure(rows, QualityOptions(good=good, bootstrap=0)), "random:0.1")["spearman"]
-        for good in (Good(0.5), Good(1.0), Good(min_accuracy=0.4), Good(min_accuracy=0.2))
+        for good in (Good(0.5), Good(1.0), Good(threshold=0.4), Good(threshold=0.2))
     ]
     assert spearmans[0] == spearmans[2] == pytest.approx(1)
     assert spearmans[1] == pytest.approx(1 - 6 * 2 / (6 * 35))
@@ -303,13 +308,13 @@ def test_constant_proxy_accuracies_leave_empty_cells_with_a_note() -> None:
     quality = measure(study_rows({"full": TARGET_ACCURACIES, "random:0.1": [0.5] * 4}))
     row = row_of(quality, "random:0.1")
     assert all(pd.isna(row[name]) for name in COLUMNS[2:9])
-    assert "the proxy accuracies on digits are all the same" in notes_of(quality, "random:0.1")
+    assert "the proxy's values on digits" in notes_of(quality, "random:0.1")
     check_that_empty_cells_have_notes(quality, "random:0.1")
 
 
 def test_constant_target_accuracies_leave_empty_cells_with_a_note() -> None:
     quality = measure(study_rows({"full": [0.5] * 4, "random:0.1": TARGET_ACCURACIES}))
-    assert "the target accuracies on digits are all the same" in notes_of(quality, "random:0.1")
+    assert "the target's values on digits" in notes_of(quality, "random:0.1")
     check_that_empty_cells_have_notes(quality, "random:0.1")
     check_that_empty_cells_have_notes(quality, "full")
 
@@ -337,7 +342,7 @@ def test_no_pair_at_all_leaves_empty_cells_with_a_true_note() -> None:
 
 def test_too_few_good_configurations_leave_spearman_empty_with_their_number() -> None:
     rows = study_rows({"full": TARGET_ACCURACIES, "random:0.1": TARGET_ACCURACIES})
-    quality = measure(rows, QualityOptions(good=Good(min_accuracy=0.75), bootstrap=10))
+    quality = measure(rows, QualityOptions(good=Good(threshold=0.75), bootstrap=10))
     row = row_of(quality, "random:0.1")
     assert row["r2"] == pytest.approx(1)
     assert all(pd.isna(row[name]) for name in ("spearman", "spearman_low", "spearman_high"))
@@ -382,7 +387,8 @@ def test_runs_that_lack_their_examples_leave_that_cell_empty_with_a_note() -> No
 def test_one_run_without_its_cost_makes_the_sum_unknown_and_not_smaller() -> None:
     rows = study_rows({"full": TARGET_ACCURACIES, "random:0.1": TARGET_ACCURACIES})
     rows[5]["train_seconds"] = np.nan
-    assert pd.isna(row_of(measure(rows), "random:0.1")["relative_cost"])
+    by_seconds = QualityOptions(bootstrap=0, cost_basis="train_seconds")
+    assert pd.isna(row_of(measure(rows, by_seconds), "random:0.1")["relative_cost"])
 
 
 def test_too_few_costs_leave_the_adjustment_empty_with_a_note() -> None:

@@ -10,12 +10,12 @@ import pytest
 from made_up import noisy_study, trainings_frame
 from scipy.stats import pearsonr
 
-from proxyflow.quality.bootstrap import Draws, draw, numbered
+from proxyflow.quality.bootstrap import Draws, draw, number_configurations
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.pairs import Pairs, make_pairs
 from proxyflow.quality.summary import measure_study
 from proxyflow.quality.transfer import PART_COLUMNS, TRANSFER_COLUMNS, correlations, measure_parts
-from proxyflow.report.vocabulary import VOCABULARY
+from proxyflow.reporting.families import FAMILIES
 
 PROXIES = {
     "random:0.1": (0.1, 0.06),
@@ -35,7 +35,7 @@ def study(proxies: dict[str, tuple[float, float]] = PROXIES) -> pd.DataFrame:
 
 
 def pairs_of(frame: pd.DataFrame, samples: int = 0) -> tuple[dict[str, Pairs], Draws | None]:
-    runs = numbered(frame)
+    runs = number_configurations(frame)
     pairs = {name: make_pairs(runs, name) for name in sorted(runs["strategy"].unique())}
     return pairs, draw(runs, samples) if samples else None
 
@@ -44,7 +44,7 @@ def parts_of(
     frame: pd.DataFrame, options: QualityOptions = NONE, samples: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     pairs, draws = pairs_of(frame, samples)
-    return measure_parts(pairs, draws, options, VOCABULARY)
+    return measure_parts(pairs, draws, options, FAMILIES)
 
 
 PARTS = [("dataset", "dataset", "digits"), ("dataset", "dataset", "letters")] + [
@@ -60,7 +60,7 @@ def test_a_part_is_measured_as_a_study_of_that_part_alone(split: str, column: st
     parts, _ = parts_of(frame, options)
     assert list(parts.columns) == PART_COLUMNS
     part = parts[(parts["split"] == split) & (parts["part"] == name)].set_index("strategy")
-    alone = measure_study(frame[frame[column] == name], options, VOCABULARY).strategies.set_index("strategy")
+    alone = measure_study(frame[frame[column] == name], options, FAMILIES).strategies.set_index("strategy")
     assert set(part.index) == set(PROXIES), "the target, perfect everywhere, is left out"
     for strategy in PROXIES:
         for measure in ("r2", "spearman", "cost_adjusted_r2", "n_pairs"):
@@ -85,7 +85,7 @@ def test_the_agreement_of_two_parts_is_scipys_correlation_over_the_strategies() 
 def test_three_data_sets_give_three_pairs_of_them() -> None:
     frame = study()
     third = frame[frame["dataset"] == "digits"].assign(dataset="woof", run_id=lambda f: "w" + f["run_id"])
-    third["best_valid_accuracy"] = third["best_valid_accuracy"] ** 2
+    third["objective"] = third["objective"] ** 2
     parts, transfer = parts_of(pd.concat([frame, third], ignore_index=True))
     by_dataset = transfer[transfer["split"] == "dataset"]
     assert list(by_dataset[["left", "right"]].drop_duplicates().itertuples(index=False, name=None)) == [
@@ -100,7 +100,7 @@ def test_three_data_sets_give_three_pairs_of_them() -> None:
 def test_nothing_to_split_gives_nothing() -> None:
     frame = study()
     one = frame[(frame["dataset"] == "digits") & (frame["config_group"] == "other")]
-    for tables in (parts_of(one), parts_of(one, samples=20), measure_parts({}, None, NONE, VOCABULARY)):
+    for tables in (parts_of(one), parts_of(one, samples=20), measure_parts({}, None, NONE, FAMILIES)):
         assert [table.empty for table in tables] == [True, True]
         assert [list(table.columns) for table in tables] == [PART_COLUMNS, TRANSFER_COLUMNS]
 
@@ -135,7 +135,7 @@ def test_a_part_of_which_nothing_can_be_told_is_no_error() -> None:
     frame = study()
     letters = frame["dataset"] == "letters"
     for values in (0.5, np.nan):
-        constant = frame.assign(best_valid_accuracy=frame["best_valid_accuracy"].mask(letters, values))
+        constant = frame.assign(value=frame["value"].mask(letters, values))
         parts, transfer = parts_of(constant, samples=20)
         assert transfer.loc[transfer["split"] == "dataset", "correlation"].isna().all()
         assert parts.loc[parts["part"] == "digits", "r2"].notna().all()

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from proxyflow.errors import InvalidValue, Terminated
+from proxyflow.core.errors import InvalidValue, Terminated
 from proxyflow.studies.executors import Resources, executors
-from proxyflow.studies.executors.ray import _room
+from proxyflow.studies.executors.ray import _allocate
 
 Cluster = Callable[..., ModuleType]
 
@@ -47,34 +47,34 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 def test_a_worker_for_each_free_gpu(cluster: Cluster) -> None:
     cluster(cores=(16,), gpus=4)
-    assert _room(Resources()) == (4, 1.0, 1.0)
+    assert _allocate(Resources()) == (4, 1.0, 1.0)
     cluster(cores=(16,), gpus=4, free_gpus=3)
     assert executors["ray"].jobs(Resources()) == 3
 
 
 def test_fewer_where_fewer_are_asked_for(cluster: Cluster) -> None:
     cluster(gpus=4)
-    assert _room(Resources(jobs=2)) == (2, 1.0, 1.0)
+    assert _allocate(Resources(jobs=2)) == (2, 1.0, 1.0)
 
 
 def test_a_gpu_is_shared_by_as_many_as_it_has_room_for(cluster: Cluster) -> None:
     cluster(cores=(2,), gpus=2)
-    assert _room(Resources(gpus_per_job=0.5)) == (4, 0.5, 0.5)
-    assert _room(Resources(gpus_per_job=0.1))[0] == 20
-    assert _room(Resources(gpus_per_job=1 / 3))[0] == 6
-    assert _room(Resources(gpus_per_job=0.6))[0] == 2, "a share is on one GPU"
+    assert _allocate(Resources(gpus_per_job=0.5)) == (4, 0.5, 0.5)
+    assert _allocate(Resources(gpus_per_job=0.1))[0] == 20
+    assert _allocate(Resources(gpus_per_job=1 / 3))[0] == 6
+    assert _allocate(Resources(gpus_per_job=0.6))[0] == 2, "a share is on one GPU"
 
 
 def test_several_gpus_for_each(cluster: Cluster) -> None:
     cluster(cores=(8,), gpus=5)
-    assert _room(Resources(gpus_per_job=2)) == (2, 1.0, 2)
+    assert _allocate(Resources(gpus_per_job=2)) == (2, 1.0, 2)
 
 
 @pytest.mark.parametrize(
     ("resources", "message"),
     [
         (Resources(), "jobs=auto is not accepted: the cluster has 0 of 2 GPUs free"),
-        (Resources(jobs=3), "jobs=3 is not accepted: .*gpus_per_job=1, which is room for 0: wait, or give fewer"),
+        (Resources(jobs=3), "jobs=3 is not accepted: .*gpus_per_job=1, so 0 fit: wait, or give fewer"),
     ],
 )
 def test_a_cluster_whose_gpus_are_busy_is_said(cluster: Cluster, resources: Resources, message: str) -> None:
@@ -85,35 +85,35 @@ def test_a_cluster_whose_gpus_are_busy_is_said(cluster: Cluster, resources: Reso
 
 def test_more_jobs_than_gpus_are_refused(cluster: Cluster) -> None:
     cluster(gpus=2)
-    with pytest.raises(InvalidValue, match=r"jobs=3 is not accepted: the cluster has 2 of 2 GPUs free .* room for 2"):
-        _room(Resources(jobs=3))
+    with pytest.raises(InvalidValue, match=r"jobs=3 is not accepted: the cluster has 2 of 2 GPUs free .* so 2 fit"):
+        _allocate(Resources(jobs=3))
 
 
 def test_without_a_gpu_jobs_share_the_free_cores(cluster: Cluster) -> None:
     cluster(cores=(8,), busy=1)
-    assert _room(Resources()) == (1, 7.0, 0.0)
-    assert _room(Resources(jobs=2)) == (2, 3.0, 0.0)
-    assert _room(Resources(jobs=7)) == (7, 1.0, 0.0)
+    assert _allocate(Resources()) == (1, 7.0, 0.0)
+    assert _allocate(Resources(jobs=2)) == (2, 3.0, 0.0)
+    assert _allocate(Resources(jobs=7)) == (7, 1.0, 0.0)
     with pytest.raises(InvalidValue, match=r"jobs=8 is not accepted: the cluster has 7 cores free and no GPU"):
-        _room(Resources(jobs=8))
+        _allocate(Resources(jobs=8))
     with pytest.raises(InvalidValue, match=r"gpus_per_job=0.5 is not accepted: the Ray cluster has no GPU"):
-        _room(Resources(gpus_per_job=0.5))
+        _allocate(Resources(gpus_per_job=0.5))
 
 
 def test_no_worker_asks_for_more_cores_than_one_machine_has(cluster: Cluster) -> None:
     cluster(cores=(4, 6))
-    assert _room(Resources()) == (1, 6.0, 0.0)
-    assert _room(Resources(jobs=2)) == (2, 5.0, 0.0)
+    assert _allocate(Resources()) == (1, 6.0, 0.0)
+    assert _allocate(Resources(jobs=2)) == (2, 5.0, 0.0)
 
 
 def test_a_cluster_without_a_free_core_is_said(cluster: Cluster) -> None:
     cluster(cores=(2,), busy=2)
     with pytest.raises(InvalidValue, match=r"jobs=auto is not accepted: the cluster has 0 cores free"):
-        _room(Resources())
+        _allocate(Resources())
 
 
 def test_more_than_one_gpu_is_a_whole_number_of_them() -> None:
-    with pytest.raises(InvalidValue, match=r"gpus_per_job=1.5 is not accepted: above 1 Ray gives whole GPUs only"):
+    with pytest.raises(InvalidValue, match=r"gpus_per_job=1.5 is not accepted: above 1, Ray assigns whole GPUs only"):
         executors["ray"].check(Resources(gpus_per_job=1.5))
     executors["ray"].check(Resources(gpus_per_job=2.0))
 
@@ -143,7 +143,7 @@ def test_a_cluster_of_ones_own_is_started_whatever_ray_finds_in_the_environment(
 
 def test_a_cluster_that_does_not_answer_is_said_in_a_line(starting: dict[str, Any]) -> None:
     with pytest.raises(
-        InvalidValue, match=r"address=auto is not accepted: no Ray cluster answers there \(no cluster here\)"
+        InvalidValue, match=r"address=auto is not accepted: no Ray cluster responds there \(no cluster here\)"
     ):
         executors["ray"].jobs(Resources(address="auto"))
     assert [path.rsplit("/", 1)[1] for path in starting["runtime_env"]["py_modules"]] == ["proxyflow"]

@@ -8,9 +8,9 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from proxyflow.tracking import reader
-from proxyflow.tracking.found import FoundRun
-from proxyflow.tracking.reader import run_url, search
+from proxyflow.tracking.queries import reader
+from proxyflow.tracking.queries.reader import run_url, search
+from proxyflow.tracking.queries.tracked_run import TrackedRun
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,6 @@ def test_a_run_has_the_address_that_the_ui_shows_it_at(server: str, url: str, mo
 
 
 def test_a_run_that_begins_while_pages_are_read_doubles_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = [FoundRun(name, name, "finished", {}, {}, {}, 0, 1) for name in "abc"]
-    monkeypatch.setattr(reader, "pages", lambda client, experiments, condition: iter([runs[:2], runs[1:]]))
+    runs = [TrackedRun(name, name, "finished", {}, {}, {}, 0, 1) for name in "abc"]
+    monkeypatch.setattr(reader, "run_pages", lambda client, experiments, condition: iter([runs[:2], runs[1:]]))
     assert list(search(cast(MlflowClient, None), ["7"], KIND="training")) == runs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxyflow.report.run import ReportOptions
+from proxyflow.reporting.run import ReportOptions
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxyflow.report.families import OTHER, family_looks, family_of, is_synthetic, look_of, looks_of
+from proxyflow.reporting.families import OTHER, family_of, family_styles, is_synthetic, style_of, styles_of
 from proxyflow.strategies import strategies
 
 
@@ -29,15 +29,15 @@ def test_a_strategy_has_its_family_and_an_unknown_one_is_other(strategy: str, fa
 
 
 def test_every_family_has_a_colour_and_a_shape_of_its_own() -> None:
-    looks = family_looks()
-    assert {cls.family for cls in strategies.values()} | {OTHER} == set(looks)
+    styles = family_styles()
+    assert {cls.family for cls in strategies.values()} | {OTHER} == set(styles)
     for part in ("name", "light", "dark", "marker", "symbol", "path"):
-        assert len({getattr(look, part) for look in looks.values()}) == len(looks), part
+        assert len({getattr(style, part) for style in styles.values()}) == len(styles), part
 
 
 def test_looks_are_in_the_order_of_the_registry_and_a_foreign_family_looks_like_other() -> None:
-    assert list(looks_of(["Fewer Epochs", "Baseline", "Newer", "Baseline"])) == ["Baseline", "Fewer Epochs", "Newer"]
-    assert look_of("Newer") == look_of(OTHER)
+    assert list(styles_of(["Fewer Epochs", "Baseline", "Newer", "Baseline"])) == ["Baseline", "Fewer Epochs", "Newer"]
+    assert style_of("Newer") == style_of(OTHER)
 
 
 def test_distilled_images_alone_are_synthetic() -> None:

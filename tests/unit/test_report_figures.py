@@ -22,12 +22,15 @@ from made_up_studies import (
 )
 
 from proxyflow.quality.summary import StudyQuality
-from proxyflow.report.figures import FIGURES, draw_figures, proxy_against_target
-from proxyflow.report.figures.labels import label_points, side_by_side
-from proxyflow.report.figures.sheet import sheet, short
-from proxyflow.report.series import comparison_rows, frontier, regression, transfer_panels
+from proxyflow.reporting.figures import FIGURES, draw_figures, proxy_against_target
+from proxyflow.reporting.figures.labels import label_points, side_by_side
+from proxyflow.reporting.figures.layout import short, subplots
+from proxyflow.reporting.series import comparison_rows, frontier, regression, transfer_panels
 
-ALL = {"quality_by_cost", "proxy_against_target", "transfer", "epochs", "hyperparameters", "comparisons"}
+ALL = {
+    *("regret_by_cost", "quality_by_cost", "proxy_against_target"),
+    *("transfer", "epochs", "hyperparameters", "comparisons"),
+}
 OF_MEANS = "quality_by_cost_of_means"
 SOME = ("full", "random:0.1", "easiest:0.1", "easiest:0.5", "epochs:5", "distilled:10")
 
@@ -162,7 +165,7 @@ def test_a_long_name_is_cut_and_what_cannot_be_printed_has_a_sign() -> None:
 def test_labels_cover_neither_each_other_nor_the_points() -> None:
     rng = np.random.default_rng(0)
     xs, ys = rng.uniform(0, 1, 20).tolist(), rng.uniform(0, 1, 20).tolist()
-    with sheet(1, 1, (5, 4), (0, 0), (0.5, 0.2, 0.5, 0.2)) as (figure, axes):
+    with subplots(1, 1, (5, 4), (0, 0), (0.5, 0.2, 0.5, 0.2)) as (figure, axes):
         axis = axes[0, 0]
         axis.set(xlim=(0, 1), ylim=(0, 1))
         label_points(axis, xs, ys, [f"strategy:{number}" for number in range(20)])

@@ -24,8 +24,9 @@ from made_up_studies import (
     untargeted_study,
 )
 
-from proxyflow.report.embedded import all_pairs, all_runs, as_json
-from proxyflow.report.views import percent, signed
+from proxyflow.reporting.embedded import all_pairs, all_runs, as_json
+from proxyflow.reporting.tables import number
+from proxyflow.reporting.views import percent, signed
 
 SOME = ("full", "random:0.1", "easiest:0.1", "easiest:0.5", "epochs:5")
 STUDY = published_study(strategies=SOME)
@@ -83,6 +84,20 @@ def test_every_link_of_the_contents_leads_to_a_part(read: Read) -> None:
     assert {(link or "")[1:] for link in links} <= read.ids
 
 
+def test_the_noise_of_the_validation_images_stands_beside_what_the_good_differ_by(html: str, read: Read) -> None:
+    assert "noise" in read.ids
+    section = html[html.index('<section id="noise"') :].partition("</section>")[0]
+    table = quality_of(STUDY).noise
+    assert len(table) == 2
+    for row in table.itertuples():
+        assert f"<bdi>{row.dataset}</bdi></th><td>500</td>" in section
+        assert f"<td>{number(row.standard_error)}</td><td>{number(row.spread)}</td>" in section
+
+
+def test_what_relative_cost_counts_is_told(read: Read) -> None:
+    assert "Relative cost counts train_seconds" in read.text
+
+
 def test_the_verdict_comes_first_and_what_is_missing_next(read: Read) -> None:
     main = read.text[read.text.index("All runs Origin") :]
     assert main.index("Verdict") < main.index("What is missing") < main.index("What the columns mean")
@@ -100,13 +115,13 @@ def test_the_page_takes_nothing_from_elsewhere(read: Read) -> None:
 
 
 def test_the_foot_says_where_the_numbers_come_from(read: Read) -> None:
-    foot = read.text[read.text.index("Where this comes from") :]
+    foot = read.text[read.text.rindex("Origin") :]
     for part in ("mlflow run . -e report -P study=paper-2019", "0a" * 32, "Tesla P100", "proxyflow 0.1.0", "360"):
         assert part in foot
 
 
 def test_other_studies_stand_beside_this_one(read: Read) -> None:
-    part = read.text[read.text.index("The same strategies in other studies") :]
+    part = read.text[read.text.rindex("Other studies") :]
     assert "woof alone" in part
 
 
@@ -131,22 +146,22 @@ def test_without_bootstrap_there_are_numbers_and_no_intervals(tmp_path: Path) ->
     assert "[" not in table
     assert "easiest:0.1" in table
     assert "bootstrap samples of" not in page.text
-    assert "Left out (bootstrap=0)" in page.text
+    assert "bootstrap=0" in page.text
 
 
 def test_the_caption_names_the_curve_that_is_drawn(read: Read, tmp_path: Path) -> None:
-    assert "The dashed curve is what is usual at a cost (fitted: " in read.text
+    assert "The dashed curve is the cost curve (fitted: " in read.text
     published = Read(make_report(tmp_path, STUDY, cost_curve="published").read_text(encoding="utf-8")).text
     assert "dashed curve" not in published
-    assert "The dotted curve is what is usual at a cost (published: r2 = 0.21326 " in published
+    assert "The dotted curve is the cost curve (published: r2 = 0.21326 " in published
 
 
 def test_pairs_of_data_sets_that_have_no_panel_are_told(read: Read, tmp_path: Path) -> None:
-    assert "Further pairs" not in read.text
+    assert "further pairs" not in read.text
     twice = STUDY.assign(dataset=STUDY["dataset"] + "2", run_id=STUDY["run_id"] + "2", run_key=STUDY["run_key"] + "2")
     four = pd.concat([STUDY, twice], ignore_index=True)
     page = Read(make_report(tmp_path, four, bootstrap=0).read_text(encoding="utf-8"))
-    assert "Further pairs of data sets, 3 of them, are in transfer.csv." in page.text
+    assert "3 further pairs of data sets are in transfer.csv." in page.text
 
 
 def test_a_study_that_grew_beyond_its_newest_sweep_is_not_measured_by_its_plan(tmp_path: Path) -> None:
@@ -179,7 +194,7 @@ def test_runs_are_columns_with_one_address_for_all() -> None:
     assert columns["dataset"]["names"] == ["imagenette", "imagewoof"]
     row = ordered.iloc[17]
     assert columns["config"]["names"][columns["config"]["codes"][17]] == row["config"]
-    assert columns["accuracy"][17] == row["best_valid_accuracy"]
+    assert columns["objective"][17] == row["objective"]
     assert columns["id"][17] == row["run_id"]
 
 

@@ -12,12 +12,13 @@ from made_up import noisy_study, training, trainings_frame
 from proxyflow.quality.best import BEST_COLUMNS
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.summary import StudyQuality, measure_study
-from proxyflow.report.tables import RUN_COLUMNS, number, text_table, with_interval, write_tables
-from proxyflow.report.vocabulary import VOCABULARY
-from proxyflow.tracking.reader import TRAINING_COLUMNS
+from proxyflow.reporting.families import FAMILIES
+from proxyflow.reporting.tables import RUN_COLUMNS, number, text_table, with_interval, write_tables
+from proxyflow.tracking.queries.reader import TRAINING_COLUMNS
 
 STRATEGY_COLUMNS = (
-    "strategy,family,r2,r2_low,r2_high,spearman,spearman_low,spearman_high,cost_adjusted_r2,relative_cost,"
+    "strategy,family,r2,r2_low,r2_high,spearman,spearman_low,spearman_high,spearman_all,spearman_all_low,"
+    "spearman_all_high,cost_adjusted_r2,relative_cost,"
     "relative_examples,regret,best_recovered,n_pairs,n_missing"
 )
 TRAININGS = trainings_frame(
@@ -31,7 +32,7 @@ TRAININGS = trainings_frame(
 
 @pytest.fixture(scope="module")
 def quality() -> StudyQuality:
-    return measure_study(TRAININGS, QualityOptions(bootstrap=50), VOCABULARY)
+    return measure_study(TRAININGS, QualityOptions(bootstrap=50), FAMILIES)
 
 
 @pytest.fixture
@@ -49,12 +50,16 @@ def test_the_tables_are_there_and_nothing_half_written(folder: Path) -> None:
         "best.csv",
         "best_configurations.csv",
         "ceiling.csv",
+        "ceiling_gaps.csv",
         "comparisons.csv",
         "epochs.csv",
         "hyperparameters.csv",
+        "influence.csv",
         "measures.csv",
+        "noise.csv",
         "notes.csv",
         "parts.csv",
+        "policies.csv",
         "robustness.csv",
         "runs.csv",
         "selection.csv",

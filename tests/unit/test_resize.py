@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from proxyflow.data.batches import DeviceImages, View
-from proxyflow.data.images import ImageSet
-from proxyflow.data.resize import Buffer, cut_on_device, cut_on_host, one_by_one, resize_together
+from proxyflow.data.images.batches import DeviceImages
+from proxyflow.data.images.preprocessing import Preprocessing
+from proxyflow.data.images.resize import Buffer, cut_on_device, cut_on_host, one_by_one, resize_together
+from proxyflow.data.images.store import ImageSet
 
 CPU = torch.device("cpu")
 
@@ -109,7 +110,7 @@ def test_validation_images_are_those_of_fastai() -> None:
         picture = Image.fromarray(images.image(i))
         crop.before_call(picture, split_idx=1)
         theirs.append(np.asarray(crop.encodes(_pil_image(picture))))
-    view = View(128, "resized", (0.0,) * 3, (1.0,) * 3)
+    view = Preprocessing(128, "resized", (0.0,) * 3, (1.0,) * 3)
     ours = DeviceImages(images, (0,), view, CPU).batch(torch.arange(20)).permute(0, 2, 3, 1).numpy()
     difference = np.abs(ours - np.stack(theirs) / 255)
     assert difference.mean() < 0.002  # the limit is .01 of the range

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fastai.callback.schedule import combined_cos
 
-from proxyflow.training.schedule import DIV, DIV_FINAL, MOMENTA, PCT_START, OneCycle
+from proxyflow.trainers.images.schedule import DIV, DIV_FINAL, MOMENTA, PCT_START, OneCycle
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 100])

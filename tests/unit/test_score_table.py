@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from made_up import random_images, random_scores
 
-from proxyflow.errors import UserError
-from proxyflow.scoring.measures import measures
-from proxyflow.scoring.table import (
+from proxyflow.core.errors import UserError
+from proxyflow.scores import known_scores
+from proxyflow.scores.table import (
     CONFUSION_FILE,
     EMBEDDINGS_FILE,
     SUMMARY_FILE,
@@ -40,9 +40,9 @@ def test_all_missing_columns_are_named_at_once(scores: ExampleScores) -> None:
 
 
 def test_the_table_knows_which_measures_it_holds(scores: ExampleScores) -> None:
-    assert scores.names == list(measures)
+    assert scores.names == list(known_scores)
     fewer = ExampleScores(scores.frame.drop(columns=["el2n", "heldout_loss"]))
-    assert set(measures) - set(fewer.names) == {"el2n", "heldout_loss"}
+    assert set(known_scores) - set(fewer.names) == {"el2n", "heldout_loss"}
 
 
 def test_ranking_by_a_column_that_is_not_there_says_what_is(scores: ExampleScores) -> None:
@@ -68,7 +68,7 @@ def test_ranking_by_scores_that_are_not_finite_is_refused_with_their_number(
 
 
 def test_a_finite_column_ranks(scores: ExampleScores) -> None:
-    for name in measures:
+    for name in known_scores:
         scores.check(name)
 
 
@@ -169,4 +169,4 @@ def test_the_file_has_the_types_that_other_programs_rely_on(scores: ExampleScore
     types = {name: str(schema.field(name).type) for name in schema.names}
     assert (types["example_id"], types["label"]) == ("int64", "int64")
     assert types["content_hash"] in ("string", "large_string")
-    assert all(types[name] == "double" for name in (*measures, "correct"))
+    assert all(types[name] == "double" for name in (*known_scores, "correct"))

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyflow.seeds import generator, stream_seed
+from proxyflow.core.seeds import generator, stream_seed
 
 names = st.lists(st.one_of(st.text("abcxyz", min_size=1), st.integers(0, 99)), max_size=3)
 

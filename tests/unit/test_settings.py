@@ -10,8 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyflow.errors import InvalidValue, UnknownName
-from proxyflow.settings import Choice, Number, OptionalValue, Rule, check_keys, normalise, setting, settings_of
+from proxyflow.core.errors import InvalidValue, UnknownName
+from proxyflow.core.settings import (
+    Choice,
+    Number,
+    OptionalValue,
+    Rule,
+    check_keys,
+    setting,
+    settings_of,
+    validate_settings,
+)
 
 ANY = Number()
 FRACTION = Number(low=0, high=1, above=True, example="0.1")
@@ -62,6 +71,10 @@ def test_bounds_are_included_unless_they_are_open(rule: Number, accepted: list[o
         assert rule.parse("the_setting", value) == float(str(value))
     for value in refused:
         assert f"the_setting={value}" in refusal(rule, value)
+
+
+def test_a_whole_number_keeps_all_its_digits() -> None:
+    assert Number(whole=True).parse("x", "9007199254740993") == 2**53 + 1
 
 
 def test_whole_numbers_come_out_as_int_and_others_as_float() -> None:
@@ -117,7 +130,7 @@ class Oven:
     note: str = "no setting, so nobody checks it"
 
     def __post_init__(self) -> None:
-        normalise(self)
+        validate_settings(self)
 
 
 def test_settings_are_brought_to_their_types_at_construction() -> None:

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from source_files import make_cifar10, make_fashion_mnist, make_imagenette, published_md5, write_idx
 
-from proxyflow.data.catalog import DataOptions, Dataset, load_dataset
-from proxyflow.data.sources import cifar10, datasets, fashion_mnist, imagenette
-from proxyflow.data.sources import download as download_module
-from proxyflow.data.sources.download import download, extract
-from proxyflow.data.sources.fashion_mnist import DEBIAN, read_idx
-from proxyflow.errors import UserError
+from proxyflow.core.errors import UserError
+from proxyflow.data.catalog import DataOptions, Dataset, datasets, load_dataset
+from proxyflow.data.evaluation import EvaluationSettings
+from proxyflow.data.images.sources import cifar10, fashion_mnist, imagenette
+from proxyflow.data.images.sources import download as download_module
+from proxyflow.data.images.sources.download import download, extract
+from proxyflow.data.images.sources.fashion_mnist import DEBIAN, read_idx
 
 UNREACHABLE = "http://127.0.0.1:9"
 
@@ -81,14 +82,19 @@ def test_fashion_mnist_reads_packed_and_unpacked_files_in_every_place(
 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
+@pytest.mark.slow
 def test_debians_fashion_mnist_is_read_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fashion_mnist, "DEBIAN", DEBIAN)
     dataset = load("fashion-mnist", tmp_path)
-    assert (len(dataset.train), len(dataset.valid)) == (60_000, 500)
+    assert (len(dataset.train), len(dataset.valid)) == (60_000, 10_000)
     assert np.bincount(dataset.train.labels).tolist() == [6000] * 10
-    assert dataset.mean[0] == pytest.approx(0.2860, abs=1e-4)  # as commonly used for it
-    assert dataset.std[0] == pytest.approx(0.3530, abs=1e-4)
-    assert dataset.fingerprint == "2e9a8c67abf530b8e39681e819571cd6e27ae572e27fe524ed8051f77ca61ed7"
+    assert dataset.preprocessing.mean[0] == pytest.approx(0.2860, abs=1e-4)  # as commonly used for it
+    assert dataset.preprocessing.std[0] == pytest.approx(0.3530, abs=1e-4)
+    assert dataset.fingerprint == "394e64c4c4ee8a162c1183d1631ce0189da4e0ba2cc7fe68b189d3b14050e02b"
+    options = DataOptions(tmp_path, evaluation=EvaluationSettings(valid_examples=500))
+    as_before = load_dataset("fashion-mnist", options, lambda text: None)
+    # Studies of version 0.1.0 go on where they ended.
+    assert as_before.fingerprint == "2e9a8c67abf530b8e39681e819571cd6e27ae572e27fe524ed8051f77ca61ed7"
     assert not (tmp_path / "fashion-mnist").exists()
 
 
@@ -113,7 +119,7 @@ def test_idx_files_that_are_not_whole_are_named(tmp_path: Path) -> None:
         data[:3] + b"\0" + data[4:],
     ):
         (tmp_path / "wrong").write_bytes(wrong)
-        with pytest.raises(UserError, match=f"{tmp_path / 'wrong'} is no whole IDX file"):
+        with pytest.raises(UserError, match=f"{tmp_path / 'wrong'} is not a complete IDX file"):
             read_idx(tmp_path / "wrong")
         (tmp_path / "wrong.gz").write_bytes(gzip.compress(data)[:-9] if wrong else b"no gzip")
         with pytest.raises(UserError, match=r"wrong.gz cannot be read"):
@@ -151,7 +157,7 @@ def test_imagenette_is_unpacked_and_its_classes_have_names(name: str, tmp_path: 
     dataset = load(name, tmp_path)
     assert (len(dataset.train), len(dataset.valid)) == (30, 10)
     assert dataset.class_names[0] == {"n": "tench", "w": "Shih-Tzu"}["w" if "woof" in name else "n"]
-    assert (dataset.image_size, dataset.crop) == (128, "resized")
+    assert (dataset.preprocessing.image_size, dataset.preprocessing.crop) == (128, "resized")
     source = datasets[name]
     assert isinstance(source, imagenette.Imagenette)
     assert (tmp_path / source.folder / "val" / next(iter(source.classes))).is_dir()

@@ -9,24 +9,24 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from proxyflow.errors import InvalidValue, UserError
-from proxyflow.strategies import Pool, parse_strategies, parse_strategy
+from proxyflow.core.errors import InvalidValue, UserError
+from proxyflow.strategies import ExamplePool, parse_strategies, parse_strategy
 from proxyflow.strategies.kmeans_coreset import sensitivities
 
 N = 120
 
 
-def pool_of(seed: int = 0, n: int = N, width: int = 4) -> Pool:
+def pool_of(seed: int = 0, n: int = N, width: int = 4) -> ExamplePool:
     """Examples of three classes in a skewed cloud, with random scores."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(n) % 3)
     points = (rng.exponential(size=(n, width)) + labels[:, None]).astype(np.float32)
     scores = {name: rng.normal(size=n) for name in ("loss", "margin")}
     hashes = np.array([f"{value:08x}" for value in rng.permutation(n)])
-    return Pool(np.arange(n), labels, hashes, scores, None, points, None)
+    return ExamplePool(np.arange(n), labels, hashes, scores, None, points, None)
 
 
-def with_confusion(table: list[list[float]]) -> Pool:
+def with_confusion(table: list[list[float]]) -> ExamplePool:
     n = len(table)
     return dataclasses.replace(pool_of(), labels=np.arange(N) % n, confusion=np.array(table))
 

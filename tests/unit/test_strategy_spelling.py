@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxyflow.errors import InvalidValue, UserError
+from proxyflow.core.errors import InvalidValue, UserError
 from proxyflow.strategies import (
     Easiest,
     Epochs,
@@ -13,8 +13,8 @@ from proxyflow.strategies import (
     Random,
     parse_strategies,
     parse_strategy,
-    spelling,
     strategies,
+    syntax_of,
 )
 
 
@@ -84,7 +84,7 @@ def test_a_number_of_epochs_is_whole_and_at_least_1(count: str) -> None:
 def test_a_missing_argument_is_told_how_to_write_it(name: str, ending: str) -> None:
     message = refusal(name + ending)
     assert "missing" in message
-    assert f"write {spelling(strategies[name])}" in message
+    assert f"write {syntax_of(strategies[name])}" in message
 
 
 @pytest.mark.parametrize("text", ["full:1", "full:", "full:0.5"])
@@ -92,10 +92,15 @@ def test_an_argument_too_many_is_refused(text: str) -> None:
     assert "takes no argument" in refusal(text)
 
 
-@pytest.mark.parametrize("text", ["easyest:0.1", "Random:0.1", "", "0.1", ":0.1", "drop=0.1"])
+@pytest.mark.parametrize("text", ["", "0.1", ":0.1", "drop=0.1"])
 def test_an_unknown_strategy_is_refused_with_the_known_ones(text: str) -> None:
     message = refusal(text)
     assert all(name in message for name in strategies)
+
+
+@pytest.mark.parametrize(("text", "meant"), [("easyest:0.1", "easiest"), ("Random:0.1", "random")])
+def test_a_misspelled_strategy_is_refused_with_what_was_meant(text: str, meant: str) -> None:
+    assert f"did you mean {meant}?" in refusal(text)
 
 
 @pytest.mark.parametrize(
@@ -167,12 +172,31 @@ def test_a_list_with_one_wrong_strategy_is_refused_by_its_name() -> None:
 
 
 def test_the_usage_line_shows_argument_and_options() -> None:
-    assert spelling(strategies["full"]) == "full"
-    assert spelling(strategies["epochs"]) == "epochs:N"
-    assert spelling(strategies["hardest"]) == "hardest:F[,drop=0.0][,by=loss][,balance=none]"
+    assert syntax_of(strategies["full"]) == "full"
+    assert syntax_of(strategies["epochs"]) == "epochs:N"
+    assert syntax_of(strategies["hardest"]) == "hardest:F[,drop=0.0][,by=loss][,balance=none]"
 
 
 def test_a_strategy_built_in_code_is_checked_as_one_that_was_typed() -> None:
     with pytest.raises(InvalidValue, match=r"strategy random: F=2"):
         Random(2)
     assert Random("0.10") == parse_strategy("random:0.1")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("classes:0,1", "classes:0+1"),
+        ("classes=0, 3, 5", "classes:0+3+5"),
+        ("classes:0+1,2", "classes:0+1+2"),
+        ("classes:0,1,fraction=0.5", "classes:0+1,fraction=0.5"),
+    ],
+)
+def test_classes_that_commas_separate_are_told_how_to_join_them(text: str, right: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        parse_strategy(text)
+    assert caught.value.rule.endswith(f"; write {right}")
+    assert parse_strategy(right).canonical == right
+    with pytest.raises(InvalidValue) as caught:
+        parse_strategies(f"full,{text},random:0.1")
+    assert f"; write {right}" in caught.value.rule

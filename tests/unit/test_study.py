@@ -10,20 +10,21 @@ from typing import Any, cast
 
 import pytest
 import torch
+from image_training import spec_of
 
 from proxyflow.strategies import parse_strategy
-from proxyflow.studies import study
-from proxyflow.studies.board import Board
-from proxyflow.studies.executors import Pool, executors
-from proxyflow.studies.lab import Lab
+from proxyflow.studies import scheduler
+from proxyflow.studies.context import StudyContext
+from proxyflow.studies.executors import WorkerPool, executors
 from proxyflow.studies.plan import PlannedTraining
-from proxyflow.studies.study import How, Limits, Outcome, _Rounds
-from proxyflow.studies.tasks import Done, OnShare, SubsetRef, Task
+from proxyflow.studies.progress import StudyProgress
+from proxyflow.studies.scheduler import ExecutionOptions, Limits, Scheduler
+from proxyflow.studies.study import Outcome
+from proxyflow.studies.tasks import OnProgress, SubsetRef, Task, TaskResult
 from proxyflow.tracking import names
-from proxyflow.tracking.run import Run
-from proxyflow.training.hyperparameters import Hyperparameters, TrainingSettings
+from proxyflow.tracking.runs.run import Run
 
-PLANNED = PlannedTraining("digits", parse_strategy("full"), Hyperparameters(), TrainingSettings(), 0, "fast")
+PLANNED = PlannedTraining("digits", parse_strategy("full"), spec_of())
 UNLIMITED = Limits()
 TASKS = [Task(PLANNED, SubsetRef("run", "", "", 0), key) for key in "abc"]
 
@@ -37,12 +38,13 @@ class Server:
         self.working: set[str] = set()
         self.finished: set[str] = set()
         self.looks = 0
+        self.recovery = self
         self.after_look: Callable[[Server], None] = lambda server: None
 
-    def is_taken(self, kind: str, key: str) -> bool:
+    def is_claimed(self, kind: str, key: str) -> bool:
         return key in self.working | self.finished
 
-    def reap(self) -> int:
+    def fail_stale_runs(self) -> int:
         self.looks += 1
         self.after_look(self)
         return 0
@@ -58,12 +60,12 @@ class Workers:
         self.told, self.clock = told, clock
         self.begun: list[str] = []
 
-    def run(self, tasks: Iterable[Task], on_share: OnShare) -> Iterator[Done]:
+    def run(self, tasks: Iterable[Task], on_progress: OnProgress) -> Iterator[TaskResult]:
         for task in tasks:
             self.begun.append(task.key)
             self.clock[0] += 3600
             told = self.told[task.key]
-            yield Done(task, **(told.pop(0) if told else {"status": "trained"}))
+            yield TaskResult(task, **(told.pop(0) if told else {"status": "trained"}))
 
 
 @dataclasses.dataclass
@@ -72,8 +74,8 @@ class Case:
 
     server: Server
     workers: Workers
-    board: Board
-    rounds: _Rounds
+    board: StudyProgress
+    rounds: Scheduler
     said: list[str]
 
 
@@ -83,21 +85,23 @@ def case(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Case]:
         limits: Limits = UNLIMITED, retries: int = 2, price: float | None = None, **told: list[dict[str, Any]]
     ) -> Case:
         server, clock, said = Server(), [0.0], list[str]()
-        monkeypatch.setattr(study, "search", server.search)
-        monkeypatch.setattr(study, "_finished", lambda lab: set(server.finished))
-        monkeypatch.setattr(study, "LOOK_AGAIN_SECONDS", (0.0, 0.0))
-        lab = Lab(cast(Any, None), cast(Any, server), torch.device("cpu"), price, say=said.append)
+        monkeypatch.setattr(scheduler, "search", server.search)
+        monkeypatch.setattr(scheduler, "finished_in_study", lambda context: set(server.finished))
+        monkeypatch.setattr(scheduler, "POLL_SECONDS", (0.0, 0.0))
+        context = StudyContext(cast(Any, None), cast(Any, server), torch.device("cpu"), price, say=said.append)
         run = cast(Run, SimpleNamespace(log_metrics=lambda metrics, step=0: None))
-        board = Board(lab, run, len(TASKS), 0, TASKS, lambda task: 1.0, lambda: clock[0])
+        board = StudyProgress(context, run, len(TASKS), 0, TASKS, lambda task: 1.0, lambda: clock[0])
         workers = Workers(defaultdict(list, told), clock)
-        how = How(executors["local"], limits=limits, retries=retries)
-        return Case(server, workers, board, _Rounds(lab, cast(Pool, workers), how, board, lambda: clock[0]), said)
+        how = ExecutionOptions(executors["local"], limits=limits, retries=retries)
+        return Case(
+            server, workers, board, Scheduler(context, cast(WorkerPool, workers), how, board, lambda: clock[0]), said
+        )
 
     return make
 
 
-LOST = {"status": "failed", "error": "its worker died", "may_pass": True}
-WRONG = {"status": "failed", "error": "KeyError: x", "may_pass": False}
+LOST = {"status": "failed", "error": "its worker died", "retryable": True}
+WRONG = {"status": "failed", "error": "KeyError: x", "retryable": False}
 
 
 def test_every_task_is_done_once_in_order(case: Callable[..., Case]) -> None:
@@ -126,14 +130,14 @@ def test_asking_what_others_have_finished_takes_little_of_the_time(
     asked: list[float] = []
     now = [0.0]
 
-    def slow(lab: Lab) -> set[str]:
+    def slow(context: StudyContext) -> set[str]:
         asked.append(now[0])
         now[0] += 3
         return set()
 
-    monkeypatch.setattr(study, "_finished", slow)
+    monkeypatch.setattr(scheduler, "finished_in_study", slow)
     this.rounds.clock = lambda: now[0]
-    this.rounds.elsewhere = [TASKS[0]]
+    this.rounds.claimed_by_others = [TASKS[0]]
     for moment in range(0, 1000, 10):
         now[0] = max(now[0], float(moment))
         if now[0] >= this.rounds.count_at:
@@ -177,7 +181,7 @@ def test_a_task_of_another_process_is_waited_for_and_counts_as_found(case: Calla
     assert this.workers.begun == ["a", "b", "c"]
     assert this.server.looks == 3
     assert (this.board.finished, this.board.made) == (3, 2)
-    assert this.said == ["1 trainings are with another process; waiting for their end"]
+    assert len(this.said) == 1
 
 
 def test_what_another_process_has_left_is_taken_over(case: Callable[..., Case]) -> None:
@@ -226,14 +230,14 @@ def test_a_limit_that_is_reached_with_the_last_task_stops_nothing(case: Callable
 
 
 def test_without_limits_and_without_a_price_nothing_is_ever_reached() -> None:
-    lab = Lab(cast(Any, None), cast(Any, None), torch.device("cpu"))
-    assert Limits().reached(lab, 1e9) == ""
-    assert Limits(max_cost_usd=1).reached(lab, 1e9) == ""
+    context = StudyContext(cast(Any, None), cast(Any, None), torch.device("cpu"))
+    assert Limits().reached(context, 1e9) == ""
+    assert Limits(max_cost_usd=1).reached(context, 1e9) == ""
 
 
 def test_failures_are_a_table() -> None:
-    outcome = Outcome(3, 0, 1, (("digits · full · default", "KeyError: x"), ("a", "its worker died")))
-    assert list(outcome.failures()) == [
-        "digits · full · default  KeyError: x",
-        "a                        its worker died",
+    failed = (("digits · full · default", "KeyError: x"), ("a", "its worker died"), ("b", "KeyError: x"))
+    assert list(Outcome(4, 0, 1, failed).failures()) == [
+        "digits · full · default and 1 more: KeyError: x",
+        "a: its worker died",
     ]

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from proxyflow.errors import InvalidValue, UserError
-from proxyflow.studies.study_file import StudyFile, is_study_file, load_study_file
+from proxyflow.core.errors import InvalidValue, UserError
+from proxyflow.data.catalog import datasets
+from proxyflow.studies.study_file import StudyFile, load_study_file
+from proxyflow.tracking.names import is_study_file
 
-ACCEPTED = ("datasets", "strategies", "grid", "epochs", "seeds", "skip_bad", "study", "max_hours", "price_per_hour")
+ACCEPTED = (
+    *("datasets", "data_dir", "strategies", "grid", "epochs", "seeds", "skip_bad", "study"),
+    *("max_hours", "price_per_hour"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +73,7 @@ def test_a_grid_that_is_named_is_a_value() -> None:
         ("budget:\n  max_hour: 2\n", "pets.yaml, line 2: budget=max_hour is not accepted: did you mean max_hours?"),
         ("budget: 8\n", "pets.yaml, line 1: budget is a mapping of max_hours, max_cost_usd, price_per_hour"),
         ("budget:\n  max_hours:\n", "pets.yaml, line 2: max_hours is None; give a value, or a list of values"),
-        ("epochs: 2\nseeds: 1\nepochs: 3\n", "pets.yaml, line 3: epochs is given a second time, first in line 1"),
+        ("epochs: 2\nseeds: 1\nepochs: 3\n", "pets.yaml, line 3: epochs is given twice, first in line 1"),
         ("datasets:\n  - digits\nseeds:\n", "pets.yaml, line 3: seeds is None; give a value"),
         ("seeds: []\n", "pets.yaml, line 1: seeds is []; give a value"),
         ("datasets: {digits: 1}\n", "pets.yaml, line 1: datasets is {'digits': 1}; give a value"),
@@ -89,7 +94,7 @@ def test_what_is_wrong_is_said_in_one_line_with_its_place(text: str, message: st
 
 
 def test_a_file_that_is_missing_or_no_text_is_said() -> None:
-    with pytest.raises(InvalidValue, match=r"study=dogs.yaml is not accepted: .*there is none in"):
+    with pytest.raises(InvalidValue, match=r"study=dogs.yaml is not accepted: .*has no such file"):
         load_study_file("dogs.yaml", ACCEPTED)
     Path("cats.yaml").write_bytes(b"study: \xff\xfe\n")
     with pytest.raises(UserError, match=r"study=cats.yaml cannot be read as UTF-8 text"):
@@ -110,6 +115,43 @@ def test_a_message_gets_the_place_of_its_key_where_the_file_has_it() -> None:
         raise UserError("no such folder")
 
 
-@pytest.mark.parametrize(("name", "file"), [("pets.yaml", True), ("a/b.yml", True), ("pets", False), ("yaml", False)])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("pets.yaml", True), ("a/b.yml", True), ("x/UP.YAML", True), ("Y.Yml", True), ("pets", False), ("yaml", False)],
+)
 def test_a_study_is_a_file_by_its_ending(name: str, file: bool) -> None:
     assert is_study_file(name) is file
+
+
+@pytest.mark.parametrize("where", ["deep/er", "{here}/deep/er"])
+@pytest.mark.parametrize(
+    ("key", "written", "meant"),
+    [
+        ("datasets", "folder:pictures", "folder:{where}/pictures"),
+        ("datasets", "[digits, 'folder:my pictures@200']", "digits,folder:{where}/my pictures@200"),
+        ("datasets", "'digits,folder:../pictures'", "digits,folder:{where}/../pictures"),
+        ("datasets", "folder:/data/pictures", "folder:/data/pictures"),
+        ("datasets", "folder:~/pictures", "folder:~/pictures"),
+        ("datasets", "[digits, fashion-mnist@2000]", "digits,fashion-mnist@2000"),
+        ("grid", "mine.yaml", "{where}/mine.yaml"),
+        ("grid", "space.yaml@36,seed=1", "{where}/space.yaml@36,seed=1"),
+        ("grid", "grids/MINE.YML", "{where}/grids/MINE.YML"),
+        ("grid", "/grids/mine.yaml", "/grids/mine.yaml"),
+        ("grid", "paper", "paper"),
+        ("data_dir", "data", "{where}/data"),
+        ("data_dir", "auto", "auto"),
+    ],
+)
+def test_paths_are_relative_to_the_file(tmp_path: Path, where: str, key: str, written: str, meant: str) -> None:
+    folder = where.format(here=tmp_path)
+    Path(folder).mkdir(parents=True)
+    file = f"{folder}/pets.yaml"
+    Path(file).write_text(f"{key}: {written}\n")
+    assert load_study_file(file, ACCEPTED).values == {key: meant.format(where=folder)}
+
+
+def test_every_data_set_that_takes_a_path_is_meant() -> None:
+    Path("deep").mkdir()
+    named = [name for name, source in datasets.items() if source.takes_path]
+    Path("deep/pets.yaml").write_text(f"datasets: [{', '.join(f'{name}:x' for name in named)}]\n")
+    assert load_study_file("deep/pets.yaml", ACCEPTED).values["datasets"] == ",".join(f"{n}:deep/x" for n in named)

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from made_up import digits, noise_dataset, random_scores
 
-from proxyflow.data.catalog import Dataset
-from proxyflow.data.images import ImageSet
-from proxyflow.errors import UserError
-from proxyflow.scoring.table import ExampleScores
+from proxyflow.core.errors import UserError
+from proxyflow.data.images.store import ImageSet
+from proxyflow.data.protocol import Dataset, fingerprint
+from proxyflow.scores.table import ExampleScores
 from proxyflow.strategies import parse_strategy
 from proxyflow.subsets.subset import Subset, align_scores, choose_subset
 
@@ -41,21 +41,21 @@ def test_every_strategy_gives_its_examples_as_the_data_set_has_them(spelling: st
     dataset = digits()
     subset = choose_subset(dataset, parse_strategy(spelling), 0, scores)
     assert len(subset.train) == SIZES[spelling]
-    ids = subset.train.example_ids
+    ids = subset.train.ids
     assert len(np.unique(ids)) == len(ids)
     original = dataset.train.take(ids)
     assert np.array_equal(subset.train.images, original.images)
     assert np.array_equal(subset.train.labels, original.labels)
     assert subset.strategy == spelling
     assert (subset.dataset, subset.dataset_fingerprint) == ("digits", dataset.fingerprint)
-    assert (subset.mean, subset.std, subset.image_size) == (dataset.mean, dataset.std, 32)
+    assert subset.preprocessing == dataset.preprocessing
     assert sum(subset.class_counts.values()) == len(ids)
 
 
 @pytest.mark.parametrize("spelling", [name for name in SIZES if "half" not in name])
 def test_validation_is_always_the_same_500_examples(spelling: str, scores: ExampleScores) -> None:
     subset = choose_subset(digits(), parse_strategy(spelling), 3, scores)
-    assert subset.valid.fingerprint == digits().valid.fingerprint
+    assert fingerprint(subset.valid) == fingerprint(digits().valid)
     assert subset.classes == tuple(range(10))
 
 

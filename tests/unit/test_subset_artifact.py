@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
@@ -12,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_up import noise_dataset, random_scores
+from made_up import noise_dataset, random_images, random_scores
 
-from proxyflow.data.decode import decode_image
-from proxyflow.errors import UserError, printable
+from proxyflow.core.errors import UserError, printable
+from proxyflow.data.images.artifact import IMAGE
+from proxyflow.data.images.decode import decode_image
+from proxyflow.data.protocol import fingerprint
 from proxyflow.strategies import parse_strategy
 from proxyflow.subsets import artifact
 from proxyflow.subsets.artifact import read_subset, write_subset
@@ -44,13 +47,13 @@ def test_what_was_written_comes_back_equal(tmp_path: Path, strategy: str, channe
         ours, theirs = getattr(subset, part), getattr(found, part)
         assert np.array_equal(theirs.images, ours.images)
         assert np.array_equal(theirs.labels, ours.labels)
-        assert np.array_equal(theirs.example_ids, ours.example_ids)
+        assert np.array_equal(theirs.ids, ours.ids)
     if subset.scores is None:
         assert found.scores is None
     else:
         assert np.array_equal(found.scores, subset.scores)
-    rest = ["dataset", "dataset_fingerprint", "strategy", "seed", "class_names", "classes", "score_run", "image_size"]
-    for name in (*rest, "mean", "std", "class_counts"):
+    rest = ["dataset", "dataset_fingerprint", "strategy", "seed", "class_names", "classes", "score_run"]
+    for name in (*rest, "preprocessing", "class_counts"):
         assert getattr(found, name) == getattr(subset, name), name
 
 
@@ -63,7 +66,7 @@ def test_a_large_subset_is_several_files_that_read_as_one(tmp_path: Path, monkey
         f"valid-0000{number}.parquet" for number in (0, 1)
     ]
     found = read_subset(tmp_path)
-    assert np.array_equal(found.train.example_ids, subset.train.example_ids)
+    assert np.array_equal(found.train.ids, subset.train.ids)
     assert found.fingerprint == subset.fingerprint
 
 
@@ -94,6 +97,39 @@ def test_the_manifest_says_what_the_subset_is_and_has_every_checksum(tmp_path: P
     assert manifest["sha256"] == {
         found.name: hashlib.sha256(found.read_bytes()).hexdigest() for found in tmp_path.glob("*.parquet")
     }
+
+
+def test_test_examples_travel_with_a_subset(tmp_path: Path) -> None:
+    subset = made_up_subset()
+    tested = dataclasses.replace(subset, test=random_images([0, 1] * 4, seed=9))
+    assert tested.fingerprint != subset.fingerprint
+    manifest = json.loads(write_subset(tested, tmp_path / "tested").read_text(encoding="utf-8"))
+    assert manifest["n_test"] == 8
+    found = read_subset(tmp_path / "tested")
+    assert tested.test is not None
+    assert found.test is not None
+    assert found.fingerprint == tested.fingerprint
+    assert fingerprint(found.test) == fingerprint(tested.test)
+    assert np.array_equal(found.test.ids, tested.test.ids)
+    manifest = json.loads(write_subset(subset, tmp_path / "untested").read_text(encoding="utf-8"))
+    assert "n_test" not in manifest, "older versions refuse what they do not know"
+    assert read_subset(tmp_path / "untested").test is None
+
+
+@pytest.mark.parametrize("change", ["no files", "no number", "another number", "a file is missing"])
+def test_test_examples_are_all_there_or_none(change: str, tmp_path: Path) -> None:
+    path = write_subset(dataclasses.replace(made_up_subset(), test=random_images([0, 1] * 4, seed=9)), tmp_path)
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if change == "no files":
+        del manifest["sha256"]["test-00000.parquet"]
+    elif change == "no number":
+        del manifest["n_test"]
+    elif change == "another number":
+        manifest["n_test"] = 7
+    else:
+        (tmp_path / "test-00000.parquet").unlink()
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    assert str(tmp_path) in refusal(tmp_path)
 
 
 def test_equal_subsets_give_equal_files(tmp_path: Path) -> None:
@@ -180,7 +216,7 @@ def test_another_schema_version_is_refused_with_both_versions(folder: Path, vers
         "sub/train-00000.parquet",
         "train-00000.parquet/../x",
         "train-00000.parquet\n",
-        "test-00000.parquet",
+        "other-00000.parquet",
         "",
     ],
 )
@@ -268,7 +304,7 @@ def replace_images(folder: Path, encode: Callable[[bytes], bytes | None]) -> Non
     table = pq.read_table(folder / "train-00000.parquet")
     images = [{"bytes": encode(row["bytes"]), "path": row["path"]} for row in table["image"].to_pylist()]
     forged = folder / "forged"
-    pq.write_table(table.set_column(0, "image", pa.array(images, type=artifact.IMAGE)), forged)
+    pq.write_table(table.set_column(0, "image", pa.array(images, type=IMAGE)), forged)
     forge(folder, "train-00000.parquet", forged.read_bytes())
 
 

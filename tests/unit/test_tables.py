@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from proxyflow.footers import read_footer
-from proxyflow.tables import open_table
+from proxyflow.core.parquet import open_table
+from proxyflow.core.parquet_metadata import read_footer
 
 SCHEMA = pa.schema([("image", pa.struct([("bytes", pa.binary())])), ("label", pa.int64()), ("score", pa.float64())])
 
@@ -48,7 +48,7 @@ def test_a_footer_is_what_arrow_reads(tmp_path: Path, rows: int, group: int, opt
             kept = told.column(place)
             assert (chunk.column, chunk.values) == (kept.path_in_schema, kept.num_values)
             assert (chunk.codec, chunk.compressed) == (kept.compression, kept.total_compressed_size)
-            assert chunk.fixed_width == (kept.physical_type in ("INT64", "DOUBLE"))
+            assert chunk.fixed_width == (kept.physical_type in ("INT32", "INT64", "FLOAT", "DOUBLE"))
 
 
 def anything(schema: pa.Schema) -> None:
@@ -69,15 +69,25 @@ def test_rows_come_in_order_and_in_few_at_a_time(tmp_path: Path) -> None:
     ("make", "said"),
     [
         (lambda path: path.write_bytes(b""), "it has 0 bytes"),
-        (lambda path: path.write_bytes(b"x" * 100), "it does not end as one"),
-        (lambda path: path.write_bytes(b"PAR1" + b"\xff" * 4 + b"PAR1"), "its footer would have 4,294,967,295 bytes"),
+        (lambda path: path.write_bytes(b"x" * 100), "no footer"),
+        (lambda path: path.write_bytes(b"PAR1" + b"\xff" * 4 + b"PAR1"), "its footer claims 4,294,967,295 bytes"),
         (lambda path: path.write_bytes(b"PAR1" + b"\x1c" * 90 + (90).to_bytes(4, "little") + b"PAR1"), "nested too"),
-        (lambda path: path.write_bytes(b"PAR1" + b"\x19\xff\xff" + (3).to_bytes(4, "little") + b"PAR1"), "damaged"),
+        (lambda path: path.write_bytes(b"PAR1" + b"\x19\xff\xff" + (3).to_bytes(4, "little") + b"PAR1"), "corrupt"),
         (lambda path: write(path, compression="zstd"), "compressed by ZSTD, not UNCOMPRESSED or SNAPPY"),
-        (lambda path: write(path, rows=101), "it says that it has 101 rows of 3 columns, which is too many"),
+        (lambda path: write(path, rows=101), "its footer says 101 rows of 3 columns, which is too many"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, make: Any, said: str) -> None:
     make(tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=said), open_table(tmp_path / "a.parquet", anything, most_rows=100):
         pass
+
+
+def test_a_dictionary_holds_a_text_once_and_is_read_in_large_batches(tmp_path: Path) -> None:
+    """Copies of this text for all rows would take 7 GB."""
+    path = tmp_path / "a.parquet"
+    ids = pa.DictionaryArray.from_arrays(pa.array([0, 1, None] * 7000, pa.int32()), ["x" * 2**20, "y"])
+    pq.write_table(pa.table({"id": ids.cast(pa.dictionary(pa.int32(), pa.string()))}), path, store_schema=False)
+    with open_table(path, anything, dictionaries=["id", "absent"]) as table:
+        (batch,) = table.batches(["id"])
+    assert (len(batch), batch["id"].null_count, len(batch["id"].dictionary)) == (21_000, 7000, 2)

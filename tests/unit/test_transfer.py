@@ -11,18 +11,18 @@ from typing import Any, cast
 import pytest
 from mlflow.tracking import MlflowClient
 
-from proxyflow.errors import StoreFailed, UserError
-from proxyflow.tracking import transfer
-from proxyflow.tracking.transfer import fetch
+from proxyflow.core.errors import StoreFailed, UserError
+from proxyflow.tracking.artifacts import transfer
+from proxyflow.tracking.artifacts.transfer import fetch
 
 
 @pytest.mark.parametrize(
     ("number", "kind", "told"),
     [
-        (errno.ENOSPC, UserError, r"cannot be written to .* \(.*No space left on device.*\): make room there"),
+        (errno.ENOSPC, UserError, r"\(.*No space left on device.*\): make room there"),
         (errno.EROFS, UserError, "make room there, or name another folder with PROXYFLOW_DATA_DIR, or TMPDIR"),
-        (errno.EIO, StoreFailed, "the artifact subset/x of run a cannot be brought to .*: .*Input/output error$"),
-        (errno.ESTALE, StoreFailed, "cannot be brought to .*: .*Stale file handle$"),
+        (errno.EIO, StoreFailed, "subset/x of run a .*: .*Input/output error$"),
+        (errno.ESTALE, StoreFailed, "Stale file handle$"),
     ],
 )
 def test_only_a_full_disk_asks_for_room(
@@ -33,6 +33,6 @@ def test_only_a_full_disk_asks_for_room(
 
     known = SimpleNamespace(info=SimpleNamespace(artifact_uri=str(tmp_path / "store")))
     client: Any = SimpleNamespace(tracking_uri="http://127.0.0.1:9", get_run=lambda run_id: known)
-    monkeypatch.setattr(transfer, "_continue", fail)
+    monkeypatch.setattr(transfer, "_download_rest", fail)
     with pytest.raises(kind, match=told):
         fetch(cast(MlflowClient, client), "a", "subset/x", tmp_path / "here" / "x")

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from proxyflow.training.architectures import ARCHITECTURES
-from proxyflow.training.hyperparameters import Hyperparameters
-from proxyflow.training.models import build_model
+from proxyflow.trainers.images.architectures import XResNetArchitecture, architectures
+from proxyflow.trainers.images.models import build_model
+from proxyflow.trainers.images.space import image_configuration
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -22,7 +22,9 @@ def _reference(arch: str) -> nn.Module:
     name, _, narrow = arch.partition("-w")
     if not narrow:
         return getattr(reference, name)(n_out=7, stem_szs=(4, 48, 64))
-    shape = ARCHITECTURES[arch]
+    shape = architectures[arch]
+    assert isinstance(shape, XResNetArchitecture)
+    shape = shape.shape
     widen = shape.width / 64
     model = reference.XResNet(
         reference.ResBlock, shape.expansion, list(shape.depths), n_out=7, stem_szs=(4, 48, shape.width), widen=widen
@@ -33,10 +35,10 @@ def _reference(arch: str) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("arch", list(ARCHITECTURES))
+@pytest.mark.parametrize("arch", list(architectures))
 def test_weights_load_into_fastais_network_and_give_its_outputs(arch: str) -> None:
     torch.manual_seed(0)
-    ours = build_model(Hyperparameters(arch=arch, stem_channels_1=4, stem_channels_2=48), 7, seed=0)
+    ours = build_model(image_configuration(arch=arch, stem_channels_1=4, stem_channels_2=48), 7, seed=0)
     theirs = _reference(arch)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     drawn = {name: value.clone() for name, value in theirs.state_dict().items()}
@@ -51,7 +53,7 @@ def test_weights_load_into_fastais_network_and_give_its_outputs(arch: str) -> No
                 nn.init.uniform_(module.weight)
     assert torch.equal(ours(x), theirs(x))
     assert torch.equal(ours.eval()(x), theirs.eval()(x))
-    fresh = build_model(Hyperparameters(arch=arch, stem_channels_1=4, stem_channels_2=48), 7, seed=0).state_dict()
+    fresh = build_model(image_configuration(arch=arch, stem_channels_1=4, stem_channels_2=48), 7, seed=0).state_dict()
     for name, value in drawn.items():
         if value.ndim <= 1:
             assert torch.equal(value, fresh[name]), name
@@ -61,8 +63,8 @@ def test_weights_load_into_fastais_network_and_give_its_outputs(arch: str) -> No
 
 
 def test_a_seed_gives_weights_and_every_call_a_model_of_its_own() -> None:
-    hyperparameters = Hyperparameters(arch="xresnet18")
-    first, second, other = (build_model(hyperparameters, 5, seed) for seed in (0, 0, 1))
+    configuration = image_configuration(arch="xresnet18")
+    first, second, other = (build_model(configuration, 5, seed) for seed in (0, 0, 1))
     weight, same, different = (next(model.parameters()) for model in (first, second, other))
     assert torch.equal(weight, same)
     assert weight.data_ptr() != same.data_ptr()
@@ -73,5 +75,5 @@ def test_building_a_model_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    build_model(Hyperparameters(arch="xresnet18", stem_channels_1=11), 5, seed=12)
+    build_model(image_configuration(arch="xresnet18", stem_channels_1=11), 5, seed=12)
     assert torch.equal(torch.rand(3), expected)

@@ -1,10 +1,10 @@
-"""Executors: where the trainings of a study run, behind one registry."""
+"""Executors: run the trainings of a study, in this process or on Ray."""
 
-from proxyflow.studies.executors.base import Bench, Executor, Pool, Resources, executors
-from proxyflow.studies.executors.local import Local
-from proxyflow.studies.executors.ray import Ray
+from proxyflow.studies.executors.base import Executor, Resources, WorkerContext, WorkerPool, executors
+from proxyflow.studies.executors.local import LocalExecutor
+from proxyflow.studies.executors.ray import RayExecutor
 
-executors.add("local", Local())
-executors.add("ray", Ray())
+executors.add("local", LocalExecutor())
+executors.add("ray", RayExecutor())
 
-__all__ = ["Bench", "Executor", "Pool", "Resources", "executors"]
+__all__ = ["Executor", "Resources", "WorkerContext", "WorkerPool", "executors"]

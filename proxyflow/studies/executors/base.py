@@ -1,27 +1,27 @@
-"""What every executor is: workers that pull trainings, and the resources that a user gives it."""
+"""The executor protocol: workers that pull trainings, and the resources that a user assigns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from proxyflow.registry import Registry
-from proxyflow.studies.tasks import Done, OnShare, Task
+from proxyflow.core.registry import Registry, missing_member
+from proxyflow.studies.tasks import OnProgress, Task, TaskResult
 
 if TYPE_CHECKING:
-    from proxyflow.studies.lab import Lab
+    from proxyflow.studies.context import StudyContext
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a user gives an executor.
+    """Resources for an executor.
 
     Attributes:
-        jobs: trainings at a time, None is as many as the executor finds room for.
-        gpus_per_job: GPUs of each; less than one shares a GPU between jobs.
-        address: an existing cluster, None starts one on this machine.
+        jobs: concurrent trainings; None for as many as fit.
+        gpus_per_job: GPUs per training; below 1, trainings share a GPU.
+        address: address of an existing cluster; None starts one on this machine.
     """
 
     jobs: int | None = None
@@ -30,50 +30,57 @@ class Resources:
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
-    """What workers are made from.
+class WorkerContext:
+    """What an executor needs to create workers.
 
     Attributes:
-        lab: of this process.
-        parent_id: the run that trainings are nested in.
+        context: the context of this process.
+        parent_id: id of the run that trainings are nested in.
     """
 
-    lab: Lab
+    context: StudyContext
     parent_id: str
 
 
-class Pool(Protocol):
-    """Workers that are ready."""
+class WorkerPool(Protocol):
+    """A pool of ready workers."""
 
-    def run(self, tasks: Iterable[Task], on_share: OnShare) -> Iterator[Done]:
-        """Trains tasks as they are asked for and yields how each ended; one that is not yet taken is not begun."""
+    def run(self, tasks: Iterable[Task], on_progress: OnProgress) -> Iterator[TaskResult]:
+        """Pulls tasks whenever a worker is free, and yields the result of each."""
         ...
 
 
 class Executor(Protocol):
-    """Where trainings run."""
+    """Runs trainings.
+
+    Attributes:
+        description: one line for `--help`.
+    """
 
     description: str
 
     def check(self, resources: Resources) -> None:
-        """Refuses resources that it cannot use, before anything is begun.
+        """Validates resources, before any run starts.
 
         Raises:
-            InvalidValue: with what it can use.
+            InvalidValue: it cannot use them; the message says what it can use.
         """
         ...
 
     def jobs(self, resources: Resources) -> int:
-        """How many trainings will run at a time.
+        """The number of concurrent trainings.
 
         Raises:
-            InvalidValue: there is no room for as many as were asked for, or for one.
+            InvalidValue: the requested number does not fit, or not even one training fits.
         """
         ...
 
-    def open(self, bench: Bench, resources: Resources) -> AbstractContextManager[Pool]:
-        """Makes the workers; they are gone after the block, also where it is interrupted."""
+    def open(self, worker_context: WorkerContext, resources: Resources) -> AbstractContextManager[WorkerPool]:
+        """Creates the workers, and releases them at the end of the block, also on errors and interruptions."""
         ...
 
 
-executors: Registry[Executor] = Registry("executor")
+MEMBERS = {"description": str, "check": Callable, "jobs": Callable, "open": Callable}
+executors: Registry[Executor] = Registry(
+    "executor", "proxyflow.executors", lambda name, item: missing_member(item, MEMBERS)
+)

@@ -1,4 +1,4 @@
-"""This process: one worker on a CPU, one per GPU where there are some."""
+"""The local executor: one worker on a CPU, or one thread per GPU of this process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from proxyflow.errors import InvalidValue, Terminated
-from proxyflow.studies.executors.base import Bench, Pool, Resources
-from proxyflow.studies.tasks import Done, OnShare, Task
-from proxyflow.training.precision import may_have_gpu
+from proxyflow.core.errors import InvalidValue, Terminated
+from proxyflow.core.platform import may_have_gpu
+from proxyflow.studies.executors.base import Resources, WorkerContext, WorkerPool
+from proxyflow.studies.tasks import OnProgress, Task, TaskResult
 
 if TYPE_CHECKING:
     import torch
@@ -20,32 +20,40 @@ if TYPE_CHECKING:
     from proxyflow.studies.worker import Worker
 
 
-class Local:
-    """Workers of this process, a thread for each GPU where there are several."""
+NO_GPU = "no GPU (a training on a CPU uses all cores)"
+
+
+class LocalExecutor:
+    """Workers in this process, one thread per GPU.
+
+    All of them use the study's precision: torch has one TF32 switch per process, see `trainers.images.tf32`.
+    """
 
     description = "this process: one training per GPU at a time, or one on a CPU"
 
     def check(self, resources: Resources) -> None:
         if resources.address is not None:
-            raise InvalidValue("address", resources.address, "executor=local is this process alone; give executor=ray")
+            raise InvalidValue(
+                "address", resources.address, "executor=local runs in this process only; use executor=ray"
+            )
         if resources.gpus_per_job != 1:
             raise InvalidValue(
                 "gpus_per_job",
                 resources.gpus_per_job,
-                "executor=local gives each training a GPU of its own; executor=ray shares them",
+                "executor=local assigns one GPU to each training; use executor=ray to share GPUs",
             )
 
     def jobs(self, resources: Resources) -> int:
         self.check(resources)
         if not may_have_gpu():
-            return self._at_most(1, "no GPU, and uses all cores for each", resources)
+            return self._at_most(1, NO_GPU, resources)
         return len(self._devices(resources))
 
     def _devices(self, resources: Resources) -> list[torch.device]:
-        from proxyflow.training.devices import all_devices
+        from proxyflow.trainers.devices import all_devices  # imports torch
 
         devices = all_devices()
-        found = f"{len(devices)} GPUs" if devices[0].type == "cuda" else "no GPU, and uses all cores for each"
+        found = f"{len(devices)} GPUs" if devices[0].type == "cuda" else NO_GPU
         return devices[: self._at_most(len(devices), found, resources)]
 
     @staticmethod
@@ -54,70 +62,70 @@ class Local:
             raise InvalidValue(
                 "jobs",
                 resources.jobs,
-                f"executor=local trains one at a time per GPU and finds {found}: jobs may be at most {room}",
+                f"executor=local runs one training per GPU and finds {found}: jobs may be at most {room}",
             )
         return resources.jobs or room
 
     @contextmanager
-    def open(self, bench: Bench, resources: Resources) -> Iterator[Pool]:
-        from proxyflow.studies.worker import Worker
+    def open(self, worker_context: WorkerContext, resources: Resources) -> Iterator[WorkerPool]:
+        from proxyflow.studies.worker import Worker  # imports torch
 
         devices = self._devices(resources)
-        labs = [dataclasses.replace(bench.lab, chosen=device) for device in devices]
-        workers = [Worker(lab, bench.parent_id) for lab in labs]
-        yield Single(workers[0]) if len(workers) == 1 else Threads(workers)
+        contexts = [dataclasses.replace(worker_context.context, chosen_device=device) for device in devices]
+        workers = [Worker(context, worker_context.parent_id) for context in contexts]
+        yield SingleWorkerPool(workers[0]) if len(workers) == 1 else ThreadedPool(workers)
 
 
-class Single:
-    """One worker, in the caller's thread."""
+class SingleWorkerPool:
+    """One worker in the caller's thread."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
 
-    def run(self, tasks: Iterable[Task], on_share: OnShare) -> Iterator[Done]:
-        return (self.worker.train(task, on_share) for task in tasks)
+    def run(self, tasks: Iterable[Task], on_progress: OnProgress) -> Iterator[TaskResult]:
+        return (self.worker.train(task, on_progress) for task in tasks)
 
 
-class Threads:
-    """Several workers, a thread for each; torch leaves Python while a device works."""
+class ThreadedPool:
+    """One thread per worker; torch releases the GIL while a device computes."""
 
     def __init__(self, workers: list[Worker]) -> None:
         self.workers = workers
 
-    def run(self, tasks: Iterable[Task], on_share: OnShare) -> Iterator[Done]:
-        ended: queue.SimpleQueue[tuple[Worker, Done | BaseException]] = queue.SimpleQueue()
+    def run(self, tasks: Iterable[Task], on_progress: OnProgress) -> Iterator[TaskResult]:
+        results: queue.SimpleQueue[tuple[Worker, TaskResult | BaseException]] = queue.SimpleQueue()
         stop = threading.Event()
 
         def share(task: Task, part: float, note: str) -> None:
             if stop.is_set():
                 raise Terminated()
-            on_share(task, part, note)
+            on_progress(task, part, note)
 
         def work(worker: Worker, task: Task) -> None:
             try:
-                ended.put((worker, worker.train(task, share)))
+                results.put((worker, worker.train(task, share)))
             except BaseException as error:
-                ended.put((worker, error))
+                results.put((worker, error))
 
-        coming, idle, threads = iter(tasks), list(self.workers), list[threading.Thread]()
+        remaining, idle, threads = iter(tasks), list(self.workers), list[threading.Thread]()
         busy = 0
         try:
             while True:
-                while idle and (task := next(coming, None)) is not None:
+                while idle and (task := next(remaining, None)) is not None:
                     thread = threading.Thread(target=work, args=(idle.pop(0), task), name="proxyflow-worker")
                     thread.start()
                     threads = [each for each in threads if each.is_alive()] + [thread]
                     busy += 1
                 if not busy:
                     return
-                worker, done = ended.get()
+                worker, done = results.get()
                 busy -= 1
                 idle.append(worker)
                 if isinstance(done, BaseException):
                     raise done
                 yield done
         finally:
-            # An interruption reaches the caller's thread alone; the others end their runs at the next epoch.
+            # Only the caller's thread receives an interruption; the others end their runs at the next epoch.
             stop.set()
             for thread in threads:
                 thread.join()

@@ -1,0 +1,237 @@
+"""`proxyflow.study`: a sweep of a function in this process, from labels or a data set to a frame and a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+
+from proxyflow.core.errors import InvalidValue
+from proxyflow.core.settings import Number
+from proxyflow.data.catalog import DataOptions, Dataset, canonical_name, dataset_of
+from proxyflow.data.evaluation import EvaluationSettings
+from proxyflow.data.table.contents import contents_of
+from proxyflow.spaces.grids import Grid, grid_of, load_grid
+from proxyflow.strategies import Strategy
+from proxyflow.studies.executors import executors
+from proxyflow.studies.plan import StudySpec
+from proxyflow.studies.presets import load_strategies
+from proxyflow.trainers import FunctionTrainer, Trainer
+from proxyflow.trainers.function.source import check_signature
+from proxyflow.trainers.user_code import UserCodeSettings
+
+if TYPE_CHECKING:
+    from proxyflow.studies.context import StudyContext
+
+LABELS = "labels"  # the data set's name where only labels are given
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The report of a study.
+
+    Attributes:
+        table: One row per strategy, the target first, as `proxyflow.measure` gives it.
+        verdict: What the study says of its proxies, in sentences.
+        page: The page, a file that works offline.
+        run_id: The report's run on the tracking server.
+    """
+
+    table: pd.DataFrame
+    verdict: tuple[str, ...]
+    page: Path
+    run_id: str
+
+    def __str__(self) -> str:
+        return "\n".join([self.table.to_string(index=False), "", *self.verdict, f"page: {self.page}"])
+
+
+class StudyResult(NamedTuple):
+    """What `proxyflow.study` returns.
+
+    Attributes:
+        frame: One row per training, best objective first within each strategy.
+        report: Quality of each proxy.
+    """
+
+    frame: pd.DataFrame
+    report: Report
+
+
+def study(
+    train: Callable[[Any], Any],
+    *,
+    grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]] | str,
+    labels: Any = None,
+    dataset: str | None = None,
+    strategies: str | Sequence[str] = "full,random:0.25",
+    epochs: int = 1,
+    seeds: Sequence[int] | int = (0,),
+    metric: str = "valid_accuracy",
+    goal: str = "auto",
+    aggregate: str = "best",
+    share: bool | str = "auto",
+    ids: Any = None,
+    groups: Any = None,
+    split: Any = None,
+    columns: Any = None,
+    valid_examples: int | str = "auto",
+    name: str = "study",
+    out: str | Path = "report",
+    bootstrap: int = 1000,
+) -> StudyResult:
+    """Trains a function under every configuration on all data and on proxies, and measures the proxies.
+
+    Trainings run one after the other in this process, and are runs of MLflow's current tracking server. Those that
+    have finished are not repeated, also not by a later call: a training is known by its data, configuration, strategy,
+    seed, epochs, metric and by the function's source.
+
+    Args:
+        train: `def train(job)`; see `proxyflow.trainers.function.job.FunctionJob` for what a job offers.
+        grid: The configurations: a list of mappings, or a mapping of names to lists, of which all combinations are
+            compared; or a file, `"grid.yaml"` or `"space.yaml@36"`.
+        labels: `(n,)` the class of each example, in the order of the user's own data, which `job.train.of` selects
+            from. With `ids`, `groups`, `split` (`train` or `valid`) and `columns`, each of `n` values, where they
+            matter; see docs/data.md.
+        dataset: The name of a data set instead of labels, as on the command line: `digits`, `table:reviews.csv`.
+        strategies: The proxies; `full`, the target, should be one of them.
+        epochs: Passes over the training examples on the target.
+        seeds: One or several; every training is repeated for each.
+        metric, goal, aggregate, share: What the function reports, see docs/own-training.md.
+        valid_examples: How many examples validate where `split` does not say so.
+        name: The study, an MLflow experiment.
+        out: Folder for the report's page, figures and tables.
+        bootstrap: Samples for the intervals.
+
+    Returns:
+        The trainings and the report.
+
+    Raises:
+        InvalidValue: An argument breaks its rule.
+        UserError: The data do not support a strategy, or the tracking server does not respond.
+        TrainingFailed: A training failed; the others were made, and are found by the next call.
+
+    Example:
+        >>> import proxyflow as pf
+        >>> def train(job):
+        ...     for epoch in range(1, job.epochs + 1):
+        ...         job.report(epoch=epoch, valid_loss=job.config["width"] / len(job.train))
+        >>> frame, report = pf.study(  # doctest: +SKIP
+        ...     train, labels=["cat", "dog"] * 500, grid={"width": [16, 32]}, metric="valid_loss"
+        ... )
+    """
+    if (labels is None) == (dataset is None):
+        raise InvalidValue("labels", labels, "give either labels or dataset")
+    check_signature(train, "train")
+    target = f"{getattr(train, '__module__', '?')}:{getattr(train, '__qualname__', type(train).__qualname__)}"
+    settings = UserCodeSettings(metric, goal, aggregate, share)  # type: ignore[arg-type]
+    trainer = FunctionTrainer(target, settings.resolve(), folder=Path.cwd(), function=train)
+    options = DataOptions(evaluation=EvaluationSettings(valid_examples))  # type: ignore[arg-type]
+    made: Dataset | None = None
+    if dataset is None:
+        contents = contents_of(labels, columns, split, groups, ids)
+        made = dataset_of(LABELS, contents, options)
+    spec = StudySpec(
+        datasets=(LABELS if dataset is None else canonical_name(dataset),),
+        strategies=_strategies(strategies),
+        grid=configurations_of(grid, trainer),
+        trainer=trainer,
+        epochs=int(Number(low=1, whole=True, example="20").parse("epochs", epochs)),
+        seeds=_seeds(seeds),
+    )
+    return _run(spec, options, made, name, str(out), bootstrap)
+
+
+def _strategies(strategies: str | Sequence[str]) -> tuple[Strategy, ...]:
+    return load_strategies(strategies if isinstance(strategies, str) else " ".join(strategies))
+
+
+def _seeds(seeds: Sequence[int] | int) -> tuple[int, ...]:
+    rule = Number(low=0, high=2**31, whole=True, example="0")
+    return tuple(int(rule.parse("seeds", seed)) for seed in ([seeds] if isinstance(seeds, int) else seeds))
+
+
+def configurations_of(grid: Any, trainer: Trainer) -> Grid:
+    """The configurations of a study.
+
+    Args:
+        grid: As `study` takes it.
+
+    Raises:
+        InvalidValue: It is of another form.
+
+    Example:
+        >>> trainer = FunctionTrainer("mine:train")
+        >>> [each.name for each in configurations_of({"lr": [0.1, 0.2], "width": 16}, trainer)]
+        ['lr=0.1,width=16', 'lr=0.2,width=16']
+    """
+    if isinstance(grid, str | Path):
+        return load_grid(str(grid), trainer.space, trainer.grids)
+    if isinstance(grid, Mapping):
+        lists = {name: list(values) if _is_list(values) else values for name, values in grid.items()}
+        return grid_of(lists, "grid", trainer.space)
+    return grid_of([dict(each) for each in grid], "grid", trainer.space)
+
+
+def _is_list(values: object) -> bool:
+    return not isinstance(values, str | Mapping) and hasattr(values, "__iter__")
+
+
+def _run(
+    spec: StudySpec, options: DataOptions, made: Dataset | None, name: str, out: str, bootstrap: int
+) -> StudyResult:
+    from proxyflow.reporting.run import ReportOptions, check_out, make_report  # imports mlflow, as the next ones
+    from proxyflow.studies.context import StudyContext
+    from proxyflow.studies.scheduler import ExecutionOptions
+    from proxyflow.studies.study import run_study
+    from proxyflow.tracking.connection import connect
+    from proxyflow.tracking.names import check_study_name
+    from proxyflow.tracking.runs.writer import RunWriter
+
+    check_study_name(name)
+    check_out(out, name)
+    client = connect()
+    writer = RunWriter(client, name)
+    writer.recovery.deliver()
+    context = StudyContext(client, writer, data=options)
+    if made is not None:
+        context.datasets[made.name] = made
+    for line in spec.trainer.check_request(spec.grid):
+        context.say(line)
+    run_study(context, spec, ExecutionOptions(executors["local"]))
+    report = make_report(client, writer, ReportOptions(out=out, bootstrap=bootstrap))
+    table = report.quality.strategies.copy()
+    return StudyResult(
+        _frame_of(context, spec),
+        Report(table, tuple(report.quality.verdict.sentences), report.page.absolute(), report.run_id),
+    )
+
+
+def _frame_of(context: StudyContext, spec: StudySpec) -> pd.DataFrame:
+    """The study's finished trainings, with a column for each hyperparameter."""
+    from proxyflow.tracking.connection import experiment_ids  # imports mlflow, as the next one
+    from proxyflow.tracking.queries.reader import trainings
+
+    found = trainings(context.client, experiment_ids(context.client, context.writer.study))
+    found = found[found["status"] == "finished"]
+    hyperparameters = pd.DataFrame(
+        [dict(each) for each in map(_mapping, found["config_json"])], index=found.index
+    ).add_prefix("config.")
+    sign = spec.trainer.metric.sign
+    order = (-sign * found["objective"]).rename("order")
+    return (
+        found.join(hyperparameters)
+        .assign(_order=order)
+        .sort_values(["dataset", "strategy", "_order"], kind="stable")
+        .drop(columns="_order")
+        .reset_index(drop=True)
+    )
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    found = json.loads(text) if text else {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,1 @@
+"""The commands: what a user types becomes calls, and what ends them becomes a message and an exit status."""

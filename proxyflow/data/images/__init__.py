@@ -1,0 +1,1 @@
+"""Everything about pixels: where images come from, decoding, the store, and batches."""

@@ -1,0 +1,51 @@
+"""Families of strategies: one marker style each, from the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from proxyflow.core.errors import UserError
+from proxyflow.quality.options import Families
+from proxyflow.reporting.styles import MarkerStyle, style
+from proxyflow.strategies import parse_strategy, strategies
+
+OTHER = "Other"
+
+
+def family_of(strategy: str) -> str:
+    """The family of a strategy by its spelling; an unknown one is `Other`."""
+    try:
+        return parse_strategy(strategy).family
+    except UserError:
+        return OTHER
+
+
+def is_synthetic(strategy: str) -> bool:
+    """Whether a strategy trains on synthetic images."""
+    try:
+        return strategies[strategy.partition(":")[0]].synthetic
+    except UserError:
+        return False
+
+
+def family_styles() -> dict[str, MarkerStyle]:
+    """Family to colour and shape, in the order of the registry; the target's is the first."""
+    families = dict.fromkeys(cls.family for cls in strategies.values())
+    names = [*families, OTHER]
+    return {name: style(index) for index, name in enumerate(names)}
+
+
+def style_of(family: str) -> MarkerStyle:
+    """The style of one family; one that this version does not know styles like `Other`."""
+    styles = family_styles()
+    return styles.get(family, styles[OTHER])
+
+
+def styles_of(families: Iterable[str]) -> dict[str, MarkerStyle]:
+    """The styles of these families, each once, in the order of the registry."""
+    wanted = {str(family) for family in families}
+    styles = {name: each for name, each in family_styles().items() if name in wanted}
+    return styles | {name: style_of(name) for name in sorted(wanted - set(styles))}
+
+
+FAMILIES = Families(family_of, is_synthetic)

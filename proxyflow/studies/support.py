@@ -1,0 +1,105 @@
+"""Checks which strategies the data of a study support, before anything trains; strategies define the rules."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from proxyflow.core.errors import UserError, shortened
+from proxyflow.strategies import Full, Strategy
+from proxyflow.studies.context import StudyContext
+from proxyflow.studies.plan import AUTO, LATEST, StudySpec, unsupported_reason
+from proxyflow.trainers.model_access import ModelAccess
+from proxyflow.trainers.protocol import Trainer
+
+LONGEST_NAME = 60  # of a strategy or a data set in a message
+
+
+@dataclass(frozen=True)
+class UnsupportedPair:
+    """A strategy on a data set that does not support it.
+
+    Attributes:
+        reason: what is missing, and the remedy.
+    """
+
+    dataset: str
+    strategy: Strategy
+    reason: str
+
+    def __str__(self) -> str:
+        strategy, dataset = (shortened(name, LONGEST_NAME) for name in (self.strategy.canonical, self.dataset))
+        return f"{strategy} on {dataset}: {self.reason}"
+
+
+class Unsupported(UserError):
+    """Data sets do not support some strategies.
+
+    Attributes:
+        found: all unsupported pairs.
+    """
+
+    def __init__(self, found: Iterable[UnsupportedPair]) -> None:
+        self.found = tuple(found)
+        pairs = "; ".join(map(str, self.found))
+        super().__init__(f"the data do not support {pairs}. Choose other strategies, or other data")
+
+
+def trains_scores(scores: str, trainer: Trainer) -> bool:
+    """Whether missing scores would be made by models that are trained for it.
+
+    Args:
+        scores: as of `StudySpec`.
+    """
+    return scores in (AUTO, LATEST) and isinstance(trainer, ModelAccess)
+
+
+def unsupported(context: StudyContext, spec: StudySpec) -> tuple[UnsupportedPair, ...]:
+    """The pairs of a study that are not supported."""
+    trained = trains_scores(spec.scores, spec.trainer)
+    pairs = (
+        UnsupportedPair(name, strategy, unsupported_reason(context.dataset(name), strategy, trained))
+        for name in spec.datasets
+        for strategy in spec.strategies
+    )
+    return tuple(each for each in pairs if each.reason)
+
+
+def check_support(context: StudyContext, spec: StudySpec) -> None:
+    """Checks that all data sets of a study support all its strategies.
+
+    Raises:
+        Unsupported: names all pairs that are not supported.
+    """
+    if found := unsupported(context, spec):
+        raise Unsupported(found)
+
+
+def check_strategy(context: StudyContext, dataset: str, strategy: Strategy, scores: str, trainer: Trainer) -> None:
+    """Checks that a data set supports a strategy, before a model trains for its scores.
+
+    Args:
+        scores: the score run that a user named, or `latest`.
+
+    Raises:
+        Unsupported: it does not.
+    """
+    if reason := unsupported_reason(context.dataset(dataset), strategy, trains_scores(scores, trainer)):
+        raise Unsupported([UnsupportedPair(dataset, strategy, reason)])
+
+
+def only_supported(context: StudyContext, spec: StudySpec) -> StudySpec:
+    """The study without unsupported strategies; prints a status line for each.
+
+    Raises:
+        Unsupported: the target is not supported, or no strategy is left.
+    """
+    found = unsupported(context, spec)
+    skipped = {each.strategy for each in found}
+    kept = tuple(strategy for strategy in spec.strategies if strategy not in skipped)
+    if not kept or any(isinstance(strategy, Full) for strategy in skipped):
+        raise Unsupported(found)
+    for each in found:
+        context.say(f"skipped: {each}")
+    return dataclasses.replace(spec, strategies=kept)

@@ -1,0 +1,1 @@
+"""The MLflow UI: saved views of a study, and links between its runs."""

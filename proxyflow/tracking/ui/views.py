@@ -1,0 +1,105 @@
+"""Saved views of a study's trainings in the MLflow UI, because MLflow's client has no call that creates one.
+
+A saved view is a tag of the experiment with the view's state as JSON. The UI completes a state with its defaults and
+ignores unknown keys.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from proxyflow.tracking import names
+from proxyflow.tracking.ui.links import WORKFLOW
+
+VIEW_TAG = "mlflow.sharedViewState."
+TRAININGS = f"tags.`{names.KIND}` = 'training'"
+# The columns in their order, with widths in pixels that fit their titles and usual values. The name repeats the next
+# two, so it may be cut off.
+COLUMNS = {
+    "attributes.`Run Name`": 200,
+    "params.`strategy`": 125,
+    "params.`config`": 190,
+    "metrics.`objective`": 110,
+    f"tags.`{names.METRIC}`": 130,
+    "metrics.`wall_seconds`": 110,
+    "metrics.`train_seconds`": 110,
+    "metrics.`cost_usd`": 90,
+    "params.`seed`": 60,
+    "params.`n_train`": 80,
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """A saved view of a study's trainings.
+
+    Attributes:
+        key: its name in links.
+        title: its name in the UI's menu of views.
+        ascending: whether the lowest objective comes first.
+        group_by: the param that it groups by, with means of the metrics; empty for none.
+    """
+
+    key: str
+    title: str
+    ascending: bool = False
+    group_by: str = ""
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The state that the UI restores."""
+        state: dict[str, Any] = {
+            "searchFilter": TRAININGS,
+            "orderByKey": "metrics.`objective`",
+            "orderByAsc": self.ascending,
+            "selectedColumns": list(COLUMNS),
+            "columnOrder": list(COLUMNS),
+            "columnWidths": COLUMNS,
+        }
+        if self.group_by:
+            keys = [{"mode": "param", "groupByData": self.group_by}]
+            state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": keys}
+        return state
+
+    def tag(self, now: int) -> str:
+        """The tag's value; `now` is in ms since 1970."""
+        return json.dumps({"name": self.title, "createdAt": now, "updatedAt": now, "state": json.dumps(self.state)})
+
+    def link(self, label: str, experiment_id: str) -> str:
+        """A link to it, relative to the UI's page."""
+        return f"[{label}](#/experiments/{experiment_id}/runs?viewStateShareKey={self.key}&{WORKFLOW})"
+
+
+# The trainer decides whether the highest or the lowest objective is best, after the views are created.
+HIGHEST = View("proxyflow-highest", "Trainings, highest objective first")
+LOWEST = View("proxyflow-lowest", "Trainings, lowest objective first", ascending=True)
+BY_STRATEGY = View("proxyflow-strategies", "Trainings by strategy", group_by="strategy")
+VIEWS = (HIGHEST, LOWEST, BY_STRATEGY)
+
+
+def links_to_views(experiment_id: str) -> str:
+    """A sentence with links to the views of a study."""
+    labels = {HIGHEST: "highest objective first", LOWEST: "lowest objective first", BY_STRATEGY: "by strategy"}
+    return f"Its trainings: {', '.join(view.link(label, experiment_id) for view, label in labels.items())}."
+
+
+def create_saved_views(client: MlflowClient, experiment_id: str) -> None:
+    """Gives a study's experiment its views and its description, where they are missing.
+
+    A user who may not change an experiment may still add runs to it, so a refusal is no error.
+    """
+    with suppress(MlflowException):
+        present = client.get_experiment(experiment_id).tags
+        now = int(time.time() * 1000)
+        tags = {f"{VIEW_TAG}{view.key}": view.tag(now) for view in VIEWS}
+        tags[names.DESCRIPTION] = f"A study of proxy data sets. {links_to_views(experiment_id)}"
+        for key, value in tags.items():
+            if key not in present:
+                client.set_experiment_tag(experiment_id, key, value)

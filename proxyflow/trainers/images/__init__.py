@@ -1,0 +1,1 @@
+"""The built-in image classifier: its space and grids, networks, precision, and two engines."""

@@ -1,0 +1,143 @@
+"""Builds networks with seeded initial weights, reads their embeddings, and counts their FLOPs."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from proxyflow.core.errors import UserError
+from proxyflow.core.files import digest, sha256_of, write_json
+from proxyflow.core.folders import cache_folder
+from proxyflow.core.seeds import stream_seed
+from proxyflow.spaces.configuration import Configuration
+from proxyflow.trainers.images import xresnet
+from proxyflow.trainers.images.architectures import Architecture, architectures
+
+# Hyperparameters that do not change the network, with placeholder values.
+NON_NETWORK_VALUES = {
+    "learning_rate": 1.0,
+    "flip_probability": 0.0,
+    "optimizer": "adam",
+    "label_smoothing": 0.0,
+    "batch_size": 2,
+    "weight_decay": 0.0,
+}
+
+
+def build_model(configuration: Configuration, n_classes: int, seed: int) -> nn.Module:
+    """Builds a network for 3-channel images with weights from the random stream `init`.
+
+    Does not change the state of torch's global generator.
+    """
+    return copy.deepcopy(_initial(_network_of(configuration), n_classes, seed))
+
+
+def _network_of(configuration: Configuration) -> Configuration:
+    """The configuration with placeholders for hyperparameters that do not change the network."""
+    return configuration.replace(**NON_NETWORK_VALUES)
+
+
+@lru_cache(maxsize=2)
+def _initial(network: Configuration, n_classes: int, seed: int) -> nn.Module:
+    """An untrained network; cached, because many configurations of a study share it."""
+    init = stream_seed(seed, "init")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(init)
+        model = architectures[network["arch"]].build(network, n_classes)
+    initialise = getattr(model, "initialise", None)
+    if callable(initialise):
+        initialise(torch.Generator().manual_seed(init))
+    return model
+
+
+def classifier_of(model: nn.Module) -> nn.Linear:
+    """The last linear layer; its inputs are the embeddings.
+
+    Raises:
+        UserError: the network has no linear layer.
+    """
+    found = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not found:
+        raise UserError(
+            f"{type(model).__name__} has no linear layer, so it has no embeddings, which scores need: use a "
+            "torch.nn.Linear as its classifier"
+        )
+    return found[-1]
+
+
+@contextmanager
+def embeddings_of(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Yields a list to which each forward pass appends the classifier's inputs, `(n, d)`."""
+    collected: list[Tensor] = []
+    hook = classifier_of(model).register_forward_pre_hook(lambda module, inputs: collected.append(inputs[0].flatten(1)))
+    try:
+        yield collected
+    finally:
+        hook.remove()
+
+
+def set_memory_format(model: nn.Module, layout: torch.memory_format) -> nn.Module:
+    """Converts a model's convolution weights to the memory format of its batches, in place.
+
+    Gradients have that format, and fused optimizers assume equal strides of parameters and gradients. `Module.to` skips
+    1 x 1 kernels, whose format is ambiguous.
+    """
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = torch.empty_like(parameter, memory_format=layout).copy_(parameter.data)
+    return model
+
+
+def flops_per_example(configuration: Configuration, n_classes: int, image_size: int) -> float:
+    """FLOPs of one training example, forward and backward (2 per multiply-add)."""
+    return _count_flops(_network_of(configuration), n_classes, image_size)
+
+
+@lru_cache(maxsize=256)
+def _count_flops(network: Configuration, n_classes: int, image_size: int) -> float:
+    """Cached in a file per machine, because importing torch's counter takes two seconds."""
+    source = _source_of(architectures[network["arch"]])
+    if not source:
+        return _counted(network, n_classes, image_size)
+    name = f"{network['arch']} {digest([dict(network), source])[:12]} {n_classes} classes {image_size} px"
+    written_by = {"torch": torch.__version__, "network": sha256_of(Path(xresnet.__file__))}
+    path = cache_folder() / "flops.json"
+    try:
+        cached = json.loads(path.read_text(encoding="utf-8"))
+        counts: dict[str, float] = dict(cached["counts"]) if cached["written_by"] == written_by else {}
+        if name in counts:
+            return float(counts[name])
+    except (OSError, ValueError, KeyError, TypeError):
+        counts = {}
+    counts[name] = _counted(network, n_classes, image_size)
+    with suppress(OSError):  # without a writable folder, the next process counts again
+        write_json(path, {"written_by": written_by, "counts": counts})
+    return counts[name]
+
+
+def _source_of(architecture: Architecture) -> str:
+    """SHA-256 of the file that builds it, empty where there is none."""
+    try:
+        return sha256_of(Path(inspect.getfile(type(architecture))))
+    except (TypeError, OSError):  # made at a prompt
+        return ""
+
+
+def _counted(network: Configuration, n_classes: int, image_size: int) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # The count depends on shapes only, so it runs on the meta device.
+    with torch.device("meta"):
+        model = architectures[network["arch"]].build(network, n_classes).eval()
+        images = torch.empty(1, 3, image_size, image_size)
+    with FlopCounterMode(display=False) as counter:
+        model(images).sum().backward()
+    return float(counter.get_total_flops())

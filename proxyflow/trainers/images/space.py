@@ -1,0 +1,95 @@
+"""The image trainer's hyperparameters, with the defaults of Shleifer & Prokop 2019, section 3.2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxyflow.spaces.configuration import Configuration
+from proxyflow.spaces.parameters import Categorical, Float, Int
+from proxyflow.spaces.space import Space
+from proxyflow.trainers.images.architectures import architectures
+
+LEARNING_RATE_GROUP = "learning-rate"
+OPTIMIZERS = ("adam", "sgd", "rmsprop")
+
+IMAGE_SPACE = Space(
+    (
+        Categorical(
+            "arch",
+            choices=tuple(architectures),
+            default="xresnet50",
+            help="network (XResNet as in fastai); -w16 networks have a quarter of the width, for small images and CPUs",
+        ),
+        Float(
+            "learning_rate",
+            low=0,
+            above=True,
+            default=0.003,
+            label="lr",
+            group=LEARNING_RATE_GROUP,
+            help="maximum learning rate of the one-cycle schedule",
+        ),
+        Int(
+            "stem_channels_1",
+            low=1,
+            high=1024,
+            default=32,
+            label="stem",
+            help="output channels of the stem's first convolution",
+        ),
+        Int(
+            "stem_channels_2",
+            low=1,
+            high=1024,
+            default=32,
+            label="stem",
+            help="output channels of the stem's second convolution",
+        ),
+        Float(
+            "flip_probability",
+            low=0,
+            high=1,
+            default=0.5,
+            label="flip",
+            help="probability of a horizontal flip in training",
+        ),
+        Categorical(
+            "optimizer",
+            choices=OPTIMIZERS,
+            default="adam",
+            label="opt",
+            help="optimizer; all have decoupled weight decay",
+        ),
+        Float(
+            "label_smoothing",
+            low=0,
+            high=1,
+            below=True,
+            default=0.1,
+            label="smooth",
+            help="label smoothing of the training loss",
+        ),
+        Int("batch_size", low=2, default=64, label="bs", help="batch size; a smaller subset is one batch"),
+        Float(
+            "weight_decay",
+            low=0,
+            high=1,
+            default=0.01,
+            label="wd",
+            help="decoupled weight decay, except on norms and biases",
+        ),
+    )
+)
+
+
+def image_configuration(**changes: Any) -> Configuration:
+    """The default configuration with some hyperparameters changed.
+
+    Raises:
+        InvalidValue: a value is not accepted, or the hyperparameter does not exist.
+
+    Example:
+        >>> image_configuration(learning_rate=0.01, stem_channels_1=4).name
+        'lr=0.01,stem=4-32'
+    """
+    return IMAGE_SPACE.configuration(changes)

@@ -1,0 +1,179 @@
+"""The built-in trainer `images`: image classifiers with one-cycle schedule, augmentation and mixed precision."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from proxyflow.core.errors import InvalidValue, UserError
+from proxyflow.core.platform import may_have_gpu
+from proxyflow.core.settings import Choice, Number, OptionalValue, setting
+from proxyflow.data.images.store import ImageSet
+from proxyflow.spaces.configuration import Configuration
+from proxyflow.spaces.grids import Grid
+from proxyflow.spaces.metric import ACCURACY, Metric
+from proxyflow.spaces.space import Space
+from proxyflow.strategies.base import FEWEST_EXAMPLES
+from proxyflow.subsets import Subset
+from proxyflow.trainers.images.engine import DEFAULT_ENGINE, engines, get_engine
+from proxyflow.trainers.images.grids import grids
+from proxyflow.trainers.images.precision import precision_name
+from proxyflow.trainers.images.space import IMAGE_SPACE, image_configuration
+from proxyflow.trainers.job import Job, TrainingSpec
+from proxyflow.trainers.model_access import NO_HOOKS, Hooks
+from proxyflow.trainers.protocol import Trainer
+from proxyflow.trainers.results import Trained
+
+if TYPE_CHECKING:
+    import torch
+
+    from proxyflow.data.images.preprocessing import Preprocessing
+    from proxyflow.data.protocol import Dataset, Examples
+    from proxyflow.trainers.images.checkpoints import TrainingCheckpoint
+    from proxyflow.trainers.images.predictor import ImagePredictor
+
+AUTO = "auto"
+ANY_SIZE = 2**16  # an image size that every precision supports
+INPUT = "(n, 3, size, size) float32, pixels in 0..1 less mean, divided by std; grey repeated to 3 channels"
+
+
+@dataclass(frozen=True)
+class ImageTrainer(Trainer):
+    """Trains image classifiers, see docs/training.md.
+
+    Example:
+        >>> trainer = ImageTrainer(image_size=32)
+        >>> trainer.space.default.name
+        'default'
+    """
+
+    name: ClassVar[str] = "images"
+    description: ClassVar[str] = "the built-in image classifier"
+    fidelities: ClassVar[frozenset[str]] = frozenset({"data", "epochs"})
+    metric: ClassVar[Metric] = ACCURACY
+    space: ClassVar[Space] = IMAGE_SPACE
+    grids: ClassVar[Mapping[str, Callable[[], Grid]]] = grids
+
+    image_size: int | None = setting(
+        None,
+        OptionalValue(Number(low=8, high=2048, whole=True, example="128"), AUTO),
+        "side of the training images in pixels; auto is the data set's own, or the size of synthetic images",
+        word=AUTO,
+    )
+    precision: str = setting(
+        AUTO,
+        Choice((AUTO, "fp32", "tf32", "fp16", "bf16")),
+        "precision of forward and backward passes; auto is fp16 on a GPU, bf16 on a CPU that supports it for images of "
+        "at least 64 pixels, else fp32; tf32 is fp32 with products in TF32, on GPUs that support it",
+    )
+    engine: str = setting(DEFAULT_ENGINE, Choice(tuple(engines)), "training loop; fastai is the reference")
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the engine has checkpoints."""
+        return engines[self.engine].resumes
+
+    def size_of(self, preprocessing: Preprocessing) -> int:
+        """Side of the training images in pixels."""
+        return self.image_size or preprocessing.image_size
+
+    def precision_on(self, device: torch.device | None, image_size: int = ANY_SIZE) -> str:
+        """Resolves `precision`, see `precision_name`; does not import torch if there is no GPU.
+
+        Args:
+            device: the device; None for the current GPU, or the CPU if there is none.
+            image_size: side of the images in pixels.
+
+        Raises:
+            InvalidValue: the device does not support it.
+        """
+        if device is None and not may_have_gpu():
+            return precision_name(self.precision, "cpu", image_size)
+        from proxyflow.trainers.devices import pick_device  # imports torch
+        from proxyflow.trainers.images.arithmetic import resolve_precision
+
+        return resolve_precision(self.precision, device or pick_device(), image_size).name
+
+    def identity(self, data: Dataset | Subset, device: torch.device | None) -> dict[str, Any]:
+        self._check_modality(data)
+        preprocessing = data.preprocessing.at(self.image_size)
+        precision = self.precision_on(device, preprocessing.image_size)
+        resolved = {"image_size": preprocessing.image_size, "crop": preprocessing.crop, "precision": precision}
+        # Absent if images are stored at their original size.
+        stored = {} if preprocessing.stored_side is None else {"stored_side": preprocessing.stored_side}
+        return {"engine": self.engine, **resolved, **stored}
+
+    def check_request(self, configurations: Grid) -> Sequence[str]:
+        self.precision_on(None, *([] if self.image_size is None else [self.image_size]))
+        return ()
+
+    def check(self, subset: Subset) -> None:
+        self._check_modality(subset)
+        if len(subset.train) < FEWEST_EXAMPLES:
+            raise UserError(
+                f"the subset {subset.strategy} of {subset.dataset} has {len(subset.train)} training example; "
+                "batch norm needs at least 2, so choose a larger fraction"
+            )
+
+    def _check_modality(self, data: Dataset | Subset) -> None:
+        if not isinstance(data.train, ImageSet):
+            rule = f"it trains on images, and the data are {data.modality}; take a trainer for these"
+            raise InvalidValue("trainer", self.name, rule)
+
+    def train(self, job: Job) -> Trained:
+        return self.train_with_hooks(job, NO_HOOKS)
+
+    def train_with_hooks(self, job: Job, hooks: Hooks) -> Trained:
+        """As `train`, with hooks.
+
+        Raises:
+            OutOfMemory: it does not fit on the device.
+        """
+        from proxyflow.trainers.images.memory import explain_out_of_memory  # imports torch
+
+        size = self.size_of(job.subset.preprocessing)
+        with explain_out_of_memory(job.device, job.configuration["batch_size"], size):
+            return get_engine(self.engine).train(self, job, hooks)
+
+    def load_checkpoint(self, folder: Path) -> TrainingCheckpoint:
+        from proxyflow.trainers.images.checkpoints import TrainingCheckpoint  # imports torch
+
+        return TrainingCheckpoint.load(folder)
+
+    def scoring_configuration(self, grid: Grid) -> Configuration:
+        """The default configuration with the grid's most common network, batch size and weight decay (first if tied).
+
+        So the scoring model resembles the models that the study compares, and costs as much as one of them.
+        """
+        names = ("arch", "batch_size", "weight_decay")
+        common = {name: Counter(each[name] for each in grid).most_common(1)[0][0] for name in names}
+        return image_configuration(**common)
+
+    def flops_per_example(self, configuration: Configuration, n_classes: int, preprocessing: Preprocessing) -> float:
+        from proxyflow.trainers.images.models import flops_per_example  # imports torch
+
+        return flops_per_example(configuration, n_classes, self.size_of(preprocessing))
+
+    def predictor(self, subset: Subset, examples: Examples, device: torch.device) -> ImagePredictor:
+        from proxyflow.trainers.images.predictor import ImagePredictor  # imports torch
+
+        self.check(subset)
+        assert isinstance(examples, ImageSet)
+        return ImagePredictor(self, subset, examples, device)
+
+    def describe_model(self, spec: TrainingSpec, subset: Subset) -> dict[str, Any]:
+        return {
+            "hyperparameters": dict(spec.configuration),
+            "class_names": [subset.class_names[label] for label in subset.classes],
+            "image_size": self.size_of(subset.preprocessing),
+            "input": INPUT,
+            "mean": list(subset.preprocessing.mean),
+            "std": list(subset.preprocessing.std),
+        }
+
+    def input_shape(self, subset: Subset) -> tuple[int, ...]:
+        size = self.size_of(subset.preprocessing)
+        return (3, size, size)

@@ -1,0 +1,31 @@
+"""Functions as users write them: a loss that depends on hyperparameters, data and seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def fit(job: Any) -> None:
+    for epoch in range(1, job.epochs + 1):
+        loss = (job.config["width"] - 0.3) ** 2 + (job.seed + 1) / (100 * epoch) + 10 / len(job.train)
+        if job.report(epoch=epoch, valid_loss=loss):
+            break
+
+
+def fit_at_once(job: Any) -> float:
+    return float((job.config["width"] - 0.3) ** 2 + 10 / len(job.train))
+
+
+fit_at_once.fidelities = ("data",)  # type: ignore[attr-defined]
+
+
+def broken(job: Any) -> None:
+    raise ValueError(f"no such width: {job.config['width']}")
+
+
+def other_metric(job: Any) -> None:
+    job.report(epoch=1, valid_los=0.5)
+
+
+def takes_more(job: Any, more: int) -> None:
+    """Cannot be called with a job alone."""
