@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from proxyflow.core.errors import InvalidValue
 from proxyflow.core.settings import Choice, Number
+from proxyflow.proxies import check_data_only, parse_proxy
 from proxyflow.quality.cost_basis import AUTO
 from proxyflow.quality.objective import METRIC_COLUMNS
 from proxyflow.quality.pairs import COSTS
 from proxyflow.quality.runs import TARGET
 from proxyflow.scores.predictions import KINDS, check_predictions, score_predictions
 from proxyflow.spaces.metric import ACCURACY, Metric
-from proxyflow.strategies import ExamplePool, Strategy, parse_strategy
+from proxyflow.strategies import Curriculum, ExamplePool, Strategy
 from proxyflow.strategies.ranking import TIE_BREAK
 from proxyflow.tracking import names
 
@@ -91,9 +92,11 @@ def choose(
         >>> choose("easiest:0.5", ["cat", "cat", "dog", "dog"], scores=loss)
         array([0, 2])
     """
-    parsed = parse_strategy(strategy)
+    parsed = check_data_only(parse_proxy(strategy), "choose selects examples")
     if parsed.synthetic:
         raise InvalidValue("strategy", parsed.canonical, "its examples are made and not chosen; use proxyflow distill")
+    if isinstance(parsed, Curriculum):
+        raise InvalidValue("strategy", parsed.canonical, "it chooses all examples, and presents them in an order")
     classes, codes = _classes(labels)
     n = len(codes)
     pool = ExamplePool(

@@ -15,8 +15,8 @@ from proxyflow.core.settings import Number
 from proxyflow.data.catalog import DataOptions, Dataset, canonical_name, dataset_of
 from proxyflow.data.evaluation import EvaluationSettings
 from proxyflow.data.table.contents import contents_of
+from proxyflow.proxies import Proxy
 from proxyflow.spaces.grids import Grid, grid_of, load_grid
-from proxyflow.strategies import Strategy
 from proxyflow.studies.executors import executors
 from proxyflow.studies.plan import StudySpec
 from proxyflow.studies.presets import load_strategies
@@ -146,7 +146,7 @@ def study(
     return _run(spec, options, made, name, str(out), bootstrap)
 
 
-def _strategies(strategies: str | Sequence[str]) -> tuple[Strategy, ...]:
+def _strategies(strategies: str | Sequence[str]) -> tuple[Proxy, ...]:
     return load_strategies(strategies if isinstance(strategies, str) else " ".join(strategies))
 
 

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 from proxyflow.cli.training import syntax_of_trainer
 from proxyflow.core.registry import Registry
 from proxyflow.core.settings import Choice, settings_of
+from proxyflow.core.spelling import syntax_of
 from proxyflow.data.catalog import syntax_of as dataset_spelling
 from proxyflow.data.images.sources import datasets
+from proxyflow.proxies import reductions
 from proxyflow.scores import Score, known_scores
-from proxyflow.strategies import strategies, syntax_of
+from proxyflow.strategies import strategies
 from proxyflow.strategies.distillation_methods import Method, methods
 from proxyflow.studies.executors import executors
 from proxyflow.trainers import Trainer, trainers
@@ -25,7 +27,14 @@ def data_sets() -> str:
 
 
 def strategy_list() -> str:
-    return _section("Strategies", strategies, lambda name, cls: syntax_of(cls), lambda cls: cls.summary)
+    chosen = _section("Strategies", strategies, lambda name, cls: syntax_of(cls), lambda cls: cls.summary)
+    also = _section(
+        "Further reductions, alone or joined with + (random:0.25+epochs:5+size:16)",
+        reductions,
+        lambda name, cls: syntax_of(cls),
+        lambda cls: cls.summary,
+    )
+    return f"{chosen}\n\n{also}"
 
 
 def score_list() -> str:

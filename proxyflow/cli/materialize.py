@@ -14,7 +14,8 @@ from proxyflow.cli.shared import DATASET, SCORES, SEED, STRATEGY_HELP, STUDY, da
 from proxyflow.cli.training import DEFAULT_EPOCHS
 from proxyflow.core.errors import InvalidValue
 from proxyflow.data.catalog import canonical_name
-from proxyflow.strategies import Distilled, parse_strategy
+from proxyflow.proxies import Proxy, check_data_only, parse_proxy
+from proxyflow.strategies import Distilled
 from proxyflow.trainers import ImageTrainer
 from proxyflow.trainers.images.space import image_configuration
 
@@ -36,7 +37,7 @@ IMAGES = "images"  # the modality of the trainer that makes scores here
 @SEED
 @STUDY
 def materialize(dataset: str, strategy: str, scores: str, seed: int, study: str, **options: Any) -> None:
-    parsed = parse_strategy(strategy)
+    parsed = check_data_only(parse_proxy(strategy), "materialize selects examples and trains nothing")
     dataset = canonical_name(dataset)
     where = take_data_options(options)
     if isinstance(parsed, Distilled):
@@ -57,7 +58,7 @@ def materialize(dataset: str, strategy: str, scores: str, seed: int, study: str,
 
     check_scores(context, scores, parsed)
     trainer = ImageTrainer()
-    check_strategy(context, dataset, parsed, scores, trainer)
+    check_strategy(context, dataset, Proxy(parsed), scores, trainer)
     data, table = context.dataset(dataset), None
     if parsed.needs_scores:
         if data.modality != IMAGES and named_scores(context, data, scores, parsed.needs) is None:

@@ -34,6 +34,7 @@ from proxyflow.cli.training import (
 )
 from proxyflow.core.errors import InvalidValue
 from proxyflow.core.settings import Choice, Number, OptionalValue
+from proxyflow.proxies import data_of
 from proxyflow.spaces.grids import grid_of, load_grid
 from proxyflow.studies.executors import Resources, executors
 from proxyflow.studies.plan import LATEST, StudySpec
@@ -176,7 +177,7 @@ def sweep(**options: Any) -> None:
     from proxyflow.studies.scheduler import ExecutionOptions, Limits  # imports mlflow, as the next one
     from proxyflow.studies.scores import check_scores
 
-    check_scores(context, spec.scores, *spec.strategies)
+    check_scores(context, spec.scores, *data_of(spec.strategies))
     how = ExecutionOptions(executor, resources, Limits(hours, options["max_cost_usd"]), options["retries"])
     _run_or_forecast(context, spec, how, options["dry_run"])
 

@@ -37,15 +37,15 @@ from proxyflow.core.errors import InvalidValue
 from proxyflow.core.progress import Progress
 from proxyflow.data.catalog import canonical_name
 from proxyflow.data.evaluation import TEST, VALID, EvaluationSettings
-from proxyflow.strategies import Full, Strategy, parse_strategy
-from proxyflow.trainers import TrainingSpec
+from proxyflow.proxies import Proxy, parse_proxy
+from proxyflow.strategies import Full, parse_strategy
 from proxyflow.trainers.images.space import IMAGE_SPACE
 
 if TYPE_CHECKING:
     from proxyflow.studies.context import StudyContext
     from proxyflow.studies.plan import PlannedTraining
     from proxyflow.subsets import Subset
-    from proxyflow.trainers import TrainingResult
+    from proxyflow.trainers import Trainer, TrainingResult
 
 
 @command(
@@ -93,13 +93,17 @@ def train(
     study: str,
     **options: Any,
 ) -> None:
-    parsed = parse_strategy(strategy)
+    parsed = parse_proxy(strategy)
     dataset = canonical_name(dataset)
     trainer, epochs = take_trainer(options), options["epochs"]
     single = {name: options[name] for name in IMAGE_SPACE.names}
     configuration = take_configuration(options, trainer)
     where = take_data_options(options, trainer.settings.get("image_size"))
-    from proxyflow.studies.plan import PlannedTraining, check_reductions  # imports mlflow, as the next ones
+    from proxyflow.studies.plan import (  # imports mlflow, as the next ones
+        PlannedTraining,
+        check_reductions,
+        training_spec,
+    )
     from proxyflow.studies.trainings import SaveOptions, apply_budget
     from proxyflow.studies.trainings import train as train_run
 
@@ -112,11 +116,11 @@ def train(
         data, subset_run, parsed = _named_subset(context, subset, parsed)
         _check_judged_by(context.data.evaluation, data, subset_run)
         dataset = data.dataset
-    spec = TrainingSpec(configuration, parsed.epochs(epochs), options["seed"], trainer)
-    planned = PlannedTraining(dataset, parsed, spec)
+    planned = PlannedTraining(dataset, training_spec(configuration, epochs, options["seed"], trainer, parsed))
+    spec = planned.spec
     if subset == NONE:
-        data, subset_run = _chosen_subset(context, planned, scores, epochs)
-    asked = {"dataset": dataset, "strategy": parse_strategy(strategy).canonical, "epochs": epochs, **single}
+        data, subset_run = _chosen_subset(context, planned, scores, trainer, epochs)
+    asked = {"dataset": dataset, "strategy": parse_proxy(strategy).canonical, "epochs": epochs, **single}
     _, shown, _ = apply_budget(planned, data)
     used = {"dataset": data.dataset, "strategy": parsed.canonical, "epochs": spec.epochs}
     used |= {name: shown.configuration.get(name, NONE) for name in single}
@@ -150,19 +154,18 @@ def _what_ran(result: TrainingResult) -> str:
     return f" in {facts['precision_used']}{left_out} on {facts['device']}{shared} {how}"
 
 
-def _named_subset(context: StudyContext, run_id: str, strategy: Strategy) -> tuple[Subset, str, Strategy]:
-    """The subset of a run, and the strategy of a training on it."""
+def _named_subset(context: StudyContext, run_id: str, proxy: Proxy) -> tuple[Subset, str, Proxy]:
+    """The subset of a run, and the proxy of a training on it."""
     from proxyflow.studies.subsets import load_subset  # imports mlflow
 
     data = load_subset(context, run_id)
     own = parse_strategy(data.strategy)
-    if isinstance(strategy, Full):
-        return data, run_id, own
-    if strategy.data_strategy == own.data_strategy:
-        return data, run_id, strategy
-    raise InvalidValue(
-        "strategy", strategy.canonical, f"subset={run_id} was selected by {own.canonical}; omit strategy"
-    )
+    if isinstance(proxy.data, Full):
+        return data, run_id, Proxy(own, proxy.reductions)
+    if proxy.subset_strategy == own.subset_strategy:
+        return data, run_id, proxy
+    rule = f"subset={run_id} was selected by {own.canonical}; leave out {proxy.data.canonical}"
+    raise InvalidValue("strategy", proxy.canonical, rule)
 
 
 def _check_judged_by(asked: EvaluationSettings, subset: Subset, run_id: str) -> None:
@@ -178,22 +181,26 @@ def _check_judged_by(asked: EvaluationSettings, subset: Subset, run_id: str) -> 
 
 
 def _chosen_subset(
-    context: StudyContext, planned: PlannedTraining, scores: str, full_epochs: int
+    context: StudyContext, planned: PlannedTraining, scores: str, trainer: Trainer, full_epochs: int
 ) -> tuple[Subset, str]:
-    """The subset of the strategy, found or made, and the id of its run."""
+    """The subset of the strategy, found or made, and the id of its run.
+
+    Args:
+        trainer: as users gave it, which scores examples if that is needed.
+    """
     from proxyflow.studies.dependencies import Dependencies, scoring_spec  # imports mlflow, as the next ones
     from proxyflow.studies.scores import check_scores
     from proxyflow.studies.subsets import load_planned_subset
     from proxyflow.studies.support import check_strategy
 
-    strategy, spec = planned.strategy, planned.spec
+    strategy, grid = planned.strategy.data, (planned.spec.configuration,)
     check_scores(context, scores, strategy)
-    check_strategy(context, planned.dataset, strategy, scores, spec.trainer)
+    check_strategy(context, planned.dataset, planned.strategy, scores, trainer, grid)
     dependencies = Dependencies(
         context,
         [planned.dataset],
         [strategy],
-        lambda: scoring_spec(spec.trainer, (spec.configuration,), full_epochs, [strategy]),
+        lambda: scoring_spec(trainer, grid, full_epochs, [strategy]),
         scores,
     )
     dependencies.check([planned])
@@ -201,6 +208,6 @@ def _chosen_subset(
     if reference is None:
         reference = dependencies.ensure(planned)
     else:
-        title = f"subset {strategy.data_strategy.canonical} of {planned.dataset}"
+        title = f"subset {strategy.subset_strategy.canonical} of {planned.dataset}"
         context.say(f"{title}: found in run {reference.run_id}")
     return load_planned_subset(context, planned, reference), reference.run_id

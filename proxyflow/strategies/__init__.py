@@ -6,9 +6,7 @@ from proxyflow.strategies.base import (
     ExamplePool,
     EpochPlan,
     Strategy,
-    parse_strategies,
     parse_strategy,
-    syntax_of,
     strategies,
 )
 from proxyflow.strategies.full import Full
@@ -16,9 +14,9 @@ from proxyflow.strategies.random import Random
 from proxyflow.strategies.half_classes import HalfClasses, OtherHalfClasses
 from proxyflow.strategies.easiest import Easiest
 from proxyflow.strategies.hardest import Hardest
-from proxyflow.strategies.epochs import Epochs
 from proxyflow.strategies.slices import Slice
 from proxyflow.strategies.mix import Mix
+from proxyflow.strategies.curriculum import Curriculum
 from proxyflow.strategies.classes import Classes
 from proxyflow.strategies.easiest_classes import EasiestClasses
 from proxyflow.strategies.confusable_classes import ConfusableClasses
@@ -30,11 +28,11 @@ from proxyflow.strategies.distilled import Distilled
 __all__ = [
     "Classes",
     "ConfusableClasses",
+    "Curriculum",
     "Distilled",
     "Easiest",
     "EasiestClasses",
     "EpochPlan",
-    "Epochs",
     "ExamplePool",
     "Full",
     "HalfClasses",
@@ -47,8 +45,6 @@ __all__ = [
     "Random",
     "Slice",
     "Strategy",
-    "parse_strategies",
     "parse_strategy",
     "strategies",
-    "syntax_of",
 ]

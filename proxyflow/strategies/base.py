@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from proxyflow.core.errors import InvalidValue, UserError
 from proxyflow.core.registry import Registry
 from proxyflow.core.seeds import generator
-from proxyflow.core.settings import Choice, Number, settings_of, validate_settings
+from proxyflow.core.settings import Choice, Number
+from proxyflow.core.spelling import LONGEST_SPELLING, Spelled, parse_spelling
 
 Positions = NDArray[np.int64]
 FEWEST_EXAMPLES = 2  # batch norm needs two per batch
@@ -89,37 +89,17 @@ class ExamplePool:
 
 
 @dataclass(frozen=True)
-class Strategy(ABC):
-    """One way to select a proxy.
+class Strategy(Spelled, ABC):
+    """One way to select examples for a proxy; a subclass is spelled as `Spelled` says."""
 
-    A subclass is a frozen dataclass whose fields are declared with `settings.setting`; the first field is the
-    argument after the colon, the others are options after commas.
-    """
-
-    name: ClassVar[str]
+    kind: ClassVar[str] = "strategy"
     summary: ClassVar[str]
     family: ClassVar[str]
     source: ClassVar[str]
     # Its examples are generated; `select` returns the real ones that they replace.
     synthetic: ClassVar[bool] = False
-    # What it reduces, as trainers name it (`trainers.protocol.FIDELITIES`).
+    # What it reduces, as trainers name it (`Trainer.fidelities`).
     reduces: ClassVar[frozenset[str]] = frozenset({"data"})
-
-    def __post_init__(self) -> None:
-        try:
-            validate_settings(self)
-        except InvalidValue as error:
-            symbols = {field.name: field.metadata.get("symbol", field.name) for field in settings_of(self)}
-            name = f"strategy {self.name}: {symbols[error.name]}"
-            raise InvalidValue(name, error.value, error.rule) from None
-
-    @property
-    def canonical(self) -> str:
-        """The one spelling that tags, files and tables use: defaults left out, numbers in shortest form."""
-        fields = settings_of(self)
-        given = [field for field in fields[1:] if getattr(self, field.name) != field.default]
-        argument = "".join(f":{getattr(self, field.name)}" for field in fields[:1])
-        return self.name + argument + "".join(f",{field.name}={getattr(self, field.name)}" for field in given)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -146,17 +126,13 @@ class Strategy(ABC):
         return self
 
     @property
-    def data_strategy(self) -> Strategy:
-        """The strategy whose subset is trained on; another one only where this one does not reduce the data."""
+    def subset_strategy(self) -> Strategy:
+        """The strategy that makes the subset; another one where options decide how the subset is presented alone."""
         return self
 
-    def epochs(self, full_epochs: int) -> int:
-        """How many epochs to train for where the target trains `full_epochs`."""
-        return full_epochs
-
-    def too_long(self, full_epochs: int) -> str:
-        """Why it is not a proxy of a target that trains `full_epochs`; empty where it is one."""
-        return ""
+    def presented(self, chosen: int) -> int:
+        """How many examples an epoch presents of the `chosen` ones."""
+        return chosen
 
     def epoch_plan(self, chosen: int, available: int, batch_size: int) -> EpochPlan:
         """How an epoch presents `chosen` examples where the target's presents all `available` ones once."""
@@ -187,6 +163,20 @@ class Strategy(ABC):
         ordered = pool.sorted_by_content()
         chosen = self._choose(ordered, generator(seed, "select"))
         return np.sort(ordered.ids[chosen])
+
+    def ranking(self, pool: ExamplePool, seed: int) -> NDArray[np.int64] | None:
+        """The ids of all selected examples in the order of a curriculum; None where every epoch presents all of them.
+
+        Args:
+            pool, seed: as in `select`.
+
+        Raises:
+            UserError: the request is impossible for this pool.
+        """
+        self._check(pool)
+        ordered = pool.sorted_by_content()
+        ranked = self._ranked(ordered, generator(seed, "ranking"))
+        return None if ranked is None else ordered.ids[ranked]
 
     def size(self, pool: ExamplePool) -> int:
         """How many examples `select` returns, without needing scores.
@@ -245,6 +235,10 @@ class Strategy(ABC):
         if reason := self.lacking(pool):
             raise UserError(f"strategy {self.canonical}: {reason}")
 
+    def _ranked(self, pool: ExamplePool, rng: np.random.Generator) -> Positions | None:
+        """Positions in `pool`, which is in content order, from first to last; None without a curriculum."""
+        return None
+
     @abstractmethod
     def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:
         """Positions in `pool`, which is in content order."""
@@ -272,19 +266,10 @@ def register_strategy(cls: type[Strategy]) -> type[Strategy]:
 
 FRACTION = Number(low=0, high=1, above=True, example="0.1")
 BALANCE = Choice(("none", "class"))
-LIST = "LIST"  # symbol of an argument whose items are joined with +
-LONGEST_SPELLING = 5000  # characters of a tag's value that every tracking server accepts
-
-
-def syntax_of(cls: type[Strategy]) -> str:
-    """How a strategy is written, with its placeholder and options: `hardest:F,drop=0.0,by=loss`."""
-    fields = settings_of(cls)
-    argument = "".join(f":{field.metadata['symbol']}" for field in fields[:1])
-    return cls.name + argument + "".join(f"[,{field.name}={field.default}]" for field in fields[1:])
 
 
 def parse_strategy(text: str) -> Strategy:
-    """Reads `name`, `name:argument` or `name:argument,option=value,…`.
+    """Reads a strategy that selects examples, without further reductions; `proxies.parse_proxy` reads these as well.
 
     Raises:
         InvalidValue: unknown name, missing or superfluous argument, unknown option, value out of range, or a spelling
@@ -296,72 +281,8 @@ def parse_strategy(text: str) -> Strategy:
         >>> parse_strategy("random:1").canonical
         'full'
     """
-    head, *parts = [part.strip() for part in text.strip().split(",")]
-    if ":" not in head:
-        head = head.replace("=", ":", 1)  # classes=0+3 is what people write for classes:0+3
-    name, colon, argument_text = head.partition(":")
-    cls = strategies[name.strip()]
-    usage = f"write {syntax_of(cls)}"
-    fields = settings_of(cls)
-    values: dict[str, Any] = {}
-    if fields and not argument_text.strip():
-        raise InvalidValue("strategy", text, f"{fields[0].metadata['symbol']} is missing; {usage}")
-    if fields:
-        values[fields[0].name] = argument_text.strip()
-    elif colon:
-        raise InvalidValue("strategy", text, f"{name} takes no argument; {usage}")
-    options = {option.name for option in fields[1:]}
-    for part in parts:
-        key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or key not in options:
-            known = f"its options are {', '.join(sorted(options))}" if options else "it has no options"
-            hint = _joined(cls, head, parts)
-            raise InvalidValue("strategy", text, f"{part!r} is not an option of {name}: {known}{hint}")
-        if key in values:
-            raise InvalidValue("strategy", text, f"the option {key} is given twice")
-        values[key] = value
-    parsed = cls(**values).simplified()
+    parsed = parse_spelling(text, strategies, Strategy.kind).simplified()
     if len(parsed.canonical) > LONGEST_SPELLING:
         rule = f"its spelling has {len(parsed.canonical):,} characters, and runs can keep {LONGEST_SPELLING:,}"
         raise InvalidValue("strategy", parsed.canonical, rule)
     return parsed
-
-
-def _takes_list(cls: type[Strategy]) -> bool:
-    fields = settings_of(cls)
-    return bool(fields) and fields[0].metadata["symbol"] == LIST
-
-
-def _joined(cls: type[Strategy], head: str, parts: list[str]) -> str:
-    """How to write a list whose items were separated by commas; empty where there is none."""
-    if not _takes_list(cls) or not parts[0].isdigit():
-        return ""
-    items = list(itertools.takewhile(str.isdigit, parts))
-    return f"; write {','.join(['+'.join([head, *items]), *parts[len(items) :]])}"
-
-
-def split_strategies(text: str) -> list[str]:
-    """Splits a comma- or space-separated list; a piece `key=value` belongs to the strategy before it."""
-    found: list[str] = []
-    for piece in text.replace(";", " ").replace(",", " ").split():
-        # classes=0+3 is a strategy: its name is not an option of another one.
-        named = piece.partition("=")[0] in strategies
-        if found and (("=" in piece and ":" not in piece and not named) or _continues_list(found[-1], piece)):
-            found[-1] += f",{piece}"
-        else:
-            found.append(piece)
-    return found
-
-
-def _continues_list(before: str, piece: str) -> bool:
-    """Whether a piece continues a list with a comma, which `parse_strategy` refuses with the right spelling."""
-    name = before.replace("=", ":", 1).partition(":")[0]
-    return piece.isdigit() and name in strategies and _takes_list(strategies[name])
-
-
-def parse_strategies(text: str) -> tuple[Strategy, ...]:
-    """Reads a list of strategies; one named twice, in whatever spelling, is kept once."""
-    parsed = {strategy.canonical: strategy for strategy in map(parse_strategy, split_strategies(text))}
-    if not parsed:
-        raise InvalidValue("strategies", text, f"name at least one of {', '.join(strategies)}")
-    return tuple(parsed.values())

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from proxyflow.core.errors import InvalidValue
 from proxyflow.core.settings import setting
-from proxyflow.strategies.base import FRACTION, LIST, ExamplePool, register_strategy
+from proxyflow.core.spelling import LIST
+from proxyflow.strategies.base import FRACTION, ExamplePool, register_strategy
 from proxyflow.strategies.class_subsets import FEWEST_CLASSES, ClassSubset
 
 

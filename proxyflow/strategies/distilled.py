@@ -53,7 +53,7 @@ class Distilled(Strategy):
         return False  # generated once for all seeds of a study, as scores are
 
     @property
-    def data_strategy(self) -> Strategy:
+    def subset_strategy(self) -> Strategy:
         return Distilled(self.count, self.method, self.iterations)
 
     def made_by(self) -> Method:

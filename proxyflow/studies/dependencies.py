@@ -8,6 +8,7 @@ from functools import cached_property
 from proxyflow.core.errors import UserError, one_line
 from proxyflow.data.catalog import Dataset
 from proxyflow.distillation.spec import DistillationSpec, spec_for
+from proxyflow.proxies import data_of
 from proxyflow.scores.table import ExampleScores
 from proxyflow.scoring.spec import ScoringSpec
 from proxyflow.spaces.grids import Grid
@@ -32,7 +33,7 @@ SubsetId = tuple[str, str, int]
 
 def subset_id(training: PlannedTraining) -> SubsetId:
     """Identifies the subset of a training; the seed is part of it only if the strategy depends on the seed."""
-    strategy = training.strategy.data_strategy
+    strategy = training.strategy.subset_strategy
     return training.dataset, strategy.canonical, training.spec.seed if strategy.depends_on_seed else 0
 
 
@@ -56,7 +57,7 @@ def scoring_spec(trainer: Trainer, grid: Grid, epochs: int, strategies: Iterable
 
 def distillation_of(training: PlannedTraining) -> DistillationSpec:
     """The distillation that makes a training's synthetic images."""
-    return spec_for(training.strategy, training.spec.trainer)
+    return spec_for(training.strategy.data, training.spec.trainer)
 
 
 class Dependencies:
@@ -103,8 +104,8 @@ class Dependencies:
         return Dependencies(
             context,
             spec.datasets,
-            spec.strategies,
-            lambda: scoring_spec(spec.trainer, spec.grid, spec.epochs, spec.strategies),
+            data_of(spec.strategies),
+            lambda: scoring_spec(spec.trainer, spec.grid, spec.epochs, data_of(spec.strategies)),
             LATEST if spec.scores == AUTO and not isinstance(spec.trainer, ModelAccess) else spec.scores,
         )
 
@@ -126,7 +127,7 @@ class Dependencies:
 
     def find(self, training: PlannedTraining) -> SubsetRef | None:
         """The training's subset; None if it is not on the server."""
-        strategy, score_run = training.strategy.data_strategy, ""
+        strategy, score_run = training.strategy.subset_strategy, ""
         dataset = self.context.dataset(training.dataset)
         if strategy.synthetic:
             return self._subsets.get(key_of_distillation(dataset, distillation_of(training)))
@@ -145,10 +146,10 @@ class Dependencies:
         """
         found, needed = [], list(needed)
         for training in needed:
-            if training.strategy.data_strategy.needs_scores and training.dataset not in self.score_runs:
+            if training.strategy.subset_strategy.needs_scores and training.dataset not in self.score_runs:
                 self._check_scoring(training.dataset)
         for training in needed:
-            if training.strategy.synthetic and self.find(training) is None:
+            if training.strategy.data.synthetic and self.find(training) is None:
                 dataset = self.context.dataset(training.dataset)
                 try:
                     distillation_runs.check_distillation(self.context, dataset, distillation_of(training))
@@ -169,7 +170,7 @@ class Dependencies:
         found = self.find(training)
         if found is not None:
             return found
-        dataset, strategy, scores = self.context.dataset(training.dataset), training.strategy.data_strategy, None
+        dataset, strategy, scores = self.context.dataset(training.dataset), training.strategy.subset_strategy, None
         if strategy.synthetic:
             spec = distillation_of(training)
             subset, run_id = distillation_runs.ensure_distillation(self.context, dataset, spec, parent_id)

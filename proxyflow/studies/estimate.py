@@ -46,22 +46,23 @@ class Sizes:
 
     def of(self, planned: PlannedTraining) -> Size:
         dataset = self.context.dataset(planned.dataset)
-        key = (planned.dataset, planned.strategy.canonical)
+        data = planned.strategy.data
+        key = (planned.dataset, data.canonical)
         if key not in self._counts:
-            self._counts[key] = example_counts(dataset, planned.strategy)
+            self._counts[key] = example_counts(dataset, data)
         n_train, n_valid, n_classes = self._counts[key]
-        spec, strategy = planned.spec, planned.strategy
-        batch_size = batch_size_of(spec.configuration)
-        passes = 1
-        if strategy.synthetic:
-            plan = strategy.epoch_plan(n_train, len(dataset.train), batch_size)
-            passes, batch_size = plan.passes, max(2, min(plan.batch_size, n_train))
+        spec = planned.spec
+        batch_size = batch_size_of(spec.trainer.reduced(spec.configuration, spec.proxy))
+        presented = data.presented(n_train)
+        if data.synthetic:
+            plan = data.epoch_plan(n_train, len(dataset.train), batch_size)
+            presented, batch_size = n_train * plan.passes, max(2, min(plan.batch_size, n_train))
         per_example = work_per_example(spec, n_classes, dataset)
         return Size(
             n_train,
             n_valid,
             n_classes,
-            training_work(per_example, n_train * passes, n_valid, spec.epochs, batch_size),
+            training_work(per_example, presented, n_valid, spec.epochs, batch_size),
         )
 
 

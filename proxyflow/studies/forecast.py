@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from proxyflow.core.progress import format_seconds
-from proxyflow.strategies import Full
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.dependencies import Dependencies, SubsetId, distillation_of, subset_id, subsets_of
 from proxyflow.studies.estimate import Size, Sizes, batch_size_of, calibrate, measured_speed, unit_of, work_per_example
@@ -151,7 +150,7 @@ def forecast(context: StudyContext, spec: StudySpec, jobs: int = 1) -> Forecast:
     subsets = tuple(
         SubsetPlan(
             training.dataset,
-            training.strategy.data_strategy.canonical,
+            training.strategy.subset_strategy.canonical,
             key[2],
             reference.run_id if (reference := found[key]) is not None else "",
             _waits_for(training),
@@ -162,13 +161,13 @@ def forecast(context: StudyContext, spec: StudySpec, jobs: int = 1) -> Forecast:
     distillations = tuple(
         _distillation(context, training, found[key], speed)
         for key, training in needed.items()
-        if training.strategy.synthetic
+        if training.strategy.data.synthetic
     )
     return Forecast(scorings, subsets, runs, jobs, distillations)
 
 
 def _waits_for(training: PlannedTraining) -> str:
-    strategy = training.strategy.data_strategy
+    strategy = training.strategy.subset_strategy
     return "scores" if strategy.needs_scores else "images" if strategy.synthetic else ""
 
 
@@ -183,7 +182,7 @@ def _distillation(
         context.say(f"{training.strategy.canonical} of {dataset.name}: timing one iteration of its method")
         seconds = estimate_seconds(dataset, spec, context.device, speed)
     run_id = "" if found is None else found.run_id
-    strategy = training.strategy.data_strategy.canonical
+    strategy = training.strategy.subset_strategy.canonical
     return DistillationPlan(training.dataset, strategy, spec.method.total, run_id, seconds)
 
 
@@ -251,7 +250,7 @@ def _totals(plan: Forecast, price_per_hour: float | None) -> Iterator[str]:
         return f"{seconds / 3600 * price_per_hour:.2f}" if math.isfinite(seconds) else UNKNOWN
 
     yield f"{'strategy':<28} {'runs':>6} {'to do':>6} {'estimate':>10} {'US dollars':>10} {'relative work':>14}"
-    target = sum(item.size.work for item in plan.trainings if isinstance(item.planned.strategy, Full))
+    target = sum(item.size.work for item in plan.trainings if item.planned.strategy.is_target)
     for name in dict.fromkeys(item.planned.strategy.canonical for item in plan.trainings):
         rows = [item for item in plan.trainings if item.planned.strategy.canonical == name]
         work = sum(item.size.work for item in rows)

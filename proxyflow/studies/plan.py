@@ -14,13 +14,15 @@ from proxyflow.core.errors import InvalidValue
 from proxyflow.core.files import digest
 from proxyflow.data.catalog import Dataset
 from proxyflow.distillation.spec import DistillationSpec
+from proxyflow.proxies import Proxy, known_fidelities
 from proxyflow.scores import AT_EPOCH
 from proxyflow.scores.table import CONFUSION, need_folds
 from proxyflow.scoring.spec import ScoringSpec, fold_problem
+from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.grids import Grid
-from proxyflow.strategies import ExamplePool, Full, Strategy
+from proxyflow.strategies import ExamplePool, Strategy
 from proxyflow.trainers.job import TrainingSpec
-from proxyflow.trainers.protocol import FIDELITIES, Trainer
+from proxyflow.trainers.protocol import Trainer
 
 # Part of every key: increase it if a change of code changes the results of equal settings.
 KEY_VERSION = 6
@@ -49,8 +51,8 @@ def epochs_for(*strategies: Strategy) -> frozenset[int]:
     return frozenset(int(match["epoch"]) for match in matches if match)
 
 
-def check_epochs(strategies: Iterable[Strategy], scoring_epochs: int, full_epochs: int | None = None) -> None:
-    """Checks strategies against the numbers of epochs.
+def check_epochs(strategies: Iterable[Proxy], scoring_epochs: int, full_epochs: int | None = None) -> None:
+    """Checks proxies against the numbers of epochs.
 
     Args:
         scoring_epochs: epochs of the scoring model; a strategy cannot rank by the scores of a later epoch.
@@ -61,7 +63,7 @@ def check_epochs(strategies: Iterable[Strategy], scoring_epochs: int, full_epoch
     """
     found: dict[str, str] = {}
     for strategy in strategies:
-        late = sorted(epoch for epoch in epochs_for(strategy) if epoch > scoring_epochs)
+        late = sorted(epoch for epoch in epochs_for(strategy.data) if epoch > scoring_epochs)
         if late:
             rule = f"it ranks by epoch {late[0]}, but the scoring model trains for {scoring_epochs} epochs"
             found[strategy.canonical] = rule
@@ -74,8 +76,8 @@ def check_epochs(strategies: Iterable[Strategy], scoring_epochs: int, full_epoch
         raise InvalidValue("strategies", " ".join(found), "; ".join(f"{name}: {why}" for name, why in found.items()))
 
 
-def check_reductions(strategies: Iterable[Strategy], trainer: Trainer) -> None:
-    """Checks that a trainer supports what strategies reduce.
+def check_reductions(strategies: Iterable[Proxy], trainer: Trainer) -> None:
+    """Checks that a trainer supports what proxies reduce.
 
     Raises:
         InvalidValue: it does not; the message lists what it supports.
@@ -83,7 +85,7 @@ def check_reductions(strategies: Iterable[Strategy], trainer: Trainer) -> None:
     for strategy in strategies:
         lacking = sorted(strategy.reduces - trainer.fidelities)
         if lacking:
-            supported = ", ".join(each for each in FIDELITIES if each in trainer.fidelities)
+            supported = ", ".join(each for each in known_fidelities() if each in trainer.fidelities)
             rule = f"trainer={trainer.name} cannot reduce {', '.join(lacking)}; it can reduce {supported}"
             hint = f" ({trainer.fidelities_from})" if trainer.fidelities_from else ""
             raise InvalidValue("strategy", strategy.canonical, rule + hint)
@@ -100,7 +102,7 @@ class StudySpec:
     """
 
     datasets: tuple[str, ...]
-    strategies: tuple[Strategy, ...]
+    strategies: tuple[Proxy, ...]
     grid: Grid
     trainer: Trainer
     epochs: int
@@ -117,8 +119,12 @@ class PlannedTraining:
     """One training of a study."""
 
     dataset: str
-    strategy: Strategy
     spec: TrainingSpec
+
+    @property
+    def strategy(self) -> Proxy:
+        """How the training is made cheaper, as users name it."""
+        return self.spec.proxy
 
     @property
     def title(self) -> str:
@@ -126,15 +132,23 @@ class PlannedTraining:
         return f"{self.dataset} · {self.strategy.canonical} · {self.spec.configuration.name}"
 
 
+def training_spec(
+    configuration: Configuration, full_epochs: int, seed: int, trainer: Trainer, proxy: Proxy
+) -> TrainingSpec:
+    """The training of a configuration on a proxy of a target that trains `full_epochs` with `trainer`."""
+    return TrainingSpec(configuration, proxy.epochs(full_epochs), seed, trainer.at(proxy), proxy)
+
+
 def plan_trainings(spec: StudySpec) -> Iterator[PlannedTraining]:
     """The study's trainings, target and proxies of a configuration together, so a stopped study has whole pairs."""
-    target_first = sorted(spec.strategies, key=lambda strategy: not isinstance(strategy, Full))
+    target_first = sorted(spec.strategies, key=lambda strategy: not strategy.is_target)
     for seed in spec.seeds:
         for configuration in spec.grid:
             for dataset in spec.datasets:
                 for strategy in target_first:
-                    training = TrainingSpec(configuration, strategy.epochs(spec.epochs), seed, spec.trainer)
-                    yield PlannedTraining(dataset, strategy, training)
+                    yield PlannedTraining(
+                        dataset, training_spec(configuration, spec.epochs, seed, spec.trainer, strategy)
+                    )
 
 
 def order_trainings(
@@ -148,15 +162,15 @@ def order_trainings(
     Args:
         work: returns the work of a training, in any unit.
     """
-    total: Counter[Strategy] = Counter()
+    total: Counter[Proxy] = Counter()
     for training in planned:
         total[training.strategy] += work(training)  # type: ignore[assignment]
-    target = sum(value for strategy, value in total.items() if isinstance(strategy, Full)) or max(total.values())
+    target = sum(value for strategy, value in total.items() if strategy.is_target) or max(total.values())
     seeds = {seed: number for number, seed in enumerate(dict.fromkeys(each.spec.seed for each in planned))}
 
     def place(training: PlannedTraining) -> tuple[int, float, str]:
         share = total[training.strategy] / target
-        early = isinstance(training.strategy, Full) or share <= CHEAP
+        early = training.strategy.is_target or share <= CHEAP
         return (
             (seeds[training.spec.seed], 0.0, "")
             if early
@@ -244,7 +258,7 @@ def pool_without_scores(dataset: Dataset) -> ExamplePool:
 
 
 def unsupported_reason(dataset: Dataset, strategy: Strategy, trains_scores: bool = True) -> str:
-    """Why a data set does not support a strategy; empty if it does. Needs no scores.
+    """Why a data set does not support a choice of examples; empty if it does. Needs no scores.
 
     Args:
         trains_scores: whether missing scores would be made by models that are trained for it.

@@ -8,8 +8,7 @@ from typing import Any
 
 from proxyflow.core.errors import InvalidValue, UnknownName
 from proxyflow.core.registry import Registry
-from proxyflow.strategies import Strategy, parse_strategies
-from proxyflow.strategies.base import split_strategies
+from proxyflow.proxies import Proxy, parse_proxies, split_proxies
 from proxyflow.trainers import ImageTrainer
 
 strategy_lists: Registry[str] = Registry("strategies")
@@ -50,15 +49,15 @@ PUBLISHED = {
 strategy_lists.add("paper", " ".join(PUBLISHED.values()))
 
 
-def load_strategies(text: str) -> tuple[Strategy, ...]:
+def load_strategies(text: str) -> tuple[Proxy, ...]:
     """Parses strategies and replaces names of lists by their strategies.
 
     Raises:
         InvalidValue: a name is neither a strategy nor a list.
     """
-    pieces = split_strategies(text)
+    pieces = split_proxies(text)
     try:
-        return parse_strategies(" ".join(strategy_lists[p] if p in strategy_lists else p for p in pieces))  # noqa: SIM401
+        return parse_proxies(" ".join(strategy_lists[p] if p in strategy_lists else p for p in pieces))  # noqa: SIM401
     except UnknownName as error:
         raise InvalidValue("strategy", error.value, f"{error.rule}; or the lists {', '.join(strategy_lists)}") from None
 

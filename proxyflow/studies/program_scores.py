@@ -33,7 +33,7 @@ def scores_by_program(
         TrainingFailed: the program failed, or wrote no predictions.
         InvalidValue: the predictions are not of these examples.
     """
-    planned = PlannedTraining(dataset.name, Full(), spec)
+    planned = PlannedTraining(dataset.name, spec)
     reference = ensure_subset(context, dataset, Full(), spec.seed, None)
     subset = load_planned_subset(context, planned, reference)
     with Progress(f"scoring {dataset.name}", spec.epochs, "epochs") as progress:

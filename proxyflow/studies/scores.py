@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from proxyflow.core.errors import UserError
 from proxyflow.core.progress import Progress
 from proxyflow.data.catalog import Dataset
+from proxyflow.proxies import Proxy
 from proxyflow.scores.predictions import beyond_predictions
 from proxyflow.scores.table import (
     CONFUSION_FILE,
@@ -65,7 +66,7 @@ def spec_for(training: TrainingSpec, *strategies: Strategy) -> ScoringSpec:
     Raises:
         InvalidValue: a strategy names an epoch after the last one of the scoring model.
     """
-    check_epochs(strategies, training.epochs)
+    check_epochs(map(Proxy, strategies), training.epochs)
     early = early_epochs(training.epochs, epochs_for(*strategies))
     return ScoringSpec(training, holdout_folds=folds_for(*strategies), early=early)
 

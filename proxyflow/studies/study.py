@@ -16,7 +16,6 @@ from proxyflow.core.errors import TrainingFailed
 from proxyflow.core.progress import format_seconds
 from proxyflow.data.name_lists import join_names
 from proxyflow.quality.runs import TARGET
-from proxyflow.strategies import Full
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.dependencies import Dependencies, SubsetId, subset_id, subsets_of
 from proxyflow.studies.executors import WorkerContext
@@ -75,7 +74,7 @@ def run_study(context: StudyContext, spec: StudySpec, execution: ExecutionOption
     planned = list(plan_trainings(spec))
     dependencies, needed = Dependencies.of(context, spec), subsets_of(planned)
     dependencies.check(needed.values())
-    has_target = any(isinstance(strategy, Full) for strategy in spec.strategies)
+    has_target = any(proxy.is_target for proxy in spec.strategies)
     if not has_target and not any(search(context.client, [context.writer.experiment_id], STRATEGY=TARGET)):
         context.say("note: the strategies include no target; without full, the report has nothing to compare with")
     note, tags = _note(context, spec, len(planned)), _tags(context, spec)

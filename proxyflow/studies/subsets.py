@@ -38,7 +38,7 @@ def ensure_subset(
     parent_id: str | None = None,
 ) -> SubsetRef:
     """Finds or makes a subset; returns the reference to its run."""
-    strategy = strategy.data_strategy
+    strategy = strategy.subset_strategy
     title = f"subset {strategy.canonical} of {dataset.name}"
 
     def find() -> SubsetRef | None:
@@ -61,13 +61,13 @@ def subset_ref(run: TrackedRun) -> SubsetRef:
 
 def load_planned_subset(context: StudyContext, planned: PlannedTraining, reference: SubsetRef) -> Subset:
     """The subset of a planned training: selected from the data set if it is on this machine, else downloaded."""
-    if reference.run_id not in context.subsets and not planned.strategy.synthetic:
+    if reference.run_id not in context.subsets and not planned.strategy.data.synthetic:
         try:
             dataset = context.dataset(planned.dataset)
         except UserError as error:
             context.say(f"training on the artifact of run {reference.run_id}: {one_line(error)}")
         else:
-            strategy, scores = planned.strategy.data_strategy, None
+            strategy, scores = planned.strategy.subset_strategy, None
             if reference.score_run:
                 run = get_run(context.client, reference.score_run, "score", "scores")
                 scores = load_scores(context, run, strategy.needs)
@@ -86,7 +86,7 @@ def _say_changed(context: StudyContext, planned: PlannedTraining, reference: Sub
     keys = zip(made.train.content_hashes.tolist(), made.train.labels.tolist(), strict=True)
     difference = describe_difference(here.train, keys) or "its validation or test examples differ"
     context.say(
-        f"warning: {planned.dataset} has changed since {planned.strategy.canonical} was selected from it "
+        f"warning: {planned.dataset} has changed since {planned.strategy.data.canonical} was selected from it "
         f"({difference}); training on the artifact of run {reference.run_id}"
     )
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxyflow.core.errors import UserError, shortened
-from proxyflow.strategies import Full, Strategy
+from proxyflow.data.protocol import Dataset
+from proxyflow.proxies import Proxy
+from proxyflow.spaces.grids import Grid
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.plan import AUTO, LATEST, StudySpec, unsupported_reason
 from proxyflow.trainers.model_access import ModelAccess
@@ -25,7 +27,7 @@ class UnsupportedPair:
     """
 
     dataset: str
-    strategy: Strategy
+    strategy: Proxy
     reason: str
 
     def __str__(self) -> str:
@@ -59,11 +61,16 @@ def unsupported(context: StudyContext, spec: StudySpec) -> tuple[UnsupportedPair
     """The pairs of a study that are not supported."""
     trained = trains_scores(spec.scores, spec.trainer)
     pairs = (
-        UnsupportedPair(name, strategy, unsupported_reason(context.dataset(name), strategy, trained))
+        UnsupportedPair(name, proxy, _reason(context.dataset(name), proxy, trained, spec.trainer, spec.grid))
         for name in spec.datasets
-        for strategy in spec.strategies
+        for proxy in spec.strategies
     )
     return tuple(each for each in pairs if each.reason)
+
+
+def _reason(dataset: Dataset, proxy: Proxy, trained: bool, trainer: Trainer, configurations: Grid) -> str:
+    """Why a proxy cannot be trained: the data do not support its choice of examples, or its reductions do not fit."""
+    return unsupported_reason(dataset, proxy.data, trained) or trainer.unsupported(proxy, dataset, configurations)
 
 
 def check_support(context: StudyContext, spec: StudySpec) -> None:
@@ -76,17 +83,20 @@ def check_support(context: StudyContext, spec: StudySpec) -> None:
         raise Unsupported(found)
 
 
-def check_strategy(context: StudyContext, dataset: str, strategy: Strategy, scores: str, trainer: Trainer) -> None:
-    """Checks that a data set supports a strategy, before a model trains for its scores.
+def check_strategy(
+    context: StudyContext, dataset: str, proxy: Proxy, scores: str, trainer: Trainer, configurations: Grid = ()
+) -> None:
+    """Checks that a data set and a trainer support a proxy, before a model trains for its scores.
 
     Args:
         scores: the score run that a user named, or `latest`.
+        configurations: what is to be trained on it; empty if nothing is.
 
     Raises:
         Unsupported: it does not.
     """
-    if reason := unsupported_reason(context.dataset(dataset), strategy, trains_scores(scores, trainer)):
-        raise Unsupported([UnsupportedPair(dataset, strategy, reason)])
+    if reason := _reason(context.dataset(dataset), proxy, trains_scores(scores, trainer), trainer, configurations):
+        raise Unsupported([UnsupportedPair(dataset, proxy, reason)])
 
 
 def only_supported(context: StudyContext, spec: StudySpec) -> StudySpec:
@@ -98,7 +108,7 @@ def only_supported(context: StudyContext, spec: StudySpec) -> StudySpec:
     found = unsupported(context, spec)
     skipped = {each.strategy for each in found}
     kept = tuple(strategy for strategy in spec.strategies if strategy not in skipped)
-    if not kept or any(isinstance(strategy, Full) for strategy in skipped):
+    if not kept or any(proxy.is_target for proxy in skipped):
         raise Unsupported(found)
     for each in found:
         context.say(f"skipped: {each}")

@@ -115,7 +115,7 @@ def train(
     with context.writer.open("training", planned.title, note, tags, parent_id, main, claim) as run:
         train_subset, spec, passes = apply_budget(planned, subset)
         _log_data(run, subset, subset_run)
-        shown = {"passes": passes} if planned.strategy.synthetic else {}
+        shown = {"passes": passes} if planned.strategy.data.synthetic else {}
         params = _params(context, planned, spec, subset) | shown
         user_run = UserCodeRun(run, context.writer.experiment_id) if trainer.logs_itself else None
         if user_run is None:
@@ -271,14 +271,14 @@ def apply_budget(planned: PlannedTraining, subset: Subset) -> tuple[Subset, Trai
     """Repeats synthetic examples within an epoch as the strategy's budget says; other subsets stay as they are.
 
     Returns:
-        The subset with repeated examples, the spec with the batch size, and the passes per epoch.
+        The subset with repeated examples, the spec with the hyperparameters of the proxy, and the passes per epoch.
     """
-    spec, n = planned.spec, len(subset.train)
-    if not planned.strategy.synthetic:
-        return subset, spec, 1
-    plan = planned.strategy.epoch_plan(n, subset.n_source or n, spec.configuration["batch_size"])
-    configuration = spec.configuration.replace(batch_size=plan.batch_size)
-    return subset.repeated(plan.passes), dataclasses.replace(spec, configuration=configuration), plan.passes
+    spec, n, data = planned.spec, len(subset.train), planned.strategy.data
+    configuration, passes = spec.trainer.reduced(spec.configuration, planned.strategy), 1
+    if data.synthetic:
+        plan = data.epoch_plan(n, subset.n_source or n, configuration["batch_size"])
+        configuration, passes = configuration.replace(batch_size=plan.batch_size), plan.passes
+    return subset.repeated(passes), dataclasses.replace(spec, configuration=configuration), passes
 
 
 def _note(context: StudyContext, planned: PlannedTraining, subset: Subset, subset_run: str) -> str:

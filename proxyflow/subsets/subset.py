@@ -32,12 +32,14 @@ class Subset:
         class_names: names of all classes of the data set, by label.
         classes: the labels that are trained on and validated on, sorted.
         train, valid: the examples, with the data set's own labels and ids.
-        scores: `(len(train),) float64`, the score that was used for the selection, or None.
+        scores: `(len(train),) float64`, the score that was used for the selection; of a curriculum, each example's
+            place in the ranking; or None.
         score_run: the run that the scores came from, or empty.
         preprocessing: how examples reach a model, that of the data set; opaque to all code but that of the modality.
         selection: the cost of the selection, including the scores that it needs; None where it is not known.
         n_source: training examples of the data set that it was made from; None where it is not known.
         test: examples of the same classes that no training uses; None where the data set has none.
+        ranked: whether it is of a curriculum, so that results depend on the ranking.
     """
 
     dataset: str
@@ -54,6 +56,7 @@ class Subset:
     selection: SelectionCost | None = None
     n_source: int | None = None
     test: Examples | None = None
+    ranked: bool = False
 
     @property
     def modality(self) -> str:
@@ -62,11 +65,22 @@ class Subset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of training, validation and test examples: equal content is an equal subset, however selected."""
+        """SHA-256 of training, validation and test examples: equal content is an equal subset, however selected.
+
+        That of a curriculum covers its ranking as well.
+        """
         parts = [fingerprint(self.train), fingerprint(self.valid), ",".join(map(str, self.classes))]
         if self.test is not None:
             parts.append(fingerprint(self.test))
+        if self.ranked:
+            assert self.scores is not None
+            parts.append(hashlib.sha256(self.scores[by_content(self.train)].tobytes()).hexdigest())
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    @property
+    def order(self) -> NDArray[np.int64] | None:
+        """`(len(train),)` positions in `train` in the order of a curriculum; None where there is none."""
+        return np.argsort(self.scores, kind="stable") if self.ranked and self.scores is not None else None
 
     @property
     def class_counts(self) -> dict[str, int]:
@@ -152,7 +166,10 @@ def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: Examp
     classes = strategy.classes(pool)
     scored = scores if strategy.needs_scores else None
     cost = scored.cost_of(strategy.needs) if scored else SelectionCost()
-    by = getattr(strategy, "by", None)
+    by, ranking = getattr(strategy, "by", None), strategy.ranking(pool, seed)
+    column = pool.scores[by][chosen] if by is not None and by in pool.scores else None
+    if ranking is not None:
+        column = _places(train.ids[chosen], ranking)
     return Subset(
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint,
@@ -163,12 +180,19 @@ def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: Examp
         train=train.take(chosen),
         valid=dataset.valid.take(np.isin(dataset.valid.labels, classes)),
         test=None if dataset.test is None else dataset.test.take(np.isin(dataset.test.labels, classes)),
-        scores=pool.scores[by][chosen] if by else None,
+        scores=column,
+        ranked=ranking is not None,
         score_run=scored.run_id if scored else "",
         preprocessing=dataset.preprocessing,
         selection=None if cost is None else cost + SelectionCost(time.perf_counter() - begun),
         n_source=len(train),
     )
+
+
+def _places(ids: NDArray[np.int64], ranking: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The place of each example in a ranking of the same ids, the first 0."""
+    sorter = np.argsort(ranking)
+    return sorter[np.searchsorted(ranking, ids, sorter=sorter)].astype(np.float64)
 
 
 def pool_of(dataset: Dataset, strategy: Strategy, scores: ExampleScores | None) -> ExamplePool:

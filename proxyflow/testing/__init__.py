@@ -23,6 +23,7 @@ A plug-in is found by its name, so the package that offers it must be installed 
 from proxyflow.testing.checks import Check, run_checks
 from proxyflow.testing.datasets import dataset_checks
 from proxyflow.testing.executors import executor_checks
+from proxyflow.testing.reductions import reduction_checks
 from proxyflow.testing.scores import score_checks
 from proxyflow.testing.strategies import strategy_checks
 from proxyflow.testing.trainers import trainer_checks
@@ -31,6 +32,7 @@ __all__ = [
     "Check",
     "dataset_checks",
     "executor_checks",
+    "reduction_checks",
     "run_checks",
     "score_checks",
     "strategy_checks",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from proxyflow.data.catalog import DataOptions, load_dataset
+from proxyflow.proxies import known_fidelities
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.space import Space
 from proxyflow.strategies import parse_strategy
@@ -22,7 +23,7 @@ from proxyflow.subsets import Subset, choose_subset
 from proxyflow.testing.checks import Check, Contract, assert_same
 from proxyflow.trainers.job import Checkpoint, Job, TrainingSpec
 from proxyflow.trainers.model_access import NO_HOOKS, ModelAccess
-from proxyflow.trainers.protocol import FIDELITIES, Resumable, Trainer
+from proxyflow.trainers.protocol import Resumable, Trainer
 from proxyflow.trainers.results import EpochRecord, TrainingResult
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ def it_says_what_it_is(case: _Case) -> None:
     trainer = case.trainer
     assert trainer.name.strip(), f"{type(trainer).__name__} has no name"
     assert "\n" not in trainer.description, "its description has several lines"
-    unknown = set(trainer.fidelities) - set(FIDELITIES)
-    assert not unknown, f"its fidelities {sorted(unknown)} are none of {', '.join(FIDELITIES)}"
+    known = known_fidelities()
+    unknown = set(trainer.fidelities) - set(known)
+    assert not unknown, f"its fidelities {sorted(unknown)} are none of {', '.join(known)}"
 
 
 @contract.promise

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxyflow.proxies import TARGET, Proxy
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.subsets import Subset
 from proxyflow.trainers.results import EpochRecord
@@ -27,12 +28,15 @@ class TrainingSpec:
         epochs: Passes over the training examples; also the length of the learning-rate schedule.
         seed: Root of every random stream of the training.
         trainer: The trainer, with the settings that a study keeps fixed.
+        proxy: How the training is made cheaper. `epochs` and the trainer's settings are already reduced, see
+            `Trainer.at`; the configuration is not, as runs are compared by it.
     """
 
     configuration: Configuration
     epochs: int
     seed: int
     trainer: Trainer
+    proxy: Proxy = TARGET
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the spec as JSON-compatible values."""

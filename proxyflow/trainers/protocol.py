@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from proxyflow.core.registry import Registry
 from proxyflow.core.settings import settings_of, validate_settings
+from proxyflow.proxies import Proxy
+from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.grids import Grid
 from proxyflow.spaces.metric import Metric
 from proxyflow.spaces.space import Space
@@ -25,10 +27,6 @@ if TYPE_CHECKING:
     from proxyflow.data.protocol import Dataset
 
 
-# What a trainer can reduce to make a training cheaper.
-FIDELITIES = ("data", "epochs", "size", "width", "batch")
-
-
 class Trainer(Protocol):
     """Base class of trainers: a frozen dataclass whose fields are the settings that a study keeps fixed.
 
@@ -38,7 +36,7 @@ class Trainer(Protocol):
     Attributes:
         name: Name that users give (`--trainer NAME`).
         description: One line for `--help`.
-        fidelities: What the trainer can reduce, a subset of `FIDELITIES`.
+        fidelities: What the trainer can reduce, a subset of `proxies.known_fidelities()`.
         fidelities_from: What users change to have more of them, in a few words; empty if nothing does.
         metric: The metric that it reports after each epoch.
         space: Its hyperparameters; None if users bring a space file.
@@ -150,6 +148,27 @@ class Trainer(Protocol):
             InvalidValue: This machine does not support a setting, or a setting does not fit the configurations.
         """
         return ()
+
+    def at(self, proxy: Proxy) -> Trainer:
+        """Returns the trainer of a proxy's trainings: itself, unless reductions are settings of the trainer.
+
+        A trainer that returns itself finds the reductions in `Job.spec.proxy`.
+        """
+        return self
+
+    def reduced(self, configuration: Configuration, proxy: Proxy) -> Configuration:
+        """Returns the hyperparameters that a proxy's training uses, where reductions change any (a batch size)."""
+        return configuration
+
+    def unsupported(self, proxy: Proxy, data: Dataset, configurations: Grid) -> str:
+        """Returns why the trainer cannot train such a proxy of the data; empty if it can.
+
+        Args:
+            proxy: What `fidelities` names can be reduced; this is about values and data.
+            data: The data set.
+            configurations: All that are to be trained.
+        """
+        return ""
 
     def check(self, subset: Subset) -> None:
         """Validates a subset before training.

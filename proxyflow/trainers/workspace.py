@@ -14,6 +14,7 @@ from proxyflow.core.errors import TrainingFailed, one_line
 from proxyflow.core.files import digest
 from proxyflow.subsets import Subset
 from proxyflow.trainers.job import Job
+from proxyflow.trainers.reduced import reduced_values
 from proxyflow.trainers.reported import NothingReported
 
 FINISHED = ".finished"  # in a checkpoint folder whose training has ended well
@@ -87,6 +88,7 @@ def _identity(job: Job) -> str:
             "configuration": dict(spec.configuration),
             "seed": spec.seed,
             "subset": job.subset.fingerprint,
+            "reduced": reduced_values(spec.proxy),
         }
     )
 

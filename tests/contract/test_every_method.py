@@ -100,7 +100,7 @@ def test_a_method_says_what_it_is_and_its_settings_have_meanings_and_defaults(na
     assert fields[0].name == "iterations"
     assert all(field.metadata["help"] and field.default is not dataclasses.MISSING for field in fields)
     assert all(f"{field.name}={field.default}" in syntax_of(cls) for field in fields)
-    assert parse_strategy(f"distilled:10,method={name}").data_strategy.canonical.startswith("distilled:10")
+    assert parse_strategy(f"distilled:10,method={name}").subset_strategy.canonical.startswith("distilled:10")
 
 
 @every_method

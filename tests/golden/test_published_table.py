@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from proxyflow.proxies import parse_proxy
 from proxyflow.quality.costs import PUBLISHED_CURVE, fit_curve
 from proxyflow.strategies import ExamplePool, parse_strategy
 from proxyflow.studies.presets import PUBLISHED
@@ -46,7 +47,7 @@ def test_the_curve_fitted_without_distillation_is_close_to_the_published_one() -
 
 def test_every_label_is_a_strategy() -> None:
     assert list(PUBLISHED) == LABELS
-    canonical = [parse_strategy(spelling).canonical for spelling in PUBLISHED.values()]
+    canonical = [parse_proxy(spelling).canonical for spelling in PUBLISHED.values()]
     assert canonical == list(PUBLISHED.values())
     assert len(set(canonical)) == len(canonical)
 
@@ -54,19 +55,19 @@ def test_every_label_is_a_strategy() -> None:
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row["strategy_size"])
 def test_a_label_is_a_strategy_of_the_published_family(row: dict[str, str]) -> None:
     # The table marks the hard examples of which the hardest 5 % were discarded with a star.
-    assert parse_strategy(PUBLISHED[row["strategy_size"]]).family.lower() == row["family"].removesuffix(" (*)").lower()
+    assert parse_proxy(PUBLISHED[row["strategy_size"]]).family.lower() == row["family"].removesuffix(" (*)").lower()
 
 
 @pytest.mark.parametrize("label", [label for label in PUBLISHED if label.split("-")[0] not in ("hard", "distillation")])
 def test_the_other_labels_have_their_fraction_or_their_epochs(label: str) -> None:
     name, _, amount = label.partition("-")
-    strategy = parse_strategy(PUBLISHED[label])
+    strategy = parse_proxy(PUBLISHED[label])
     if "-ep" in amount:
         assert strategy.epochs(20) == int(amount.partition("-ep")[2])
         return
     assert strategy.epochs(20) == 20
     labels = np.repeat(np.arange(10), 100)
-    selected = strategy.select(ExamplePool(np.arange(1000), labels, hashes(1000)), seed=0)
+    selected = strategy.data.select(ExamplePool(np.arange(1000), labels, hashes(1000)), seed=0)
     of = {"All Classes": range(10), "Half Classes": range(5), "Other Half Classes": range(5, 10)}[name]
     assert set(labels[selected]) == set(of)
     assert len(selected) == int(Decimal(amount) * 100 * len(of))

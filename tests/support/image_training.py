@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from made_up import digits
 
+from proxyflow.proxies import parse_proxy
 from proxyflow.strategies import parse_strategy
+from proxyflow.studies.plan import PlannedTraining, training_spec
 from proxyflow.subsets import Subset, choose_subset
 from proxyflow.trainers import ImageTrainer, Job, Trained, TrainingResult, TrainingSpec
 from proxyflow.trainers.images.checkpoints import TrainingCheckpoint
@@ -30,6 +32,13 @@ def spec_of(
     """A training that takes a second: the narrowest network on images of 8 pixels in batches of 32."""
     configuration = image_configuration(**{"arch": "xresnet10-w16", "batch_size": 32, **hyperparameters})
     return TrainingSpec(configuration, epochs, seed, ImageTrainer(image_size, precision, engine))
+
+
+def planned_of(strategy: str, spec: TrainingSpec | None = None, dataset: str = "digits") -> PlannedTraining:
+    """The training of a proxy, where `spec` is that of the target."""
+    full = spec or spec_of()
+    reduced = training_spec(full.configuration, full.epochs, full.seed, full.trainer, parse_proxy(strategy))
+    return PlannedTraining(dataset, reduced)
 
 
 def train(

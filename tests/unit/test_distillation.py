@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from image_training import CPU, few_digits, spec_of
+from image_training import CPU, few_digits, planned_of, spec_of
 from made_up import digits, noise_dataset
 from PIL import Image
 
@@ -24,6 +24,7 @@ from proxyflow.distillation.pictures import draw_contact_sheet
 from proxyflow.distillation.problem import Problem
 from proxyflow.distillation.spec import DistillationSpec
 from proxyflow.distillation.unrolling import Unrolling, split_by_step
+from proxyflow.proxies import parse_proxy
 from proxyflow.scores.table import SelectionCost
 from proxyflow.strategies import parse_strategy
 from proxyflow.strategies.distillation_methods import DistributionMatching, RankAgreement, parse_method
@@ -223,7 +224,7 @@ def test_the_candidate_that_ranks_most_like_the_real_data_is_chosen_and_ties_go_
 
 
 def planned(strategy: str, batch_size: int = 64) -> PlannedTraining:
-    return PlannedTraining("digits", parse_strategy(strategy), spec_of(4, image_size=None, batch_size=batch_size))
+    return planned_of(strategy, spec_of(4, image_size=None, batch_size=batch_size))
 
 
 @pytest.mark.parametrize(
@@ -274,8 +275,8 @@ def test_real_images_are_shown_as_they_are() -> None:
 
 def test_budgets_share_one_set_of_images() -> None:
     spellings = ("distilled:10", "distilled:10,share=1.0", "distilled:10,budget=steps", "distilled:10,budget=epochs")
-    assert {parse_strategy(each).data_strategy.canonical for each in spellings} == {"distilled:10"}
-    other = parse_strategy("distilled:10,iterations=300,share=1.0").data_strategy.canonical
+    assert {parse_strategy(each).subset_strategy.canonical for each in spellings} == {"distilled:10"}
+    other = parse_strategy("distilled:10,iterations=300,share=1.0").subset_strategy.canonical
     assert other == "distilled:10,iterations=300"
 
 
@@ -294,10 +295,10 @@ def test_images_of_a_run_are_trained_on_by_each_budget_and_by_no_other_strategy(
     subset = subset_of(dataset, TINY, "distilled:2", images.images, images.labels, SelectionCost())
     monkeypatch.setattr(subsets, "load_subset", lambda context, run_id: subset)
     for asked, taken in (("full", "distilled:2"), ("distilled:2,share=1.0", "distilled:2,share=1.0")):
-        _, _, strategy = _named_subset(SimpleNamespace(), "run", parse_strategy(asked))  # type: ignore[arg-type]
+        _, _, strategy = _named_subset(SimpleNamespace(), "run", parse_proxy(asked))  # type: ignore[arg-type]
         assert strategy.canonical == taken
-    with pytest.raises(InvalidValue, match="subset=run was selected by distilled:2; omit strategy"):
-        _named_subset(SimpleNamespace(), "run", parse_strategy("distilled:3,share=1.0"))  # type: ignore[arg-type]
+    with pytest.raises(InvalidValue, match=r"subset=run was selected by distilled:2; leave out distilled:3,share=1.0"):
+        _named_subset(SimpleNamespace(), "run", parse_proxy("distilled:3,share=1.0"))  # type: ignore[arg-type]
 
 
 def test_what_is_made_is_not_chosen() -> None:

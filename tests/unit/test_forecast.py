@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from image_training import planned_of
 
-from proxyflow.strategies import parse_strategy
 from proxyflow.studies.estimate import Size
 from proxyflow.studies.forecast import Forecast, RunPlan, ScoringPlan, SubsetPlan, forecast_lines
-from proxyflow.studies.plan import PlannedTraining
 from proxyflow.trainers import ImageTrainer, TrainingSpec
 from proxyflow.trainers.images.space import image_configuration
 
 
 def expected(strategy: str, rate: float, seconds: float, work: float, finished: bool = False) -> RunPlan:
     spec = TrainingSpec(image_configuration(learning_rate=rate), 4, 0, ImageTrainer())
-    planned = PlannedTraining("digits", parse_strategy(strategy), spec)
+    planned = planned_of(strategy, spec)
     return RunPlan(planned, Size(100, 50, 10, work), finished, 0.0 if finished else seconds)
 
 

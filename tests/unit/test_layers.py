@@ -21,6 +21,7 @@ LAYERS = (
     ("quality",),
     ("scores",),
     ("strategies",),
+    ("proxies",),
     ("data",),
     ("subsets",),
     ("trainers",),
@@ -35,10 +36,21 @@ LAYERS = (
 LAYER_OF = {folder: number for number, folders in enumerate(LAYERS) for folder in folders}
 
 # Neither a framework nor a server: what these folders hold is values and arithmetic on them.
-PURE = ("spaces", "quality", "scores", "strategies")
+PURE = ("spaces", "quality", "scores", "strategies", "proxies")
 FRAMEWORKS = {"torch", "torchvision", "fastai", "mlflow", "ray", "PIL"}
 # Whatever the data and the trainer are, these are the same.
-GENERIC = ("core", "spaces", "quality", "scores", "strategies", "subsets", "tracking", "studies", "reporting")
+GENERIC = (
+    "core",
+    "spaces",
+    "quality",
+    "scores",
+    "strategies",
+    "proxies",
+    "subsets",
+    "tracking",
+    "studies",
+    "reporting",
+)
 OF_IMAGES = ("data.images", "trainers.images")
 SERVERS = {"mlflow": "tracking", "ray": "studies.executors.ray"}
 

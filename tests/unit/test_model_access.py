@@ -7,15 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from image_training import CPU, spec_of
+from image_training import CPU, planned_of, spec_of
 from made_up import digits, noise_dataset
 from proxyflow_example.trainers import Surface
 
 from proxyflow.core.errors import InvalidValue
+from proxyflow.proxies import parse_proxies, parse_proxy
 from proxyflow.scoring.scorer import score_examples
 from proxyflow.scoring.spec import ScoringSpec
 from proxyflow.spaces.space import Space
-from proxyflow.strategies import parse_strategies, parse_strategy
 from proxyflow.studies.dependencies import distillation_of, scoring_spec
 from proxyflow.studies.estimate import Sizes, calibrate, unit_of
 from proxyflow.studies.plan import PlannedTraining
@@ -31,12 +31,12 @@ CONTEXT: Any = SimpleNamespace(dataset=lambda name: digits(), device=CPU)
 
 
 def planned(strategy: str) -> PlannedTraining:
-    return PlannedTraining("digits", parse_strategy(strategy), SPEC)
+    return planned_of(strategy, SPEC)
 
 
 def test_scores_need_it() -> None:
     with pytest.raises(NoModelAccess) as raised:
-        scoring_spec(Surface(), (CONFIGURATION,), 3, parse_strategies("full easiest:0.1"))
+        scoring_spec(Surface(), (CONFIGURATION,), 3, parse_proxies("full easiest:0.1"))
     assert (raised.value.trainer, raised.value.exit_status) == ("surface", 2)
     with pytest.raises(NoModelAccess):
         score_examples(digits(), ScoringSpec(SPEC), CPU)
@@ -62,7 +62,7 @@ def test_synthetic_images_need_a_trainer_of_images() -> None:
     with pytest.raises(InvalidValue) as raised:
         distillation_of(planned("distilled:3"))
     assert (raised.value.name, raised.value.value) == ("strategy", "distilled:3")
-    assert distillation_of(PlannedTraining("digits", parse_strategy("distilled:3"), spec_of())).image_size == 8
+    assert distillation_of(planned_of("distilled:3", spec_of())).image_size == 8
 
 
 def test_without_operations_work_is_counted_in_examples_and_nothing_is_tried_out() -> None:
@@ -85,7 +85,7 @@ def test_without_scores_the_remedy_is_one_that_helps(needs: set[str], of_predict
 def test_folds_are_not_asked_of_data_whose_scores_are_there() -> None:
     few = noise_dataset([0, 1, 0, 1], [0, 1], 2)
     context: Any = SimpleNamespace(dataset=lambda name: few)
-    strategy = parse_strategy("easiest:0.9,by=heldout_loss")
+    strategy = parse_proxy("easiest:0.9,by=heldout_loss")
     for scores, trainer in (("latest", Surface()), ("auto", Surface()), ("some-run", ImageTrainer())):
         check_strategy(context, "noise", strategy, scores, trainer)
     with pytest.raises(Unsupported):

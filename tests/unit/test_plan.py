@@ -9,15 +9,16 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from image_training import CPU, few_digits, spec_of
+from image_training import CPU, few_digits, planned_of, spec_of
 from made_up import digits, noise_dataset, random_scores
 from proxyflow_example.trainers import Surface
 
 from proxyflow.core.errors import InvalidValue
 from proxyflow.distillation.spec import DistillationSpec
+from proxyflow.proxies import data_of, parse_proxies, parse_proxy
 from proxyflow.scoring.spec import ScoringSpec
 from proxyflow.spaces.grids import grid_of
-from proxyflow.strategies import Strategy, parse_strategies, parse_strategy, strategies
+from proxyflow.strategies import Strategy, parse_strategy, strategies
 from proxyflow.strategies.distillation_methods import parse_method
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.keys import key_of_training, key_of_training_on
@@ -40,7 +41,7 @@ from proxyflow.trainers import ImageTrainer
 from proxyflow.trainers.images.grids import demo_grid
 
 DIGEST = 64
-PLANNED = PlannedTraining("digits", parse_strategy("random:0.1"), spec_of(image_size=None))
+PLANNED = planned_of("random:0.1", spec_of(image_size=None))
 IDENTITY = PLANNED.spec.trainer.identity(digits(), CPU)
 CONTEXT = cast(StudyContext, SimpleNamespace(chosen_device=CPU))
 
@@ -48,7 +49,7 @@ CONTEXT = cast(StudyContext, SimpleNamespace(chosen_device=CPU))
 def study(spelling: str = "random:0.1 full epochs:2", **changes: Any) -> StudySpec:
     fields: dict[str, Any] = {
         "datasets": ("digits", "letters"),
-        "strategies": parse_strategies(spelling),
+        "strategies": parse_proxies(spelling),
         "grid": demo_grid(),
         "trainer": ImageTrainer(),
         "epochs": 4,
@@ -85,7 +86,7 @@ CHANGES: dict[str, Callable[[], str]] = {
     "nothing": key,
     "data set": lambda: key(dataset="e"),
     "subset": lambda: key(subset="t"),
-    "strategy": lambda: key(dataclasses.replace(PLANNED, strategy=parse_strategy("easiest:0.1"))),
+    "strategy": lambda: key(with_spec(proxy=parse_proxy("easiest:0.1"))),
     "epochs": lambda: key(with_spec(epochs=5)),
     "seed": lambda: key(with_spec(seed=1)),
     "trainer": lambda: key(with_spec(trainer=Surface())),
@@ -136,7 +137,7 @@ def test_the_key_is_the_same_from_the_plan_and_from_the_subset_that_was_loaded()
     assert key_of_training_on(CONTEXT, PLANNED, subset) == planned
 
 
-@pytest.mark.parametrize("spelling", ["full", "half-classes:1.0", "other-half-classes:1.0", "epochs:2"])
+@pytest.mark.parametrize("spelling", ["full", "half-classes:1.0", "other-half-classes:1.0", "distilled:2"])
 def test_a_choice_without_chance_is_one_subset_for_all_seeds(spelling: str) -> None:
     strategy = parse_strategy(spelling)
     assert subset_key("data", strategy, 0, "") == subset_key("data", strategy, 1, "")
@@ -245,14 +246,20 @@ def test_a_training_is_titled_by_data_set_strategy_and_configuration() -> None:
     assert planned.title == "digits · random:0.1 · arch=xresnet10-w16,lr=0.01,bs=32"
 
 
-SPELLINGS = ["full", "random:0.1", "half-classes:0.5", "easiest:0.3,balance=class", "hardest:0.5,drop=0.05", "epochs:2"]
+SPELLINGS = ["full", "random:0.1", "half-classes:0.5", "easiest:0.3,balance=class", "hardest:0.5,drop=0.05"]
 SPELLINGS += ["easiest:0.2,by=heldout_loss", "other-half-classes:1.0", "slice:0.2-0.9", "mix:0.3", "k-center:0.1"]
-SPELLINGS += ["distilled:3", "classes:0+3+5,fraction=0.5", "herding:0.1,balance=class", "kmeans-coreset:0.2"]
+SPELLINGS += [
+    "distilled:3",
+    "classes:0+3+5,fraction=0.5",
+    "herding:0.1,balance=class",
+    "kmeans-coreset:0.2",
+    "curriculum:0.25",
+]
 # Which classes these choose is known only with scores, so of classes of different sizes their size is an estimate.
 BY_CONFUSION = {"easiest-classes", "confusable-classes"}
 
 
-CHOSEN = [strategy for strategy in parse_strategies(" ".join(SPELLINGS)) if not strategy.synthetic]
+CHOSEN = [strategy for strategy in map(parse_strategy, SPELLINGS) if not strategy.synthetic]
 
 
 @pytest.mark.parametrize("strategy", CHOSEN, ids=lambda s: s.canonical)
@@ -278,11 +285,10 @@ def test_an_epoch_that_the_scoring_model_does_not_reach_is_refused_by_the_strate
 
 
 def test_folds_and_epochs_are_scored_for_the_strategies_that_name_them() -> None:
-    plain = parse_strategies("easiest:0.1 herding:0.1 full")
+    plain = data_of(parse_proxies("easiest:0.1 herding:0.1 full"))
     assert (folds_for(*plain), epochs_for(*plain)) == (0, frozenset())
-    named = parse_strategies(
-        "hardest:0.5,by=heldout_loss easiest:0.1,by=el2n_epoch_3 mix:0.1,by=grand_last_layer_epoch_7"
-    )
+    spellings = "hardest:0.5,by=heldout_loss easiest:0.1,by=el2n_epoch_3 mix:0.1,by=grand_last_layer_epoch_7"
+    named = data_of(parse_proxies(spellings))
     assert (folds_for(*named), epochs_for(*named)) == (5, frozenset({3, 7}))
 
 

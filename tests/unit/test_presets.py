@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 
 from proxyflow.core.errors import InvalidValue, UserError
-from proxyflow.strategies import Full, Random
+from proxyflow.proxies import TARGET, Proxy
+from proxyflow.strategies import Random
 from proxyflow.studies.presets import PUBLISHED, load_strategies, presets, strategy_lists
 
 
 @pytest.mark.parametrize("name", list(strategy_lists))
 def test_a_named_list_has_the_target_and_no_strategy_twice(name: str) -> None:
     found = load_strategies(name)
-    assert Full() in found
+    assert TARGET in found
     assert len(found) == len(strategy_lists[name].split())
 
 
@@ -24,7 +25,7 @@ def test_the_published_list_is_the_published_table_in_canonical_spelling() -> No
 
 
 def test_what_is_no_named_list_is_read_as_a_list() -> None:
-    assert load_strategies("full,random:0.1") == (Full(), Random(0.1))
+    assert load_strategies("full,random:0.1") == (TARGET, Proxy(Random(0.1)))
     with pytest.raises(InvalidValue, match="strategy=papr"):
         load_strategies("papr")
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from proxyflow.core.errors import InvalidValue, UserError
-from proxyflow.strategies import ExamplePool, parse_strategies, parse_strategy
+from proxyflow.proxies import parse_proxies
+from proxyflow.strategies import ExamplePool, parse_strategy
 from proxyflow.strategies.kmeans_coreset import sensitivities
 
 N = 120
@@ -219,5 +220,5 @@ def test_dropping_leaves_every_class_something_where_every_class_is_promised_som
 
 
 def test_classes_can_be_named_in_a_list() -> None:
-    found = parse_strategies("full,classes=0+3,easiest:0.1,by=el2n classes=1+2,fraction=0.5")
+    found = parse_proxies("full,classes=0+3,easiest:0.1,by=el2n classes=1+2,fraction=0.5")
     assert [s.canonical for s in found] == ["full", "classes:0+3", "easiest:0.1,by=el2n", "classes:1+2,fraction=0.5"]

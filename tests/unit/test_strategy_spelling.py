@@ -5,16 +5,14 @@ from __future__ import annotations
 import pytest
 
 from proxyflow.core.errors import InvalidValue, UserError
+from proxyflow.core.spelling import syntax_of
+from proxyflow.proxies import TARGET, Epochs, Proxy, parse_proxies, parse_proxy, reductions
 from proxyflow.strategies import (
     Easiest,
-    Epochs,
     Full,
     Hardest,
     Random,
-    parse_strategies,
-    parse_strategy,
     strategies,
-    syntax_of,
 )
 
 
@@ -42,22 +40,22 @@ from proxyflow.strategies import (
     ],
 )
 def test_every_spelling_becomes_the_canonical_one(text: str, canonical: str) -> None:
-    strategy = parse_strategy(text)
+    strategy = parse_proxy(text)
     assert strategy.canonical == canonical
-    assert parse_strategy(canonical) == strategy
+    assert parse_proxy(canonical) == strategy
 
 
 @pytest.mark.parametrize(
     "text", ["random:1", "random:1.0", "easiest:1.0", "easiest:1,balance=class", "hardest:1", "hardest:1.0,drop=0.0"]
 )
 def test_all_of_the_examples_are_the_target_itself(text: str) -> None:
-    assert parse_strategy(text) == Full()
-    assert parse_strategy(text).canonical == "full"
+    assert parse_proxy(text) == TARGET
+    assert parse_proxy(text).canonical == "full"
 
 
 def refusal(text: str) -> str:
     with pytest.raises(InvalidValue) as caught:
-        parse_strategy(text)
+        parse_proxy(text)
     assert isinstance(caught.value, UserError)
     return str(caught.value)
 
@@ -140,8 +138,8 @@ def test_an_option_with_a_wrong_value_is_refused_with_its_rule(text: str, parts:
 
 
 def test_a_list_keeps_options_with_their_strategy() -> None:
-    parsed = parse_strategies("full,hardest:0.5,drop=0.05,random:0.1")
-    assert parsed == (Full(), Hardest(0.5, drop=0.05), Random(0.1))
+    parsed = parse_proxies("full,hardest:0.5,drop=0.05,random:0.1")
+    assert parsed == (Proxy(), Proxy(Hardest(0.5, drop=0.05)), Proxy(Random(0.1)))
 
 
 @pytest.mark.parametrize(
@@ -153,34 +151,35 @@ def test_a_list_keeps_options_with_their_strategy() -> None:
     ],
 )
 def test_a_list_is_separated_by_commas_spaces_or_semicolons(text: str) -> None:
-    assert parse_strategies(text) == (Full(), Random(0.1), Easiest(0.2, by="el2n", balance="class"), Epochs(3))
+    chosen = (Full(), Random(0.1), Easiest(0.2, by="el2n", balance="class"))
+    assert parse_proxies(text) == (*map(Proxy, chosen), Proxy(reductions=(Epochs(3),)))
 
 
 def test_a_strategy_named_twice_in_whatever_spelling_is_kept_once() -> None:
-    assert parse_strategies("random:.1 full random:0.10 easiest:1 random:1") == (Random(0.1), Full())
+    assert parse_proxies("random:.1 full random:0.10 easiest:1 random:1") == (Proxy(Random(0.1)), Proxy())
 
 
 @pytest.mark.parametrize("text", ["", " ", ",", " , "])
 def test_an_empty_list_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue, match="at least one of full"):
-        parse_strategies(text)
+        parse_proxies(text)
 
 
 def test_a_list_with_one_wrong_strategy_is_refused_by_its_name() -> None:
     with pytest.raises(InvalidValue, match=r"F=7"):
-        parse_strategies("full,random:7")
+        parse_proxies("full,random:7")
 
 
 def test_the_usage_line_shows_argument_and_options() -> None:
     assert syntax_of(strategies["full"]) == "full"
-    assert syntax_of(strategies["epochs"]) == "epochs:N"
+    assert syntax_of(reductions["epochs"]) == "epochs:N"
     assert syntax_of(strategies["hardest"]) == "hardest:F[,drop=0.0][,by=loss][,balance=none]"
 
 
 def test_a_strategy_built_in_code_is_checked_as_one_that_was_typed() -> None:
     with pytest.raises(InvalidValue, match=r"strategy random: F=2"):
         Random(2)
-    assert Random("0.10") == parse_strategy("random:0.1")  # type: ignore[arg-type]
+    assert Random("0.10") == parse_proxy("random:0.1").data  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -194,9 +193,9 @@ def test_a_strategy_built_in_code_is_checked_as_one_that_was_typed() -> None:
 )
 def test_classes_that_commas_separate_are_told_how_to_join_them(text: str, right: str) -> None:
     with pytest.raises(InvalidValue) as caught:
-        parse_strategy(text)
+        parse_proxy(text)
     assert caught.value.rule.endswith(f"; write {right}")
-    assert parse_strategy(right).canonical == right
+    assert parse_proxy(right).canonical == right
     with pytest.raises(InvalidValue) as caught:
-        parse_strategies(f"full,{text},random:0.1")
+        parse_proxies(f"full,{text},random:0.1")
     assert f"; write {right}" in caught.value.rule

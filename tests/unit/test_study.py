@@ -10,13 +10,11 @@ from typing import Any, cast
 
 import pytest
 import torch
-from image_training import spec_of
+from image_training import planned_of, spec_of
 
-from proxyflow.strategies import parse_strategy
 from proxyflow.studies import scheduler
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.executors import WorkerPool, executors
-from proxyflow.studies.plan import PlannedTraining
 from proxyflow.studies.progress import StudyProgress
 from proxyflow.studies.scheduler import ExecutionOptions, Limits, Scheduler
 from proxyflow.studies.study import Outcome
@@ -24,7 +22,7 @@ from proxyflow.studies.tasks import OnProgress, SubsetRef, Task, TaskResult
 from proxyflow.tracking import names
 from proxyflow.tracking.runs.run import Run
 
-PLANNED = PlannedTraining("digits", parse_strategy("full"), spec_of())
+PLANNED = planned_of("full", spec_of())
 UNLIMITED = Limits()
 TASKS = [Task(PLANNED, SubsetRef("run", "", "", 0), key) for key in "abc"]
 

@@ -7,19 +7,17 @@ from typing import Any, cast
 
 import pytest
 import torch
-from image_training import spec_of
+from image_training import planned_of, spec_of
 
 from proxyflow.core import progress
-from proxyflow.strategies import parse_strategy
 from proxyflow.studies.context import StudyContext
-from proxyflow.studies.plan import PlannedTraining
 from proxyflow.studies.progress import StudyProgress
 from proxyflow.studies.tasks import SubsetRef, Task, TaskResult
 from proxyflow.tracking.runs.run import Run
 
 
 def task(key: str) -> Task:
-    planned = PlannedTraining("digits", parse_strategy("full"), spec_of(arch="xresnet50", batch_size=64))
+    planned = planned_of("full", spec_of(arch="xresnet50", batch_size=64))
     return Task(planned, SubsetRef("run", "", "", 0), key)
 
 

@@ -11,8 +11,10 @@ from image_training import spec_of, train
 from made_up import noise_dataset, random_scores
 
 from proxyflow.core.errors import InvalidValue
+from proxyflow.core.spelling import syntax_of
 from proxyflow.data.protocol import Dataset
-from proxyflow.strategies import Full, parse_strategies, parse_strategy, strategies, syntax_of
+from proxyflow.proxies import parse_proxies, parse_proxy
+from proxyflow.strategies import Full, parse_strategy, strategies
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.plan import StudySpec, check_epochs, example_counts, unsupported_reason
 from proxyflow.studies.support import Unsupported, check_strategy, check_support, only_supported, unsupported
@@ -41,7 +43,7 @@ def lab_of(supply: dict[str, Dataset], said: list[str]) -> StudyContext:
 
 
 def study_of(spelled: str, *datasets: str) -> StudySpec:
-    chosen: Any = parse_strategies(spelled)
+    chosen: Any = parse_proxies(spelled)
     return StudySpec(datasets, chosen, demo_grid(), ImageTrainer(), 4, (0,))
 
 
@@ -100,7 +102,7 @@ def test_all_that_cannot_work_is_named_at_once_with_data_set_strategy_and_reason
 def test_too_few_classes_or_examples_are_refused(spelled: str, data: str) -> None:
     context = lab_of(SUPPLY, [])
     with pytest.raises(Unsupported):
-        check_strategy(context, data, parse_strategy(spelled), "latest", ImageTrainer())
+        check_strategy(context, data, parse_proxy(spelled), "latest", ImageTrainer())
     assert [each.dataset for each in unsupported(context, study_of(f"full {spelled}", data))] == [data]
 
 
@@ -127,8 +129,8 @@ def test_nothing_but_what_cannot_work_is_refused() -> None:
 
 
 def test_all_that_the_epochs_rule_out_is_named_at_once() -> None:
-    chosen = parse_strategies("full epochs:4 epochs:9 epochs:3 easiest:0.1,by=el2n_epoch_7 random:0.1")
+    chosen = parse_proxies("full epochs:4 epochs:9 epochs:3 easiest:0.1,by=el2n_epoch_7 random:0.1")
     with pytest.raises(InvalidValue) as caught:
         check_epochs(chosen, 5, 4)
     assert caught.value.value == "epochs:4 epochs:9 easiest:0.1,by=el2n_epoch_7"
-    check_epochs(parse_strategies("full epochs:3 easiest:0.1,by=el2n_epoch_5"), 5, 4)
+    check_epochs(parse_proxies("full epochs:3 easiest:0.1,by=el2n_epoch_5"), 5, 4)

@@ -10,12 +10,12 @@ from typing import Any, NoReturn, cast
 
 import pytest
 import torch
-from image_training import spec_of
+from image_training import planned_of, spec_of
 from made_up import noise_dataset
 
 from proxyflow.core.errors import OutOfMemory, StoreFailed, Terminated
 from proxyflow.data.catalog import DataOptions
-from proxyflow.strategies import Full, parse_strategy
+from proxyflow.strategies import Full
 from proxyflow.studies import worker
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.executors.base import WorkerContext
@@ -29,7 +29,7 @@ from proxyflow.trainers import ProgramTrainer
 
 SECRETS = ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY")
 SUBSET = choose_subset(noise_dataset([0, 1] * 4, [0, 1], 2), Full(), 0)
-PLANNED = PlannedTraining("noise", parse_strategy("full"), spec_of(image_size=64))
+PLANNED = planned_of("full", spec_of(image_size=64), "noise")
 LAB = StudyContext(cast(Any, None), cast(Any, None), torch.device("cpu"))
 
 

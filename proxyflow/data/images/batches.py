@@ -24,6 +24,7 @@ from proxyflow.data.images.reduce import stored_side
 from proxyflow.data.images.resize import Buffer, cut_on_device, cut_on_host, one_by_one, resize_together
 from proxyflow.data.images.store import ImageStore, images_of
 from proxyflow.data.protocol import Examples
+from proxyflow.strategies import Curriculum
 
 VALID_BATCH = 256
 RESIZED_TOGETHER = 4096
@@ -290,6 +291,25 @@ class DeviceImages:
         return x.contiguous(memory_format=self.layout)
 
 
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a curriculum presents in a training.
+
+    Attributes:
+        ranking: `(n,) int64`, positions of the training examples from first to last.
+        epochs: those of the training.
+    """
+
+    curriculum: Curriculum
+    ranking: NDArray[np.int64]
+    epochs: int
+
+    def examples(self, seed: int, epoch: int, steps: int, batch_size: int) -> NDArray[np.int64]:
+        """`(steps * batch_size,)` positions that an epoch presents, batch by batch."""
+        numbers, total = range(epoch * steps, (epoch + 1) * steps), self.epochs * steps
+        return np.concatenate([self.curriculum.draw(self.ranking, batch_size, k, total, seed) for k in numbers])
+
+
 class TrainBatches:
     """Shuffled, augmented batches; each pass over it is the next epoch.
 
@@ -300,16 +320,24 @@ class TrainBatches:
         index: `(batch,) int64`, which examples the current batch holds.
     """
 
-    def __init__(self, data: DeviceImages, batch_size: int, flip_probability: float, seed: int) -> None:
-        self.data = data
-        self.batch_size = min(batch_size, len(data))
+    def __init__(
+        self,
+        data: DeviceImages,
+        batch_size: int,
+        flip_probability: float,
+        seed: int,
+        lesson: Lesson | None = None,
+    ) -> None:
+        self.data, self.lesson = data, lesson
+        self.presented = len(data) if lesson is None else lesson.curriculum.presented(len(data))
+        self.batch_size = min(batch_size, self.presented)
         self.flip_probability = flip_probability
         self.seed = seed
         self.epoch = 0
         self.index = torch.empty(0, dtype=torch.int64)
 
     def __len__(self) -> int:
-        return len(self.data) // self.batch_size
+        return self.presented // self.batch_size
 
     @property
     def examples(self) -> int:
@@ -322,9 +350,7 @@ class TrainBatches:
         return self.data.batch(index), self.data.labels[index]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        data = self.data
-        generator = torch.Generator().manual_seed(stream_seed(self.seed, "data", self.epoch))
-        on_host = torch.randperm(len(data), generator=generator)
+        data, on_host = self.data, self._order()
         order = on_host.to(data.device)
         crops = data.epoch(self.seed, self.epoch, self.flip_probability)
         self.epoch += 1
@@ -332,6 +358,13 @@ class TrainBatches:
             part = slice(step * self.batch_size, (step + 1) * self.batch_size)
             self.index = order[part]
             yield data.augmented(crops, self.index, on_host[part].numpy()), data.labels[self.index]
+
+    def _order(self) -> Tensor:
+        """Positions of the examples of this epoch, batch by batch, on the host."""
+        if self.lesson is not None:
+            return torch.from_numpy(self.lesson.examples(self.seed, self.epoch, len(self), self.batch_size))
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, "data", self.epoch))
+        return torch.randperm(len(self.data), generator=generator)
 
 
 class ValidBatches:

@@ -110,6 +110,8 @@ class FunctionJob:
         device: The `torch.device` to train on.
         checkpoints: A folder for checkpoints: it holds those of a shorter training of the same configuration, and an
             interrupted training finds its own again.
+        reduced: What the proxy reduces beside examples and epochs, by name: `size`, `width`, `batch`. Empty for the
+            target, and unless the function names them in its attribute `fidelities`.
 
     Example:
         >>> def train(job):
@@ -125,6 +127,7 @@ class FunctionJob:
     seed: int
     device: torch.device
     checkpoints: Path
+    reduced: Mapping[str, Any] = field(default_factory=dict)
     _metric: str = ""
     _record: Callable[[EpochRecord], bool] = lambda record: False
     _records: list[EpochRecord] = field(default_factory=list)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from proxyflow.core.errors import InvalidValue, OutOfMemory, TrainingFailed, one_line
 from proxyflow.data.modality import modalities
 from proxyflow.data.protocol import Examples
+from proxyflow.proxies import Proxy
 from proxyflow.spaces.grids import Grid
 from proxyflow.spaces.metric import ACCURACY, Metric
 from proxyflow.subsets import Subset
@@ -27,7 +28,8 @@ from proxyflow.trainers.function.source import (
     load_function,
 )
 from proxyflow.trainers.job import Job
-from proxyflow.trainers.protocol import FIDELITIES, Trainer
+from proxyflow.trainers.protocol import Trainer
+from proxyflow.trainers.reduced import reduced_values, reduction_names, unsupported_values
 from proxyflow.trainers.reported import check_found, losses_are_finite, passed_examples, whole_training
 from proxyflow.trainers.results import EpochRecord, Trained, TrainingResult
 from proxyflow.trainers.user_code import MISMATCH_REMEDY, NO_WATCH
@@ -76,9 +78,10 @@ class FunctionTrainer(Trainer):
     @property
     def fidelities(self) -> frozenset[str]:
         named = getattr(self.load(), "fidelities", ("data", "epochs"))
-        unknown = sorted(set(named) - set(FIDELITIES))
+        known = ("data", "epochs", *reduction_names())
+        unknown = sorted(set(named) - set(known))
         if unknown:
-            raise InvalidValue("fidelities", unknown[0], f"a function names some of {', '.join(FIDELITIES)}")
+            raise InvalidValue("fidelities", unknown[0], f"a function names some of {', '.join(known)}")
         return frozenset({"data", *named})
 
     @property
@@ -119,6 +122,9 @@ class FunctionTrainer(Trainer):
         check_signature(self.load(), self.name)
         _ = self._files
         return ()
+
+    def unsupported(self, proxy: Proxy, data: Dataset, configurations: Grid) -> str:
+        return unsupported_values(proxy)
 
     def train(self, job: Job) -> Trained:
         """Calls the function and takes what it reported or returned.
@@ -199,6 +205,7 @@ def _job_of(job: Job, checkpoints: Path, metric: str, record: Callable[[EpochRec
         seed=job.seed,
         device=job.device,
         checkpoints=checkpoints,
+        reduced=reduced_values(job.spec.proxy),
         _metric=metric,
         _record=record,
     )

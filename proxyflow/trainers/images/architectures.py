@@ -5,11 +5,14 @@ Importing it does not import torch, so `--help` stays fast.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from proxyflow.core.errors import InvalidValue
 from proxyflow.core.registry import Registry, missing_member
+from proxyflow.proxies.width import channels_at
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.trainers.images.shapes import XResNetShape
 
@@ -32,16 +35,55 @@ class Architecture(Protocol):
         ...
 
 
+@runtime_checkable
+class ScalableArchitecture(Architecture, Protocol):
+    """Optional capability of an architecture: variants with fewer channels, for the reduction `width:F`."""
+
+    def at_width(self, fraction: float) -> Architecture:
+        """Returns the architecture with a fraction of the channels of every layer, above 0 and at most 1."""
+        ...
+
+
+def has_widths(architecture: Architecture) -> bool:
+    """Whether there are variants with fewer channels."""
+    return isinstance(architecture, ScalableArchitecture)
+
+
+def at_width(architecture: Architecture, fraction: float) -> Architecture:
+    """The variant with a fraction of the channels.
+
+    Raises:
+        InvalidValue: the architecture has none.
+    """
+    if fraction == 1:
+        return architecture
+    if not isinstance(architecture, ScalableArchitecture):
+        rule = f"{type(architecture).__name__} has no narrower variants; give it a method at_width"
+        raise InvalidValue("width", fraction, rule)
+    return architecture.at_width(fraction)
+
+
 @dataclass(frozen=True)
 class XResNetArchitecture:
-    """XResNets of one shape, whose stem is configured."""
+    """XResNets of one shape, whose stem is configured.
+
+    Attributes:
+        width: Fraction of the channels, stem included.
+    """
 
     shape: XResNetShape
+    width: float = 1.0
+
+    def at_width(self, fraction: float) -> XResNetArchitecture:
+        """The architecture with a fraction of the channels, rounded to multiples of 8."""
+        return dataclasses.replace(self, width=self.width * fraction)
 
     def build(self, configuration: Configuration, n_classes: int) -> nn.Module:
         from proxyflow.trainers.images.xresnet import XResNet  # imports torch, which takes seconds
 
-        return XResNet(self.shape, n_classes, (configuration["stem_channels_1"], configuration["stem_channels_2"]))
+        stem = (configuration["stem_channels_1"], configuration["stem_channels_2"])
+        shape = dataclasses.replace(self.shape, width=channels_at(self.shape.width, self.width))
+        return XResNet(shape, n_classes, tuple(channels_at(channels, self.width) for channels in stem))
 
 
 architectures: Registry[Architecture] = Registry(

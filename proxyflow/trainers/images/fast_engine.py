@@ -150,7 +150,7 @@ def _shape(session: Session, x: Tensor, valid_x: Tensor) -> Hashable:
     built_in = session.job.configuration.replace(learning_rate=1.0, flip_probability=0.0)
     classes = len(session.job.subset.classes)
     batches = tuple((tuple(each.shape), each.stride()) for each in (x, valid_x))
-    return (built_in, classes, batches, session.precision)
+    return (built_in, session.trainer.width, classes, batches, session.precision)
 
 
 def _on_device(schedule: OneCycle, device: torch.device) -> Tensor:

@@ -19,7 +19,7 @@ from proxyflow.core.folders import cache_folder
 from proxyflow.core.seeds import stream_seed
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.trainers.images import xresnet
-from proxyflow.trainers.images.architectures import Architecture, architectures
+from proxyflow.trainers.images.architectures import Architecture, architectures, at_width
 
 # Hyperparameters that do not change the network, with placeholder values.
 NON_NETWORK_VALUES = {
@@ -32,12 +32,15 @@ NON_NETWORK_VALUES = {
 }
 
 
-def build_model(configuration: Configuration, n_classes: int, seed: int) -> nn.Module:
+def build_model(configuration: Configuration, n_classes: int, seed: int, width: float = 1.0) -> nn.Module:
     """Builds a network for 3-channel images with weights from the random stream `init`.
 
     Does not change the state of torch's global generator.
+
+    Args:
+        width: fraction of the channels.
     """
-    return copy.deepcopy(_initial(_network_of(configuration), n_classes, seed))
+    return copy.deepcopy(_initial(_network_of(configuration), n_classes, seed, width))
 
 
 def _network_of(configuration: Configuration) -> Configuration:
@@ -46,12 +49,12 @@ def _network_of(configuration: Configuration) -> Configuration:
 
 
 @lru_cache(maxsize=2)
-def _initial(network: Configuration, n_classes: int, seed: int) -> nn.Module:
+def _initial(network: Configuration, n_classes: int, seed: int, width: float) -> nn.Module:
     """An untrained network; cached, because many configurations of a study share it."""
     init = stream_seed(seed, "init")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(init)
-        model = architectures[network["arch"]].build(network, n_classes)
+        model = at_width(architectures[network["arch"]], width).build(network, n_classes)
     initialise = getattr(model, "initialise", None)
     if callable(initialise):
         initialise(torch.Generator().manual_seed(init))
@@ -96,18 +99,19 @@ def set_memory_format(model: nn.Module, layout: torch.memory_format) -> nn.Modul
     return model
 
 
-def flops_per_example(configuration: Configuration, n_classes: int, image_size: int) -> float:
+def flops_per_example(configuration: Configuration, n_classes: int, image_size: int, width: float = 1.0) -> float:
     """FLOPs of one training example, forward and backward (2 per multiply-add)."""
-    return _count_flops(_network_of(configuration), n_classes, image_size)
+    return _count_flops(_network_of(configuration), n_classes, image_size, width)
 
 
 @lru_cache(maxsize=256)
-def _count_flops(network: Configuration, n_classes: int, image_size: int) -> float:
+def _count_flops(network: Configuration, n_classes: int, image_size: int, width: float) -> float:
     """Cached in a file per machine, because importing torch's counter takes two seconds."""
     source = _source_of(architectures[network["arch"]])
     if not source:
-        return _counted(network, n_classes, image_size)
+        return _counted(network, n_classes, image_size, width)
     name = f"{network['arch']} {digest([dict(network), source])[:12]} {n_classes} classes {image_size} px"
+    name += "" if width == 1 else f" width {width}"
     written_by = {"torch": torch.__version__, "network": sha256_of(Path(xresnet.__file__))}
     path = cache_folder() / "flops.json"
     try:
@@ -117,7 +121,7 @@ def _count_flops(network: Configuration, n_classes: int, image_size: int) -> flo
             return float(counts[name])
     except (OSError, ValueError, KeyError, TypeError):
         counts = {}
-    counts[name] = _counted(network, n_classes, image_size)
+    counts[name] = _counted(network, n_classes, image_size, width)
     with suppress(OSError):  # without a writable folder, the next process counts again
         write_json(path, {"written_by": written_by, "counts": counts})
     return counts[name]
@@ -131,12 +135,12 @@ def _source_of(architecture: Architecture) -> str:
         return ""
 
 
-def _counted(network: Configuration, n_classes: int, image_size: int) -> float:
+def _counted(network: Configuration, n_classes: int, image_size: int, width: float) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     # The count depends on shapes only, so it runs on the meta device.
     with torch.device("meta"):
-        model = architectures[network["arch"]].build(network, n_classes).eval()
+        model = at_width(architectures[network["arch"]], width).build(network, n_classes).eval()
         images = torch.empty(1, 3, image_size, image_size)
     with FlopCounterMode(display=False) as counter:
         model(images).sum().backward()

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from proxyflow.data.images.batches import DeviceImages, TrainBatches, ValidBatches
+from proxyflow.core.errors import InvalidValue
+from proxyflow.data.images.batches import DeviceImages, Lesson, TrainBatches, ValidBatches
 from proxyflow.data.images.store import ImageSet
 from proxyflow.spaces.metric import ACCURACY
+from proxyflow.strategies import Curriculum
 from proxyflow.trainers.devices import ContentionMonitor, device_name, peak_memory_mb, reset_peak_memory, synchronize
 from proxyflow.trainers.images.arithmetic import Precision, memory_format_for, resolve_precision
 from proxyflow.trainers.images.engine import TrainingState
@@ -80,7 +82,7 @@ class Session:
         image_size = preprocessing.image_size
         precision = resolve_precision(trainer.precision, device, image_size)
         batch_size = configuration["batch_size"]
-        network = (configuration["arch"], configuration["stem_channels_1"], configuration["stem_channels_2"])
+        network = (*(configuration[name] for name in ("arch", "stem_channels_1", "stem_channels_2")), trainer.width)
         reset_peak_memory(device, (*network, image_size, min(batch_size, len(subset.train)), precision))
         contention = ContentionMonitor(device)
         layout = memory_format_for(device, precision, image_size)
@@ -92,9 +94,11 @@ class Session:
             trainer=trainer,
             job=job,
             precision=precision,
-            train=TrainBatches(train, batch_size, configuration["flip_probability"], job.seed),
+            train=TrainBatches(train, batch_size, configuration["flip_probability"], job.seed, _lesson(job)),
             valid=ValidBatches(valid),
-            model=set_memory_format(build_model(configuration, len(subset.classes), job.seed).to(device), layout),
+            model=set_memory_format(
+                build_model(configuration, len(subset.classes), job.seed, trainer.width).to(device), layout
+            ),
             image_size=image_size,
             started=started,
             contention=contention,
@@ -198,13 +202,14 @@ class Session:
     def trained(self) -> Trained:
         """The result with its model."""
         subset = self.job.subset
-        flops = flops_per_example(self.job.configuration, len(subset.classes), self.image_size)
+        flops = flops_per_example(self.job.configuration, len(subset.classes), self.image_size, self.trainer.width)
         metrics = {"peak_memory_mb": peak_memory_mb(self.device) + self.graph_bytes / 2**20}
         if self.precision.name == "fp16":
             metrics["skipped_steps"] = float(self.skipped_steps)
         params = {
             "precision_used": self.precision.name,
             "execution": self.execution,
+            "steps": self.job.epochs * len(self.train),
             "device": device_name(self.device),
             "device_shared": self.contention.detected(),
             "threads": torch.get_num_threads(),
@@ -243,6 +248,17 @@ class Session:
             hits += ((prediction.argmax(1) == y) & prediction.isfinite().all(1)).sum()
         self.model.train(was_training)
         return int(hits) / len(test)
+
+
+def _lesson(job: Job) -> Lesson | None:
+    """What a curriculum presents; None where every epoch presents all examples."""
+    curriculum, order = job.spec.proxy.data, job.subset.order
+    if not isinstance(curriculum, Curriculum):
+        return None
+    if order is None:
+        rule = "the subset has no ranking; take one that materialize made with this strategy"
+        raise InvalidValue("strategy", curriculum.canonical, rule)
+    return Lesson(curriculum, order, job.epochs)
 
 
 def _mean_loss(sums: list[list[float]]) -> float:

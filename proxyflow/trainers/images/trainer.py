@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from proxyflow.core.errors import InvalidValue, UserError
 from proxyflow.core.platform import may_have_gpu
 from proxyflow.core.settings import Choice, Number, OptionalValue, setting
 from proxyflow.data.images.store import ImageSet
+from proxyflow.proxies import Batch, Proxy, Size, Width
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.grids import Grid
 from proxyflow.spaces.metric import ACCURACY, Metric
 from proxyflow.spaces.space import Space
 from proxyflow.strategies.base import FEWEST_EXAMPLES
 from proxyflow.subsets import Subset
+from proxyflow.trainers.images.architectures import architectures, has_widths
 from proxyflow.trainers.images.engine import DEFAULT_ENGINE, engines, get_engine
 from proxyflow.trainers.images.grids import grids
 from proxyflow.trainers.images.precision import precision_name
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from proxyflow.trainers.images.predictor import ImagePredictor
 
 AUTO = "auto"
+SMALLEST_SIDE = 8  # pixels
 ANY_SIZE = 2**16  # an image size that every precision supports
 INPUT = "(n, 3, size, size) float32, pixels in 0..1 less mean, divided by std; grey repeated to 3 channels"
 
@@ -43,6 +47,9 @@ INPUT = "(n, 3, size, size) float32, pixels in 0..1 less mean, divided by std; g
 @dataclass(frozen=True)
 class ImageTrainer(Trainer):
     """Trains image classifiers, see docs/training.md.
+
+    Attributes:
+        width: Fraction of the channels that networks have, for the reduction `width:F`.
 
     Example:
         >>> trainer = ImageTrainer(image_size=32)
@@ -52,14 +59,14 @@ class ImageTrainer(Trainer):
 
     name: ClassVar[str] = "images"
     description: ClassVar[str] = "the built-in image classifier"
-    fidelities: ClassVar[frozenset[str]] = frozenset({"data", "epochs"})
+    fidelities: ClassVar[frozenset[str]] = frozenset({"data", "curriculum", "epochs", "size", "width", "batch"})
     metric: ClassVar[Metric] = ACCURACY
     space: ClassVar[Space] = IMAGE_SPACE
     grids: ClassVar[Mapping[str, Callable[[], Grid]]] = grids
 
     image_size: int | None = setting(
         None,
-        OptionalValue(Number(low=8, high=2048, whole=True, example="128"), AUTO),
+        OptionalValue(Number(low=SMALLEST_SIDE, high=2048, whole=True, example="128"), AUTO),
         "side of the training images in pixels; auto is the data set's own, or the size of synthetic images",
         word=AUTO,
     )
@@ -70,6 +77,7 @@ class ImageTrainer(Trainer):
         "at least 64 pixels, else fp32; tf32 is fp32 with products in TF32, on GPUs that support it",
     )
     engine: str = setting(DEFAULT_ENGINE, Choice(tuple(engines)), "training loop; fastai is the reference")
+    width: float = 1.0
 
     @property
     def resumes(self) -> bool:
@@ -104,11 +112,48 @@ class ImageTrainer(Trainer):
         resolved = {"image_size": preprocessing.image_size, "crop": preprocessing.crop, "precision": precision}
         # Absent if images are stored at their original size.
         stored = {} if preprocessing.stored_side is None else {"stored_side": preprocessing.stored_side}
-        return {"engine": self.engine, **resolved, **stored}
+        return {"engine": self.engine, "width": self.width, **resolved, **stored}
 
     def check_request(self, configurations: Grid) -> Sequence[str]:
         self.precision_on(None, *([] if self.image_size is None else [self.image_size]))
         return ()
+
+    def at(self, proxy: Proxy) -> ImageTrainer:
+        size, width = proxy.reduction(Size), proxy.reduction(Width)
+        if size is not None and size.side < SMALLEST_SIDE:
+            rule = f"trainer={self.name} trains on images of at least {SMALLEST_SIDE} pixels"
+            raise InvalidValue("strategy", proxy.canonical, rule)
+        return dataclasses.replace(
+            self,
+            image_size=self.image_size if size is None else size.side,
+            width=self.width if width is None else width.fraction,
+        )
+
+    def reduced(self, configuration: Configuration, proxy: Proxy) -> Configuration:
+        batch = proxy.reduction(Batch)
+        if batch is None:
+            return configuration
+        whole = configuration["batch_size"]
+        rate = configuration["learning_rate"] * batch.factor(whole)
+        return configuration.replace(batch_size=batch.size_of(whole), learning_rate=rate)
+
+    def unsupported(self, proxy: Proxy, data: Dataset, configurations: Grid) -> str:
+        size, batch, width = (proxy.reduction(kind) for kind in (Size, Batch, Width))
+        if isinstance(size, Size):
+            if proxy.data.synthetic:
+                return "synthetic images are made at the target's size; leave out size"
+            full = self.size_of(data.preprocessing)
+            if size.side >= full:
+                return f"a proxy has smaller images than the target's image_size={full}"
+        if isinstance(batch, Batch):
+            largest = max((each["batch_size"] for each in configurations), default=batch.count + 1)
+            if batch.count >= largest:
+                return f"a proxy has smaller batches than the configurations' batch_size, which is at most {largest}"
+        if isinstance(width, Width):
+            fixed = sorted({each["arch"] for each in configurations if not has_widths(architectures[each["arch"]])})
+            if fixed:
+                return f"arch={fixed[0]} has no narrower variants; take configurations of other networks, or no width"
+        return ""
 
     def check(self, subset: Subset) -> None:
         self._check_modality(subset)
@@ -155,7 +200,7 @@ class ImageTrainer(Trainer):
     def flops_per_example(self, configuration: Configuration, n_classes: int, preprocessing: Preprocessing) -> float:
         from proxyflow.trainers.images.models import flops_per_example  # imports torch
 
-        return flops_per_example(configuration, n_classes, self.size_of(preprocessing))
+        return flops_per_example(configuration, n_classes, self.size_of(preprocessing), self.width)
 
     def predictor(self, subset: Subset, examples: Examples, device: torch.device) -> ImagePredictor:
         from proxyflow.trainers.images.predictor import ImagePredictor  # imports torch

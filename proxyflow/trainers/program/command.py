@@ -11,6 +11,7 @@ from typing import Any
 
 from proxyflow.core.errors import InvalidValue, UnknownName
 from proxyflow.spaces.parameters import text_of
+from proxyflow.trainers.reduced import reduction_names
 
 # What every training fills in, beside its hyperparameters.
 PLACEHOLDERS: Mapping[str, str] = {
@@ -60,7 +61,7 @@ class Command:
         for name in sorted(PLACEHOLDERS.keys() & set(names)):
             rule = f"{{{name}}} stands for {PLACEHOLDERS[name]}; give the hyperparameter another name"
             raise InvalidValue("hyperparameter", name, rule)
-        known = [*names, *PLACEHOLDERS]
+        known = [*names, *PLACEHOLDERS, *reduction_names()]
         for name in sorted(self.placeholders):
             if name not in known:
                 raise UnknownName("placeholder of program", f"{{{name}}}", known)
@@ -74,7 +75,7 @@ class Command:
 
         Args:
             values: by placeholder; further values have no effect.
-            inactive: hyperparameters that this configuration does not use. Arguments with them are left out, and so is
+            inactive: placeholders that this training does not use. Arguments with them are left out, and so is
                 an option (a word that begins with `-`) whose whole value they are.
         """
         filled: list[str] = []

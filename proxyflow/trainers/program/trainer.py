@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from proxyflow.core.errors import InvalidValue
 from proxyflow.core.settings import OptionalValue, setting
+from proxyflow.proxies import Proxy
 from proxyflow.spaces.grids import Grid
 from proxyflow.spaces.metric import ACCURACY, Metric
 from proxyflow.subsets import Subset
@@ -20,7 +21,8 @@ from proxyflow.trainers.program.command import NAME, Command, parse_command
 from proxyflow.trainers.program.files import mentions, script_of, watched_files
 from proxyflow.trainers.program.rules import CommandText, Duration
 from proxyflow.trainers.program.training import run_training, search_path
-from proxyflow.trainers.protocol import FIDELITIES, Trainer
+from proxyflow.trainers.protocol import Trainer
+from proxyflow.trainers.reduced import reduction_names, unsupported_values
 from proxyflow.trainers.results import Trained
 from proxyflow.trainers.user_code import MISMATCH_REMEDY, NO_WATCH
 
@@ -58,7 +60,7 @@ class ProgramTrainer(Trainer):
         "",
         CommandText(),
         "the command that trains, with placeholders in braces: any hyperparameter, data, train, valid, epochs, seed, "
-        "output, config; see docs/own-training.md",
+        "output, config, and size, width, batch where a proxy reduces them; see docs/own-training.md",
         word="none",
     )
     timeout: float | None = setting(
@@ -74,7 +76,7 @@ class ProgramTrainer(Trainer):
 
     @property
     def fidelities(self) -> frozenset[str]:
-        return frozenset({"data"} | (self.command.placeholders & set(FIDELITIES)))
+        return frozenset({"data"} | (self.command.placeholders & {"epochs", *reduction_names()}))
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -125,6 +127,9 @@ class ProgramTrainer(Trainer):
                 "PROXYFLOW_DATA, it trains on the same examples whatever the proxy"
             )
         return warnings
+
+    def unsupported(self, proxy: Proxy, data: Dataset, configurations: Grid) -> str:
+        return unsupported_values(proxy, {name for each in configurations for name in each.space.names})
 
     def find_program(self, path: str) -> str:
         """The file of the program itself.

@@ -21,6 +21,7 @@ from proxyflow.trainers.job import Job
 from proxyflow.trainers.program.files import is_mlflow_run
 from proxyflow.trainers.program.folder import subset_files
 from proxyflow.trainers.program.process import MARK, Ended, NotStarted, how_it_ended, last_lines, run_process
+from proxyflow.trainers.reduced import reduced_values, reduction_names
 from proxyflow.trainers.reported import (
     METRICS_FILE,
     MetricLines,
@@ -140,6 +141,7 @@ def _arguments(trainer: ProgramTrainer, job: Job, place: Path, environment: dict
     write_json(config, dict(job.configuration))
     environment |= {"PROXYFLOW_DATA": str(data.folder), "PROXYFLOW_CONFIG": str(config)}
     values: dict[str, Any] = {
+        **reduced_values(job.spec.proxy),
         **job.configuration,
         "data": str(data.folder),
         "train": str(data.train),
@@ -149,7 +151,8 @@ def _arguments(trainer: ProgramTrainer, job: Job, place: Path, environment: dict
         "output": environment[MARK],
         "config": str(config),
     }
-    first, *rest = trainer.command.fill(values, inactive=job.configuration.space.names)
+    # What a proxy does not reduce is left out together with its option, as hyperparameters that are not in use are.
+    first, *rest = trainer.command.fill(values, inactive=[*reduction_names(), *job.configuration.space.names])
     arguments = [trainer.find_program(environment["PATH"]), *rest]
     if is_mlflow_run([first, *rest]) and job.run is not None and "--run-id" not in rest:
         # The project then logs to this run, and not to one of its own.
