@@ -9,17 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from proxyflow.core.errors import UserError
 from proxyflow.data.catalog import Dataset
+from proxyflow.proxies import Epochs, Proxy, parse_proxy
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.strategies import Full
 from proxyflow.studies.context import StudyContext
-from proxyflow.studies.plan import VALIDATION_WORK, PlannedTraining, example_counts, training_work
+from proxyflow.studies.plan import VALIDATION_WORK, PlannedTraining, example_counts
 from proxyflow.subsets import choose_subset
 from proxyflow.trainers.job import Job, TrainingSpec
 from proxyflow.trainers.model_access import ModelAccess
 from proxyflow.trainers.protocol import Trainer
 
-CALIBRATION_STEPS = 4
+WARM_UP_STEPS = 4
+CALIBRATION_STEPS = 64  # at most, after the warm-up
+CALIBRATION_SECONDS = 1.0  # what the steps after the warm-up should take
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,52 @@ class Size:
 
     Attributes:
         n_train, n_valid, n_classes: sizes of its subset.
-        work: floating-point operations, validation included; examples if the trainer does not know FLOPs.
+        train_work: floating-point operations of its training examples; examples if the trainer does not know FLOPs.
+        valid_work: the same of its validation examples, as if they were trained on.
+        steps: optimizer steps; 0 if the batch size is not known.
     """
 
     n_train: int
     n_valid: int
     n_classes: int
-    work: float
+    train_work: float
+    valid_work: float = 0.0
+    steps: int = 0
+
+    @property
+    def work(self) -> float:
+        """All of its work, in units of training examples' work."""
+        return self.train_work + VALIDATION_WORK * self.valid_work
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Work per second of trainings, nan if unknown.
+
+    Attributes:
+        train: of training examples.
+        valid: of validation examples, counted as if they were trained on.
+    """
+
+    train: float
+    valid: float
+
+    @property
+    def known(self) -> bool:
+        """Whether both are known."""
+        return self.train > 0 and self.valid > 0
+
+    def seconds(self, size: Size) -> float:
+        """Estimated seconds of a training."""
+        return size.train_work / self.train + size.valid_work / self.valid
+
+
+UNKNOWN_SPEED = Speed(math.nan, math.nan)
+
+
+def speed_group(proxy: Proxy) -> str:
+    """The trainings of equal speed: those whose examples, networks and batches have the same size."""
+    return "+".join(each.canonical for each in proxy.reductions if not isinstance(each, Epochs))
 
 
 class Sizes:
@@ -58,11 +101,15 @@ class Sizes:
             plan = data.epoch_plan(n_train, len(dataset.train), batch_size)
             presented, batch_size = n_train * plan.passes, max(2, min(plan.batch_size, n_train))
         per_example = work_per_example(spec, n_classes, dataset)
+        batch = max(1, min(batch_size, presented))
+        steps = presented // batch * spec.epochs  # the last, incomplete batch of an epoch is left out
         return Size(
             n_train,
             n_valid,
             n_classes,
-            training_work(per_example, presented, n_valid, spec.epochs, batch_size),
+            per_example * steps * batch,
+            per_example * spec.epochs * n_valid,
+            steps if batch_size > 1 else 0,
         )
 
 
@@ -79,18 +126,33 @@ def work_per_example(spec: TrainingSpec, n_classes: int, dataset: Dataset) -> fl
     return spec.trainer.flops_per_example(spec.configuration, n_classes, dataset.preprocessing)
 
 
-def measured_speed(trainings: pd.DataFrame, device: str, unit: str) -> float:
-    """Median work per second of this study's finished trainings on this device; nan without any.
+def measured_speeds(trainings: pd.DataFrame, device: str, unit: str) -> dict[str, Speed]:
+    """Median speeds of this study's finished trainings on this device, by `speed_group`.
 
     Args:
         unit: column with the work of a training's examples, `train_flops` or `examples_seen`.
     """
     done = trainings[(trainings["status"] == "finished") & (trainings["device"] == device)]
-    # A validation example costs a third of a training example.
-    validated = VALIDATION_WORK * done["n_valid"].astype(float) * done["epochs"].astype(float)
-    work = done[unit] * (1 + validated / done["examples_seen"])
-    rates = (work / done["train_seconds"]).replace([np.inf, 0.0], np.nan)
-    return float(rates.median())
+    groups = done["strategy"].map(_group_of)
+    validated = done["n_valid"].astype(float) * done["epochs"].astype(float) / done["examples_seen"]
+    known = done["valid_seconds"].where(done["valid_seconds"] > 0)
+    # Where validation was not timed, its examples are taken for a third of training examples.
+    share = VALIDATION_WORK * validated / (1 + VALIDATION_WORK * validated)
+    valid_seconds = known.fillna(share * done["train_seconds"])
+    rates = pd.DataFrame(
+        {
+            "train": done[unit] / (done["train_seconds"] - valid_seconds),
+            "valid": done[unit] * validated / valid_seconds,
+        }
+    ).replace([np.inf, -np.inf, 0.0], np.nan)
+    return {str(name): Speed(*row) for name, row in rates.groupby(groups).median().iterrows()}
+
+
+def _group_of(strategy: str) -> str | None:
+    try:
+        return speed_group(parse_proxy(strategy))
+    except UserError:  # of a plug-in that is not installed here
+        return None
 
 
 def unit_of(trainer: Trainer) -> str:
@@ -98,21 +160,30 @@ def unit_of(trainer: Trainer) -> str:
     return "train_flops" if isinstance(trainer, ModelAccess) else "examples_seen"
 
 
-def calibrate(context: StudyContext, dataset: Dataset, planned: PlannedTraining) -> float:
-    """Work per second of a few steps of one planned training; nan if the trainer gives no access to its models.
+def calibrate(context: StudyContext, dataset: Dataset, planned: PlannedTraining) -> Speed:
+    """Speed of a few steps of one planned training; unknown if the trainer gives no access to its models.
 
-    The first run warms up and is not counted.
+    The first steps warm up; their time says how many are measured afterwards.
     """
     if not isinstance(planned.spec.trainer, ModelAccess):
-        return math.nan
+        return UNKNOWN_SPEED
     full = choose_subset(dataset, Full(), planned.spec.seed)
-    batch_size = batch_size_of(planned.spec.configuration)
-    examples = min(len(full.train), batch_size * CALIBRATION_STEPS)
-    few = np.linspace(0, len(full.train) - 1, examples).astype(np.int64)
-    sample = dataclasses.replace(full, train=full.train.take(few))
-    spec = dataclasses.replace(planned.spec, epochs=1)
-    work = training_work(work_per_example(spec, len(full.classes), dataset), examples, len(full.valid), 1, batch_size)
-    speed = math.nan
-    for _ in range(2):
-        speed = work / spec.trainer.train(Job(spec, sample, context.device)).result.train_seconds
-    return speed
+    configuration = planned.spec.trainer.reduced(planned.spec.configuration, planned.strategy)
+    batch_size = batch_size_of(configuration)
+    proxy = Proxy(reductions=planned.strategy.reductions)
+    spec = dataclasses.replace(planned.spec, configuration=configuration, proxy=proxy, epochs=1)
+    per_example = work_per_example(spec, len(full.classes), dataset)
+
+    def measured(steps: int) -> tuple[float, float, int]:
+        """Seconds of training and of validation, and the examples trained on."""
+        examples = min(len(full.train), batch_size * steps)
+        few = np.linspace(0, len(full.train) - 1, examples).astype(np.int64)
+        sample = dataclasses.replace(full, train=full.train.take(few))
+        result = spec.trainer.train(Job(spec, sample, context.device)).result
+        return result.train_seconds - result.valid_seconds, result.valid_seconds, examples // min(batch_size, examples)
+
+    seconds, _, steps = measured(WARM_UP_STEPS)
+    wanted = CALIBRATION_SECONDS / max(seconds / steps, 1e-9)
+    seconds, valid_seconds, steps = measured(int(np.clip(wanted, WARM_UP_STEPS, CALIBRATION_STEPS)))
+    trained = steps * min(batch_size, len(full.train))
+    return Speed(per_example * trained / seconds, per_example * len(full.valid) / valid_seconds)

@@ -5,11 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 
 from proxyflow.core.progress import format_seconds
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.dependencies import Dependencies, SubsetId, distillation_of, subset_id, subsets_of
-from proxyflow.studies.estimate import Size, Sizes, batch_size_of, calibrate, measured_speed, unit_of, work_per_example
+from proxyflow.studies.estimate import (
+    UNKNOWN_SPEED,
+    Size,
+    Sizes,
+    Speed,
+    batch_size_of,
+    calibrate,
+    measured_speeds,
+    speed_group,
+    unit_of,
+    work_per_example,
+)
 from proxyflow.studies.plan import AUTO, PlannedTraining, StudySpec, order_trainings, plan_trainings, training_work
 from proxyflow.studies.support import check_support
 from proxyflow.studies.tasks import SubsetRef
@@ -129,18 +141,14 @@ def forecast(context: StudyContext, spec: StudySpec, jobs: int = 1) -> Forecast:
         for training in planned
         if (reference := found[subset_id(training)]) is not None and dependencies.task(training, reference).key in done
     }
-    speed = (
-        measured_speed(trainings(context.client, experiments), device_name(context.device), unit_of(spec.trainer))
-        if experiments
-        else float("nan")
-    )
-    if not speed > 0 and len(finished) < len(planned) and isinstance(spec.trainer, ModelAccess):
-        context.say("no training of this study is finished: calibrating with a few steps of the first one")
-        speed = calibrate(context, context.dataset(planned[0].dataset), planned[0])
+    speeds = _speeds(context, spec, experiments, [training for training in planned if training not in finished])
+    # Scoring models and pilots are not reduced; without such trainings the first speed is the best guess.
+    speed = speeds.get("", next(iter(speeds.values()), UNKNOWN_SPEED)).train
     runs = tuple(
-        RunPlan(training, size, training in finished, 0.0 if training in finished else size.work / speed)
+        RunPlan(training, size, training in finished, 0.0 if training in finished else seconds)
         for training in planned
         for size in [sizes.of(training)]
+        for seconds in [speeds.get(speed_group(training.strategy), UNKNOWN_SPEED).seconds(size)]
     )
     scored = spec.datasets if dependencies.scores_needed else ()
     scorings = tuple(_scoring(context, dependencies, name, speed) for name in scored)
@@ -164,6 +172,28 @@ def forecast(context: StudyContext, spec: StudySpec, jobs: int = 1) -> Forecast:
         if training.strategy.data.synthetic
     )
     return Forecast(scorings, subsets, runs, jobs, distillations)
+
+
+def _speeds(
+    context: StudyContext, spec: StudySpec, experiments: list[str], to_do: list[PlannedTraining]
+) -> dict[str, Speed]:
+    """Speeds of trainings by `speed_group`: of finished ones, or of a few steps of the first one of each group."""
+    device, unit = device_name(context.device), unit_of(spec.trainer)
+    found = measured_speeds(trainings(context.client, experiments), device, unit) if experiments else {}
+    missing: dict[str, PlannedTraining] = {}
+    for training in to_do:
+        group = speed_group(training.strategy)
+        if not found.get(group, UNKNOWN_SPEED).known:
+            missing.setdefault(group, training)
+    if missing and isinstance(spec.trainer, ModelAccess):
+        named = ", ".join(each.strategy.canonical for each in missing.values())
+        context.say(f"no such training of this study is finished: calibrating with a few steps of {named}")
+        for group, training in missing.items():
+            found[group] = calibrate(context, context.dataset(training.dataset), training)
+    elif missing:
+        # How much faster a reduced training of the user's code is, only a finished one can tell.
+        found |= {group: found.get("", UNKNOWN_SPEED) for group in missing}
+    return found
 
 
 def _waits_for(training: PlannedTraining) -> str:
@@ -222,43 +252,51 @@ def forecast_lines(plan: Forecast, price_per_hour: float | None) -> Iterator[str
             state = f"run {item.run_id}" if item.run_id else "to do"
             yield f"{item.dataset:<20} {item.strategy:<40} {item.iterations:>10} {_estimate(item.seconds):>10}  {state}"
         yield ""
-    yield f"{'subset of':<20} {'strategy':<28} {'seed':>4} {'waits for':<10} {'trainings':>9}  state"
+    wide = max([28, *(len(run.planned.strategy.canonical) for run in plan.trainings)])
+    yield f"{'subset of':<20} {'strategy':<{wide}} {'seed':>4} {'waits for':<10} {'trainings':>9}  state"
     for subset in plan.subsets:
         state = f"run {subset.run_id}" if subset.run_id else "to do"
         waits = "" if subset.run_id else subset.waits_for
-        yield f"{subset.dataset:<20} {subset.strategy:<28} {subset.seed:>4} {waits:<10} {subset.used_by:>9}  {state}"
+        yield (
+            f"{subset.dataset:<20} {subset.strategy:<{wide}} {subset.seed:>4} {waits:<10} {subset.used_by:>9}  {state}"
+        )
     yield ""
     yield (
-        f"{'training on':<20} {'strategy':<28} {'configuration':<28} {'seed':>4} {'epochs':>6} {'examples':>8} "
-        f"{'estimate':>9}  state"
+        f"{'training on':<20} {'strategy':<{wide}} {'configuration':<28} {'seed':>4} {'epochs':>6} {'examples':>8} "
+        f"{'steps':>7} {'estimate':>9}  state"
     )
     for run in plan.trainings:
         training = run.planned
         yield (
-            f"{training.dataset:<20} {training.strategy.canonical:<28} {training.spec.configuration.name:<28} "
+            f"{training.dataset:<20} {training.strategy.canonical:<{wide}} {training.spec.configuration.name:<28} "
             f"{training.spec.seed:>4} {training.spec.epochs:>6} {run.size.n_train:>8} "
-            f"{_estimate(run.seconds):>9}  {'finished' if run.finished else 'to do'}"
+            f"{run.size.steps or '':>7} {_estimate(run.seconds):>9}  {'finished' if run.finished else 'to do'}"
         )
     yield ""
-    yield from _totals(plan, price_per_hour)
+    yield from _totals(plan, price_per_hour, wide)
 
 
-def _totals(plan: Forecast, price_per_hour: float | None) -> Iterator[str]:
+def _totals(plan: Forecast, price_per_hour: float | None, wide: int) -> Iterator[str]:
     def price(seconds: float) -> str:
         if price_per_hour is None:
             return ""
         return f"{seconds / 3600 * price_per_hour:.2f}" if math.isfinite(seconds) else UNKNOWN
 
-    yield f"{'strategy':<28} {'runs':>6} {'to do':>6} {'estimate':>10} {'US dollars':>10} {'relative work':>14}"
+    yield (
+        f"{'strategy':<{wide}} {'runs':>6} {'to do':>6} {'steps':>7} {'estimate':>10} {'US dollars':>10} "
+        f"{'relative work':>14}"
+    )
     target = sum(item.size.work for item in plan.trainings if item.planned.strategy.is_target)
     for name in dict.fromkeys(item.planned.strategy.canonical for item in plan.trainings):
         rows = [item for item in plan.trainings if item.planned.strategy.canonical == name]
         work = sum(item.size.work for item in rows)
         relative = f"{work / target:.3f}" if target else ""
         to_do = sum(not item.finished for item in rows)
+        steps = round(median(item.size.steps for item in rows))
         seconds = sum(item.seconds for item in rows) / plan.jobs
         yield (
-            f"{name:<28} {len(rows):>6} {to_do:>6} {format_seconds(seconds):>10} {price(seconds):>10} {relative:>14}"
+            f"{name:<{wide}} {len(rows):>6} {to_do:>6} {steps or '':>7} {format_seconds(seconds):>10} "
+            f"{price(seconds):>10} {relative:>14}"
         )
     to_do = sum(not item.finished for item in plan.trainings)
     cost = "" if price_per_hour is None else f", {price(plan.seconds)} US dollars"
