@@ -102,6 +102,8 @@ class Strategy(ABC):
     source: ClassVar[str]
     # Its examples are generated; `select` returns the real ones that they replace.
     synthetic: ClassVar[bool] = False
+    # With equal seed and options, a larger `fraction` selects all that a smaller one does, and more.
+    nested: ClassVar[bool] = False
     # What it reduces, as trainers name it (`trainers.protocol.FIDELITIES`).
     reduces: ClassVar[frozenset[str]] = frozenset({"data"})
 

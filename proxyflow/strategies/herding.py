@@ -22,6 +22,7 @@ class Herding(Geometric):
     name = "herding"
     summary = "the fraction F of the examples whose mean embedding stays nearest to that of all"
     family = "Coverage"
+    nested = True
     source = "Welling 2009, Herding dynamical weights to learn; Rebuffi et al. 2017, arXiv 1611.07725, algorithm 4"
 
     def _pick(self, points: Points, budget: int, rng: np.random.Generator) -> Positions:

@@ -23,6 +23,7 @@ class KCenter(Geometric):
     name = "k-center"
     summary = "the fraction F of the examples that covers all others best (greedy k-center on embeddings)"
     family = "Coverage"
+    nested = True
     source = "Sener & Savarese 2018, arXiv 1708.00489, algorithm 1"
 
     def _pick(self, points: Points, budget: int, rng: np.random.Generator) -> Positions:

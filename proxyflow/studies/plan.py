@@ -23,7 +23,7 @@ from proxyflow.trainers.job import TrainingSpec
 from proxyflow.trainers.protocol import FIDELITIES, Trainer
 
 # Part of every key: increase it if a change of code changes the results of equal settings.
-KEY_VERSION = 6
+KEY_VERSION = 7
 
 # Folds of a study's scoring, if a strategy needs a held-out score.
 HOLDOUT_FOLDS = 5
