@@ -22,6 +22,7 @@ from proxyflow.strategies.mix import Mix
 from proxyflow.strategies.classes import Classes
 from proxyflow.strategies.easiest_classes import EasiestClasses
 from proxyflow.strategies.confusable_classes import ConfusableClasses
+from proxyflow.strategies.coverage import Coverage
 from proxyflow.strategies.k_center import KCenter
 from proxyflow.strategies.herding import Herding
 from proxyflow.strategies.kmeans_coreset import KMeansCoreset
@@ -30,6 +31,7 @@ from proxyflow.strategies.distilled import Distilled
 __all__ = [
     "Classes",
     "ConfusableClasses",
+    "Coverage",
     "Distilled",
     "Easiest",
     "EasiestClasses",
