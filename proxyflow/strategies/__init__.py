@@ -26,6 +26,7 @@ from proxyflow.strategies.coverage import Coverage
 from proxyflow.strategies.k_center import KCenter
 from proxyflow.strategies.herding import Herding
 from proxyflow.strategies.kmeans_coreset import KMeansCoreset
+from proxyflow.strategies.prototypes import Prototypes
 from proxyflow.strategies.distilled import Distilled
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "KMeansCoreset",
     "Mix",
     "OtherHalfClasses",
+    "Prototypes",
     "Random",
     "Slice",
     "Strategy",

@@ -86,14 +86,14 @@ def strata_of(values: NDArray[np.float64], strata: int) -> NDArray[np.int64]:
         return np.zeros(len(values), dtype=np.int64)
     # Halves, as the range of finite numbers may not be finite.
     place = (values / 2 - low / 2) / (high / 2 - low / 2)
-    return np.minimum((place * strata).astype(np.int64), strata - 1)
+    found: NDArray[np.int64] = np.minimum((place * strata).astype(np.int64), strata - 1)
+    return found
 
 
 def even_shares(total: int, sizes: list[int]) -> list[int]:
     """How many each stratum gives: the smallest first, each an equal part of the budget that is left, or all it has.
 
-    No stratum is empty. Adds up to `total`, which is at most `sum(sizes)`. One more in total is one more of one stratum,
-    and none less of another.
+    No stratum is empty. Adds up to `total`, which is at most `sum(sizes)`. A larger total takes nothing from a stratum.
     """
     shares = [0] * len(sizes)
     order = sorted(range(len(sizes)), key=lambda number: (sizes[number], number))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from proxyflow.strategies.base import Positions, register_strategy
-from proxyflow.strategies.geometry import Geometric, Points
+from proxyflow.strategies.geometry import Chunked, Points
 
 
 @register_strategy
 @dataclass(frozen=True)
-class Herding(Geometric):
+class Herding(Chunked):
     """Adds the example with which the mean of the chosen ones comes nearest to the mean of all.
 
     Helps where a small subset has to match the whole on average; with `balance=class` it does so class by class,

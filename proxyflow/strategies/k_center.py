@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from proxyflow.strategies.base import Positions, register_strategy
-from proxyflow.strategies.geometry import Geometric, Points
+from proxyflow.strategies.geometry import Chunked, Points
 
 
 @register_strategy
 @dataclass(frozen=True)
-class KCenter(Geometric):
+class KCenter(Chunked):
     """Begins nearest to the mean, and adds the example that is furthest from all chosen ones.
 
     Its largest distance of any example to a chosen one is at most twice the smallest possible (Gonzalez 1985). Helps

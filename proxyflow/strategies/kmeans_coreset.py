@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from proxyflow.core.settings import Number, setting
 from proxyflow.strategies.base import Positions, register_strategy
-from proxyflow.strategies.geometry import Geometric, Points
+from proxyflow.strategies.geometry import Chunked, Points
 
 
 @register_strategy
 @dataclass(frozen=True)
-class KMeansCoreset(Geometric):
+class KMeansCoreset(Chunked):
     """A random sample, drawn in proportion to how much each example can matter to any k-means clustering.
 
     The bound on that (its sensitivity) comes from a few centers that are drawn by D2 sampling. A coreset proper weights

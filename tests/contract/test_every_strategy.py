@@ -18,6 +18,7 @@ from proxyflow.strategies import (
     ExamplePool,
     KMeansCoreset,
     Mix,
+    Prototypes,
     Random,
     Slice,
     Strategy,
@@ -69,7 +70,7 @@ def test_its_size_is_exact(cls: type[Strategy]) -> None:
 
 @every_class
 def test_chance_has_no_say_where_it_says_so_or_scores_decide(cls: type[Strategy]) -> None:
-    draws = issubclass(cls, (Random, ClassSubset, Mix, Coverage, KMeansCoreset))
+    draws = issubclass(cls, (Random, ClassSubset, Mix, Coverage, KMeansCoreset, Prototypes))
     for strategy in examples_of(cls):
         choices = {tuple(strategy.select(make_pool(), seed)) for seed in range(5)}
         assert len(choices) == 1 or (strategy.depends_on_seed and draws), strategy

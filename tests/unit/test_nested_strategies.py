@@ -29,6 +29,8 @@ SPELLINGS = [
     "k-center:{}",
     "k-center:{},balance=class",
     "herding:{},balance=class",
+    "prototypes:{}",
+    "prototypes:{},balance=class,keep=hard,clusters=3",
 ]
 WITH_DROP = ["hardest:{},drop={}", "hardest:{},drop={},balance=class", "coverage:{},drop={},strata=7"]
 thousandths = st.integers(1, 999).map(lambda number: number / 1000)
