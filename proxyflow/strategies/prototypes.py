@@ -86,4 +86,5 @@ def nearest(points: Points, centres: Points) -> NDArray[np.float32]:
     """`(n,)` squared distances to the nearest centre, but for errors of rounding."""
     lengths = np.einsum("kd,kd->k", centres, centres)
     squared: NDArray[np.float32] = np.einsum("nd,nd->n", points, points)
-    return squared + (lengths - 2 * (points @ centres.T)).min(axis=1)
+    found: NDArray[np.float32] = squared + (lengths - 2 * (points @ centres.T)).min(axis=1)
+    return found
