@@ -16,7 +16,8 @@ class Herding(Chunked):
     """Adds the example with which the mean of the chosen ones comes nearest to the mean of all.
 
     Helps where a small subset has to match the whole on average; with `balance=class` it does so class by class,
-    as iCaRL has it. Costs one training on all examples for the embeddings, and one pass over these per chosen example.
+    as iCaRL has it. Costs one training on all examples for the embeddings, unless these are a file's, and one pass over
+    them per chosen example. Of more than 20,000 examples each random chunk has its own mean (`geometry.Chunked`).
     """
 
     name = "herding"

@@ -17,7 +17,8 @@ class KCenter(Chunked):
 
     Its largest distance of any example to a chosen one is at most twice the smallest possible (Gonzalez 1985). Helps
     where rare kinds of examples must not be missed; it prefers outliers, including wrong labels. Costs one training
-    on all examples for the embeddings, and one pass over these per chosen example.
+    on all examples for the embeddings, unless these are a file's, and one pass over them per chosen example. The bound
+    holds within each chunk where there are more than 20,000 examples (`geometry.Chunked`).
     """
 
     name = "k-center"

@@ -21,7 +21,8 @@ class KMeansCoreset(Chunked):
     The bound on that (its sensitivity) comes from a few centers that are drawn by D2 sampling. A coreset proper weights
     its examples by the inverse; here they are drawn without replacement and weighted equally. Helps as the middle
     between random and `k-center`: it covers the data without selecting only outliers. Costs one training on all
-    examples for the embeddings, and a few passes over these.
+    examples for the embeddings, unless these are a file's, and a few passes over them. Of more than 20,000 examples
+    each random chunk has its own centers and gives in proportion to its size (`geometry.Chunked`).
     """
 
     name = "kmeans-coreset"
