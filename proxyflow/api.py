@@ -19,6 +19,7 @@ from proxyflow.quality.runs import TARGET
 from proxyflow.scores.predictions import KINDS, check_predictions, score_predictions
 from proxyflow.spaces.metric import ACCURACY, Metric
 from proxyflow.strategies import Curriculum, ExamplePool, Strategy
+from proxyflow.strategies.embeddings import SCORES, EmbeddingRows
 from proxyflow.strategies.ranking import TIE_BREAK
 from proxyflow.tracking import names
 
@@ -75,7 +76,8 @@ def choose(
         scores: for strategies that rank. A mapping from names (`loss`, `el2n`, …; docs/scores.md has the list) to
             values `(n,)`, a score run's table as a frame for example; or the values that the strategy ranks by alone,
             which by default is the loss. Equal values are told apart by `margin` where it is given.
-        embeddings: `(n, d)`, for strategies that cover the data.
+        embeddings: `(n, d)`, for strategies that cover the data; any model's. A memory map of 1,000,000 rows is read in
+            parts (`np.load(path, mmap_mode="r")`).
         confusion: `(classes, classes)`, row c the mean probabilities that examples of class c are given; for strategies
             that choose classes by it.
 
@@ -97,6 +99,9 @@ def choose(
         raise InvalidValue("strategy", parsed.canonical, "its examples are made and not chosen; use proxyflow distill")
     if isinstance(parsed, Curriculum):
         raise InvalidValue("strategy", parsed.canonical, "it chooses all examples, and presents them in an order")
+    for option in parsed.files:
+        rule = f"give the array itself: {option}=np.load(PATH, mmap_mode='r') as an argument, with {option}={SCORES}"
+        raise InvalidValue(option, getattr(parsed, option), rule)
     classes, codes = _classes(labels)
     n = len(codes)
     pool = ExamplePool(
@@ -105,7 +110,7 @@ def choose(
         content_hashes=np.array([f"{position:016x}" for position in range(n)]),
         scores=_scores(parsed, scores, n),
         classes=np.arange(len(classes), dtype=np.int64),
-        embeddings=_table("embeddings", embeddings, n),
+        embeddings=_embeddings(embeddings, n),
         confusion=_table("confusion", confusion, len(classes)),
     )
     for name in sorted(parsed.needs - {*pool.scores}):
@@ -153,6 +158,17 @@ def _values(name: str, values: ArrayLike, n: int) -> NDArray[np.float64]:
     if array.shape != (n,):
         raise InvalidValue(name, f"of shape {array.shape}", f"give one number for each of the {n} labels")
     return array
+
+
+def _embeddings(values: ArrayLike | None, n: int) -> NDArray[np.float32] | EmbeddingRows | None:
+    """Embeddings as an array, or as rows of a large file."""
+    if not isinstance(values, np.memmap):
+        return _table("embeddings", values, n)  # type: ignore[no-any-return]
+    if values.dtype.kind not in "fiu" or values.ndim != 2 or len(values) != n:
+        raise InvalidValue("embeddings", f"{values.dtype} of shape {values.shape}", f"it must have numbers of ({n}, d)")
+    found = EmbeddingRows(values, np.arange(n))
+    found.check_finite(lambda row, value: InvalidValue(f"embeddings[{row}]", value, "embeddings must be finite"))
+    return found
 
 
 def _table(name: str, values: ArrayLike | None, rows: int) -> Any:

@@ -194,10 +194,10 @@ def _score_predictions(
     options: dict[str, Any],
 ) -> None:
     """Scores the predictions in a file, unless a finished run has."""
-    from proxyflow.data.predictions import check_file  # imports pyarrow
+    from proxyflow.data.example_files import check_file  # imports pyarrow
 
     dataset = canonical_name(dataset)
-    check_file(path)
+    check_file(path, "predictions")
     where = take_data_options(options)
     context = open_context(study, where, options["price_per_hour"], system_metrics=system_metrics)
     from proxyflow.scoring.external import scores_from_file

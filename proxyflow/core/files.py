@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,17 @@ def sha256_of(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """`sha256_of`, computed once per process for a file of the same size and time of change."""
+    state = path.stat()
+    return _sha256_at(path.resolve(), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_at(path: Path, size: int, changed: int) -> str:
+    return sha256_of(path)
 
 
 def digest(value: Any) -> str:

@@ -156,9 +156,10 @@ def split_proxies(text: str) -> list[str]:
     found: list[str] = []
     for piece in re.sub(r"\s*\+\s*", "+", text).replace(";", " ").replace(",", " ").split():
         head = JOIN.split(piece)[0]  # by=el2n+size:16 continues the proxy before it
-        # classes=0+3 is a strategy: its name is not an option of another one.
-        named = head.partition("=")[0] in strategies
-        if found and (("=" in head and ":" not in head and not named) or _continues_list(found[-1], piece)):
+        key, equals, _ = head.partition("=")
+        # classes=0+3 is a strategy: its name is not an option of another one. A value may have a colon, not a key.
+        option = equals and ":" not in key and key not in strategies
+        if found and (option or _continues_list(found[-1], piece)):
             found[-1] += f",{piece}"
         else:
             found.append(piece)

@@ -20,14 +20,17 @@ from proxyflow.strategies.curriculum import Curriculum
 from proxyflow.strategies.classes import Classes
 from proxyflow.strategies.easiest_classes import EasiestClasses
 from proxyflow.strategies.confusable_classes import ConfusableClasses
+from proxyflow.strategies.coverage import Coverage
 from proxyflow.strategies.k_center import KCenter
 from proxyflow.strategies.herding import Herding
 from proxyflow.strategies.kmeans_coreset import KMeansCoreset
+from proxyflow.strategies.prototypes import Prototypes
 from proxyflow.strategies.distilled import Distilled
 
 __all__ = [
     "Classes",
     "ConfusableClasses",
+    "Coverage",
     "Curriculum",
     "Distilled",
     "Easiest",
@@ -42,6 +45,7 @@ __all__ = [
     "KMeansCoreset",
     "Mix",
     "OtherHalfClasses",
+    "Prototypes",
     "Random",
     "Slice",
     "Strategy",

@@ -6,16 +6,19 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proxyflow.core.errors import InvalidValue, UserError
+from proxyflow.core.files import known_sha256
 from proxyflow.core.registry import Registry
 from proxyflow.core.seeds import generator
 from proxyflow.core.settings import Choice, Number
 from proxyflow.core.spelling import LONGEST_SPELLING, Spelled, parse_spelling
+from proxyflow.strategies.embeddings import EmbeddingRows
 
 Positions = NDArray[np.int64]
 FEWEST_EXAMPLES = 2  # batch norm needs two per batch
@@ -50,7 +53,7 @@ class ExamplePool:
         labels: `(n,) int64`.
         content_hashes: `(n,)` strings that identify the examples' content.
         scores: name of a score to `(n,) float64`; empty without scores.
-        embeddings: `(n, d) float32`, or None.
+        embeddings: `(n, d) float32`, or rows of a file that are read when they are indexed, or None.
         confusion: `(classes, classes)`, row c the mean predicted probabilities of examples of class c, or None.
         classes: every label of the data set, sorted, including those without examples; None: those that occur.
     """
@@ -60,7 +63,7 @@ class ExamplePool:
     content_hashes: NDArray[np.str_]
     scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     classes: NDArray[np.int64] | None = None
-    embeddings: NDArray[np.float32] | None = None
+    embeddings: NDArray[np.float32] | EmbeddingRows | None = None
     confusion: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
@@ -77,13 +80,18 @@ class ExamplePool:
 
     def take(self, positions: Positions) -> ExamplePool:
         """Some of the examples, in the given order."""
+        embeddings = self.embeddings
+        if isinstance(embeddings, EmbeddingRows):
+            embeddings = embeddings.take(positions)
+        elif embeddings is not None:
+            embeddings = embeddings[positions]
         return ExamplePool(
             self.ids[positions],
             self.labels[positions],
             self.content_hashes[positions],
             {name: values[positions] for name, values in self.scores.items()},
             self.classes,
-            None if self.embeddings is None else self.embeddings[positions],
+            embeddings,
             self.confusion,
         )
 
@@ -98,6 +106,8 @@ class Strategy(Spelled, ABC):
     source: ClassVar[str]
     # Its examples are generated; `select` returns the real ones that they replace.
     synthetic: ClassVar[bool] = False
+    # With equal seed and options, a larger `fraction` selects all that a smaller one does, and more.
+    nested: ClassVar[bool] = False
     # What it reduces, as trainers name it (`Trainer.fidelities`).
     reduces: ClassVar[frozenset[str]] = frozenset({"data"})
 
@@ -110,6 +120,29 @@ class Strategy(Spelled, ABC):
     def needs_scores(self) -> bool:
         """Whether a model has to be trained on all examples first."""
         return bool(self.needs)
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """Files of the user's that the choice depends on besides the data set, by the option that names them."""
+        return {}
+
+    def inputs(self) -> dict[str, str]:
+        """SHA-256 of each of `files`, by its option.
+
+        Raises:
+            InvalidValue: there is no such file.
+        """
+        found = {}
+        for option, path in self.files.items():
+            if not path.is_file():
+                raise InvalidValue(f"strategy {self.name}: {option}", f"{path}", f"no such file in {Path.cwd()}")
+            found[option] = known_sha256(path)
+        return found
+
+    @property
+    def stated_seconds(self) -> float:
+        """Seconds of work elsewhere that the user states, charged with the selection."""
+        return 0.0
 
     @property
     def balanced(self) -> bool:

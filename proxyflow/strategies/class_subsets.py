@@ -24,6 +24,8 @@ CLASS_COUNT = Number(low=FEWEST_CLASSES, whole=True, example="5")
 class ClassSubset(Strategy):
     """A random fraction of the examples of some classes; only these are validated on. Subclasses have `fraction`."""
 
+    nested = True
+
     if TYPE_CHECKING:
         fraction: float
 

@@ -27,6 +27,7 @@ class Easiest(Ranked):
     name = "easiest"
     summary = "the fraction F of the examples that a model trained on all of them finds easiest"
     family = "Easy Examples"
+    nested = True
     source = "Shleifer & Prokop 2019, section 3.2 (hard-(1-F)-1.0)"
 
     fraction: float = setting(dataclasses.MISSING, FRACTION, "share of all training examples", symbol="F")

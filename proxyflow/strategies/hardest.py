@@ -30,6 +30,7 @@ class Hardest(Ranked):
     name = "hardest"
     summary = "the fraction F found hardest; drop=D discards the hardest D of all first and keeps F - D"
     family = "Hard Examples"
+    nested = True
     source = "Shleifer & Prokop 2019, section 3.2 (hard-D-F)"
 
     fraction: float = setting(dataclasses.MISSING, FRACTION, "share of all training examples", symbol="F")

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from proxyflow.strategies.base import Positions, register_strategy
-from proxyflow.strategies.geometry import Geometric, Points
+from proxyflow.strategies.geometry import Chunked, Points
 
 
 @register_strategy
 @dataclass(frozen=True)
-class Herding(Geometric):
+class Herding(Chunked):
     """Adds the example with which the mean of the chosen ones comes nearest to the mean of all.
 
     Helps where a small subset has to match the whole on average; with `balance=class` it does so class by class,
-    as iCaRL has it. Costs one training on all examples for the embeddings, and one pass over these per chosen example.
+    as iCaRL has it. Costs one training on all examples for the embeddings, unless these are a file's, and one pass over
+    them per chosen example. Of more than 20,000 examples each random chunk has its own mean (`geometry.Chunked`).
     """
 
     name = "herding"
     summary = "the fraction F of the examples whose mean embedding stays nearest to that of all"
     family = "Coverage"
+    nested = True
     source = "Welling 2009, Herding dynamical weights to learn; Rebuffi et al. 2017, arXiv 1611.07725, algorithm 4"
 
     def _pick(self, points: Points, budget: int, rng: np.random.Generator) -> Positions:

@@ -7,22 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from proxyflow.strategies.base import Positions, register_strategy
-from proxyflow.strategies.geometry import Geometric, Points
+from proxyflow.strategies.geometry import Chunked, Points
 
 
 @register_strategy
 @dataclass(frozen=True)
-class KCenter(Geometric):
+class KCenter(Chunked):
     """Begins nearest to the mean, and adds the example that is furthest from all chosen ones.
 
     Its largest distance of any example to a chosen one is at most twice the smallest possible (Gonzalez 1985). Helps
     where rare kinds of examples must not be missed; it prefers outliers, including wrong labels. Costs one training
-    on all examples for the embeddings, and one pass over these per chosen example.
+    on all examples for the embeddings, unless these are a file's, and one pass over them per chosen example. The bound
+    holds within each chunk where there are more than 20,000 examples (`geometry.Chunked`).
     """
 
     name = "k-center"
     summary = "the fraction F of the examples that covers all others best (greedy k-center on embeddings)"
     family = "Coverage"
+    nested = True
     source = "Sener & Savarese 2018, arXiv 1708.00489, algorithm 1"
 
     def _pick(self, points: Points, budget: int, rng: np.random.Generator) -> Positions:

@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 
 from proxyflow.core.settings import Number, setting
 from proxyflow.strategies.base import Positions, register_strategy
-from proxyflow.strategies.geometry import Geometric, Points
+from proxyflow.strategies.geometry import Chunked, Points
 
 
 @register_strategy
 @dataclass(frozen=True)
-class KMeansCoreset(Geometric):
+class KMeansCoreset(Chunked):
     """A random sample, drawn in proportion to how much each example can matter to any k-means clustering.
 
     The bound on that (its sensitivity) comes from a few centers that are drawn by D2 sampling. A coreset proper weights
     its examples by the inverse; here they are drawn without replacement and weighted equally. Helps as the middle
     between random and `k-center`: it covers the data without selecting only outliers. Costs one training on all
-    examples for the embeddings, and a few passes over these.
+    examples for the embeddings, unless these are a file's, and a few passes over them. Of more than 20,000 examples
+    each random chunk has its own centers and gives in proportion to its size (`geometry.Chunked`).
     """
 
     name = "kmeans-coreset"

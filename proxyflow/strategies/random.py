@@ -9,20 +9,18 @@ import numpy as np
 
 from proxyflow.core.settings import setting
 from proxyflow.strategies.base import FRACTION, ExamplePool, Positions, Strategy, register_strategy
-from proxyflow.strategies.budget import apportion, count
+from proxyflow.strategies.budget import apportion, count, members_by_class
 from proxyflow.strategies.full import Full
 
 
 def sample(labels: np.ndarray, total: int, rng: np.random.Generator) -> Positions:
-    """Positions of `total` random examples, with every class in proportion.
+    """Positions of `total` random examples, with every class in proportion; a larger total gives a superset.
 
-    The generator draws class by class in label order, so that the size of one class does not affect the others.
+    The generator shuffles all members class by class in label order, so that the total does not affect what it draws.
     """
-    classes, sizes = np.unique(labels, return_counts=True)
-    shares = apportion(total, sizes.tolist())
-    chosen = [
-        rng.permutation(np.flatnonzero(labels == label))[:share] for label, share in zip(classes, shares, strict=True)
-    ]
+    groups = members_by_class(labels)
+    shares = apportion(total, [len(group) for group in groups])
+    chosen = [rng.permutation(group)[:share] for group, share in zip(groups, shares, strict=True)]
     return np.concatenate([*chosen, np.array([], dtype=np.int64)])
 
 
@@ -37,6 +35,7 @@ class Random(Strategy):
     name = "random"
     summary = "a random fraction F of the examples, every class in proportion"
     family = "Random Sample"
+    nested = True
     source = "Shleifer & Prokop 2019, section 3.2 (All Classes-F)"
 
     fraction: float = setting(dataclasses.MISSING, FRACTION, "share of all training examples", symbol="F")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from proxyflow.scores import ScoreName, known_scores, score_of
 from proxyflow.strategies.base import ExamplePool, Positions, Strategy
-from proxyflow.strategies.budget import apportion, count
+from proxyflow.strategies.budget import apportion, count, members_by_class
 
 BY = ScoreName(known_scores)
 # Breaks ties of other scores.
@@ -36,30 +36,22 @@ def places(low: float, high: float, n: int) -> range:
 
 
 def slice_of(order: NDArray[np.int64], labels: NDArray[np.int64], start: int, stop: int, balance: str) -> Positions:
-    """Positions `start` to `stop` of `order`; with `balance=class` in every class in proportion."""
+    """Positions `start` to `stop` of `order`; with `balance=class` in every class in proportion.
+
+    A later `stop` with the same `start` gives a superset.
+    """
     if balance == "none":
         return order[start:stop]
-    ordered = labels[order]
-    classes, sizes = np.unique(ordered, return_counts=True)
-    # What is discarded needs no member of every class; what is kept does.
-    skipped = apportion(start, sizes.tolist(), at_least_one=False)
-    if stop - start >= len(classes):
-        _leave_one_each(skipped, sizes.tolist())
-    left = [int(size) - skip for size, skip in zip(sizes, skipped, strict=True)]
-    taken = apportion(stop - start, left)
+    groups = members_by_class(labels[order])
+    sizes = [len(group) for group in groups]
+    # Of what is discarded no class needs a member, but each needs one that is left, as far as that is possible. Whether
+    # it is must not depend on `stop`, or a later one would not give a superset.
+    spared = int(len(order) - start >= len(groups))
+    skipped = apportion(start, [size - spared for size in sizes], at_least_one=False)
+    taken = apportion(stop - start, [size - skip for size, skip in zip(sizes, skipped, strict=True)])
     return np.concatenate(
-        [order[ordered == label][skip : skip + take] for label, skip, take in zip(classes, skipped, taken, strict=True)]
+        [order[group[skip : skip + take]] for group, skip, take in zip(groups, skipped, taken, strict=True)]
     )
-
-
-def _leave_one_each(skipped: list[int], sizes: list[int]) -> None:
-    """Moves what would be skipped of a class's last member to the class that is skipped furthest below its quota."""
-    total, everything = sum(skipped), sum(sizes)
-    for part, size in enumerate(sizes):
-        if skipped[part] == size:
-            below = {p: total * sizes[p] - skipped[p] * everything for p, s in enumerate(sizes) if skipped[p] < s - 1}
-            skipped[part] -= 1
-            skipped[max(below, key=lambda p: below[p])] += 1
 
 
 class Ranked(Strategy):

@@ -25,7 +25,7 @@ from proxyflow.trainers.job import TrainingSpec
 from proxyflow.trainers.protocol import Trainer
 
 # Part of every key: increase it if a change of code changes the results of equal settings.
-KEY_VERSION = 6
+KEY_VERSION = 7
 
 # Folds of a study's scoring, if a strategy needs a held-out score.
 HOLDOUT_FOLDS = 5
@@ -219,7 +219,11 @@ def _as_number(value: Any) -> Any:
 
 
 def subset_key(dataset_fingerprint: str, strategy: Strategy, seed: int, score_run: str) -> str:
-    """SHA-256 of everything that determines a subset; includes the seed only if the strategy depends on it."""
+    """SHA-256 of everything that determines a subset; includes the seed only if the strategy depends on it.
+
+    Raises:
+        InvalidValue: a file that the strategy names, whose content is part of the key, is missing.
+    """
     return digest(
         {
             "kind": "subset",
@@ -228,6 +232,7 @@ def subset_key(dataset_fingerprint: str, strategy: Strategy, seed: int, score_ru
             "strategy": strategy.canonical,
             "seed": seed if strategy.depends_on_seed else None,
             "score_run": score_run,
+            **({"inputs": inputs} if (inputs := strategy.inputs()) else {}),
         }
     )
 

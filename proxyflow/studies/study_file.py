@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from proxyflow.data.catalog import datasets
 from proxyflow.data.name_lists import join_names, split_names
 from proxyflow.spaces.grids import is_grid_file
 
+# A file that a strategy names: its path has none of the characters that separate strategies.
+STRATEGY_FILE = re.compile(r"(=file:)([^,;+\s]+)")
 BUDGET = ("max_hours", "max_cost_usd", "price_per_hour")
 
 
@@ -64,7 +67,7 @@ class StudyFile:
 
 
 def load_study_file(name: str, accepted: Collection[str]) -> StudyFile:
-    """Reads a study file; its paths (folder data sets, data directory, grid file) are relative to it.
+    """Reads a study file; its paths (data sets, data directory, grid, files of strategies) are relative to it.
 
     Args:
         name: path of the file.
@@ -122,6 +125,10 @@ def _resolved(folder: Path, key: str, value: Any) -> Any:
     if key == "datasets" and isinstance(value, (str, list)):
         items = split_names("datasets", value) if isinstance(value, str) else value
         return [_resolved_dataset(folder, item) if isinstance(item, str) else item for item in items]
+    if key == "strategies" and isinstance(value, (str, list)):
+        items = value if isinstance(value, list) else [value]
+        found = [_resolved_strategies(folder, item) if isinstance(item, str) else item for item in items]
+        return found if isinstance(value, list) else found[0]
     if not isinstance(value, str):
         return value
     is_folder = key == "data_dir" and value not in ("", "auto")
@@ -132,6 +139,10 @@ def _resolved_dataset(folder: Path, name: str) -> str:
     kind, colon, path = name.strip().partition(":")
     takes_path = kind in datasets and datasets[kind].takes_path
     return f"{kind}{colon}{_relative_to(folder, path)}" if takes_path and path else name
+
+
+def _resolved_strategies(folder: Path, text: str) -> str:
+    return STRATEGY_FILE.sub(lambda match: match[1] + _relative_to(folder, match[2]), text)
 
 
 def _relative_to(folder: Path, path: str) -> str:

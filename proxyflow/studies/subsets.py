@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from proxyflow.core.errors import UserError, one_line
+from proxyflow.core.errors import InvalidValue, UserError, one_line
 from proxyflow.data.catalog import Dataset
 from proxyflow.scores.table import ExampleScores, SelectionCost
 from proxyflow.strategies import Strategy
@@ -71,8 +71,15 @@ def load_planned_subset(context: StudyContext, planned: PlannedTraining, referen
             if reference.score_run:
                 run = get_run(context.client, reference.score_run, "score", "scores")
                 scores = load_scores(context, run, strategy.needs)
-            # An index into the shared store; the run's artifact would be a copy of the images.
-            subset = choose_subset(dataset, strategy, reference.seed, scores)
+            try:
+                # An index into the shared store; the run's artifact would be a copy of the images.
+                subset = choose_subset(dataset, strategy, reference.seed, scores)
+            except InvalidValue as error:
+                # A file that the strategy names need not be on this machine.
+                if not strategy.files:
+                    raise
+                context.say(f"training on the artifact of run {reference.run_id}: {one_line(error)}")
+                return load_subset(context, reference.run_id)
             if subset.fingerprint == reference.fingerprint:
                 context.subsets[reference.run_id] = subset
             else:
@@ -85,8 +92,9 @@ def _say_changed(context: StudyContext, planned: PlannedTraining, reference: Sub
     made = load_subset(context, reference.run_id)
     keys = zip(made.train.content_hashes.tolist(), made.train.labels.tolist(), strict=True)
     difference = describe_difference(here.train, keys) or "its validation or test examples differ"
+    what = f"{planned.dataset} or a file of the strategy" if planned.strategy.data.files else planned.dataset
     context.say(
-        f"warning: {planned.dataset} has changed since {planned.strategy.data.canonical} was selected from it "
+        f"warning: {what} has changed since {planned.strategy.data.canonical} was selected from it "
         f"({difference}); training on the artifact of run {reference.run_id}"
     )
 

@@ -19,6 +19,7 @@ from proxyflow.data.modality import modalities
 from proxyflow.data.protocol import Dataset, Examples, by_content, fingerprint
 from proxyflow.scores.table import CONFUSION, EMBEDDINGS, ExampleScores, SelectionCost
 from proxyflow.strategies import ExamplePool, Strategy
+from proxyflow.strategies.embeddings import EmbeddingRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +185,7 @@ def choose_subset(dataset: Dataset, strategy: Strategy, seed: int, scores: Examp
         ranked=ranking is not None,
         score_run=scored.run_id if scored else "",
         preprocessing=dataset.preprocessing,
-        selection=None if cost is None else cost + SelectionCost(time.perf_counter() - begun),
+        selection=None if cost is None else cost + SelectionCost(time.perf_counter() - begun + strategy.stated_seconds),
         n_source=len(train),
     )
 
@@ -196,13 +197,14 @@ def _places(ids: NDArray[np.int64], ranking: NDArray[np.int64]) -> NDArray[np.fl
 
 
 def pool_of(dataset: Dataset, strategy: Strategy, scores: ExampleScores | None) -> ExamplePool:
-    """The pool that a strategy selects from: the training set with the scores that it needs.
+    """The pool that a strategy selects from: the training set with the scores, or the embeddings of a file, it needs.
 
     Raises:
-        UserError: scores are missing, of other examples or not finite.
+        UserError: scores are missing, of other examples or not finite, or a file is not of the training examples.
     """
     columns: dict[str, NDArray[np.float64]] = {}
-    embeddings = confusion = None
+    embeddings: NDArray[np.float32] | EmbeddingRows | None = None
+    confusion = None
     if strategy.needs_scores:
         if scores is None:
             raise UserError(f"strategy {strategy.canonical} needs scores: run the entry point score first")
@@ -215,6 +217,10 @@ def pool_of(dataset: Dataset, strategy: Strategy, scores: ExampleScores | None) 
                 confusion = scores.confusion
             else:
                 columns[need] = scores.frame[need].to_numpy(dtype=np.float64)
+    elif path := strategy.files.get(EMBEDDINGS):
+        from proxyflow.data.embeddings import read_embeddings  # imports pyarrow
+
+        embeddings = read_embeddings(path, dataset)
     train = dataset.train
     all_classes = np.arange(len(dataset.class_names))
     return ExamplePool(train.ids, train.labels, train.content_hashes, columns, all_classes, embeddings, confusion)

@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from proxyflow.core.errors import UserError
+from proxyflow.core.errors import InvalidValue, UserError
 from proxyflow.core.settings import Choice, settings_of
 from proxyflow.core.spelling import syntax_of
 from proxyflow.scores import known_scores
@@ -25,7 +25,7 @@ ARGUMENTS = {
     "LIST": ("0+1", "1+3", "0+2+3"),
     "a-b": ("0.05-0.96", "0.2-0.9", "0.333-0.8", "0.0-0.1", "0.9-1.0"),
 }
-# Options are tried with the middle of these, where no rule about two settings together forbids a value.
+# Options are tried with the middle of these.
 MIDDLE = {"F": "0.5", "N": "2", "K": "3", "LIST": "0+2+3", "a-b": "0.2-0.9"}
 CLASS_SIZES = (40, 25, 61, 10, 33, 18)
 # From no class at all, over classes without an example, to more than any strategy asks for.
@@ -56,8 +56,16 @@ def examples_of(cls: type[Strategy]) -> list[Strategy]:
     last = [f"{option.name}={[*option.metadata['rule'].values][-1]}" for option in choices]
     spellings = [*found, ",".join([middle, *last])] if last else found
     # A spelling may be a simpler strategy (random:1.0 is full), which has checks of its own.
-    parsed = {strategy.canonical: strategy for strategy in map(parse_strategy, spellings)}
+    parsed = {strategy.canonical: strategy for strategy in filter(None, map(_allowed, spellings))}
     return [strategy for strategy in parsed.values() if type(strategy) is cls]
+
+
+def _allowed(spelling: str) -> Strategy | None:
+    """The strategy, None where a rule about two settings together forbids it."""
+    try:
+        return parse_strategy(spelling)
+    except InvalidValue:
+        return None
 
 
 def make_pool(sizes: tuple[int, ...] = CLASS_SIZES, seed: int = 0, tied: bool = False) -> ExamplePool:
@@ -284,6 +292,30 @@ def the_strategy_whose_data_it_shares_chooses_the_same(strategy: Strategy) -> No
     told = f"{strategy.canonical} and its subset_strategy {other.canonical}"
     assert_same(other.select(pool, 0), strategy.select(pool, 0), told)
     assert_same(other.classes(pool), strategy.classes(pool), told)
+
+
+@contract.promise
+def a_larger_fraction_selects_a_superset_where_it_is_nested(cls: type[Strategy]) -> None:
+    if not cls.nested:
+        return
+    for strategy, sizes, tied in product(examples_of(cls), (CLASS_SIZES, (3, 97, 1, 1, 12)), (False, True)):
+        pool, before = make_pool(sizes, tied=tied), np.empty(0, dtype=np.int64)
+        fractions = [float(fraction) for fraction in ARGUMENTS["F"]]
+        for each in filter(None, (_with_fraction(strategy, fraction) for fraction in sorted(fractions))):
+            if each.lacking(pool):
+                continue
+            now = each.select(pool, 0)
+            lost = np.setdiff1d(before, now)
+            assert not len(lost), f"{each.canonical} leaves out {len(lost)} examples that a smaller fraction selects"
+            before = now
+
+
+def _with_fraction(strategy: Strategy, fraction: float) -> Strategy | None:
+    """The same strategy with another `fraction`, None where its other settings forbid it."""
+    try:
+        return dataclasses.replace(strategy, fraction=fraction)  # type: ignore[call-arg]
+    except InvalidValue:
+        return None
 
 
 @contract.promise

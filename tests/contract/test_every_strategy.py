@@ -13,11 +13,13 @@ from proxyflow.core.errors import UserError
 from proxyflow.core.settings import settings_of
 from proxyflow.scores import known_scores
 from proxyflow.strategies import (
+    Coverage,
     Curriculum,
     Distilled,
     ExamplePool,
     KMeansCoreset,
     Mix,
+    Prototypes,
     Random,
     Slice,
     Strategy,
@@ -55,7 +57,9 @@ def expected_size(strategy: Strategy, pool: ExamplePool) -> int:
         return max(1, rounded(strategy.bounds[1], n) - rounded(strategy.bounds[0], n))
     if not fields or fields[0].metadata["symbol"] != "F":
         return n
-    return max(1, rounded(getattr(strategy, fields[0].name), n) - rounded(getattr(strategy, "drop", 0), n))
+    # Of `coverage`, F is what is left after dropping.
+    dropped = 0 if isinstance(strategy, Coverage) else rounded(getattr(strategy, "drop", 0), n)
+    return max(1, rounded(getattr(strategy, fields[0].name), n) - dropped)
 
 
 @every_class
@@ -69,7 +73,7 @@ def test_its_size_is_exact(cls: type[Strategy]) -> None:
 
 @every_class
 def test_chance_has_no_say_where_it_says_so_or_scores_decide(cls: type[Strategy]) -> None:
-    draws = issubclass(cls, (Random, ClassSubset, Mix, KMeansCoreset))
+    draws = issubclass(cls, (Random, ClassSubset, Mix, Coverage, KMeansCoreset, Prototypes))
     for strategy in examples_of(cls):
         choices = {tuple(strategy.select(make_pool(), seed)) for seed in range(5)}
         assert len(choices) == 1 or (strategy.depends_on_seed and draws), strategy

@@ -59,19 +59,61 @@ def test_shares_add_up_and_fit(case: tuple[int, list[int]]) -> None:
 
 @given(shared_out())
 @settings(max_examples=300)
-def test_shares_are_proportional_to_within_one_but_for_parts_lifted_from_nothing(case: tuple[int, list[int]]) -> None:
+def test_a_share_is_as_near_to_its_quota_as_is_documented(case: tuple[int, list[int]]) -> None:
+    total, sizes = case
+    everything, k = sum(sizes), sum(size > 0 for size in sizes)
+    for share, size in zip(apportion(total, sizes, at_least_one=False), sizes, strict=True):
+        part = Fraction(size, everything) if everything else Fraction(0)
+        away = abs(share - total * part)
+        assert away <= Fraction(1, 2) + part * Fraction(k - 2, 2)
+        assert away < 1 or k > 3
+
+
+@given(shared_out())
+@settings(max_examples=300)
+def test_what_is_left_for_parts_that_are_not_lifted_is_shared_out_among_them_alone(case: tuple[int, list[int]]) -> None:
     total, sizes = case
     shares = apportion(total, sizes)
-    if not sum(sizes):
+    rest = [part for part, share in enumerate(shares) if share > 1]
+    left, of = [shares[part] for part in rest], [sizes[part] for part in rest]
+    assert left == apportion(sum(left), of, at_least_one=False)
+
+
+@given(shared_out(), st.booleans())
+@settings(max_examples=300)
+def test_one_more_to_share_out_takes_from_nobody(case: tuple[int, list[int]], at_least_one: bool) -> None:
+    total, sizes = case
+    if total == sum(sizes):
         return
-    quotas = [Fraction(total * size, sum(sizes)) for size in sizes]
-    # A part whose quota is under 1 may have been given its one from a larger part.
-    lifted = sum(share == 1 and quota < 1 for share, quota in zip(shares, quotas, strict=True))
-    for share, quota in zip(shares, quotas, strict=True):
-        assert share < quota + 1
-        assert share > quota - 1 - lifted
-    if not lifted:
-        assert all(abs(share - quota) < 1 for share, quota in zip(shares, quotas, strict=True))
+    before, after = (apportion(each, sizes, at_least_one) for each in (total, total + 1))
+    assert sorted(b - a for a, b in zip(before, after, strict=True)) == [0] * (len(sizes) - 1) + [1]
+
+
+def seat_by_seat(total: int, sizes: list[int], at_least_one: bool) -> list[int]:
+    """The definition, one seat at a time."""
+    shares = [0] * len(sizes)
+    for _ in range(total):
+        unlifted = at_least_one and any(size and not share for size, share in zip(sizes, shares, strict=True))
+        open_parts = [p for p, size in enumerate(sizes) if size and not (unlifted and shares[p])]
+        shares[min(open_parts, key=lambda p: (Fraction(2 * shares[p] + 1, sizes[p]), p))] += 1
+    return shares
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=8), st.booleans(), st.data())
+@settings(max_examples=300)
+def test_shares_are_those_of_the_definition(sizes: list[int], at_least_one: bool, data: st.DataObject) -> None:
+    total = data.draw(st.integers(0, sum(sizes)))
+    assert apportion(total, sizes, at_least_one) == seat_by_seat(total, sizes, at_least_one)
+
+
+def test_many_parts_of_many_examples_are_shared_out_exactly() -> None:
+    sizes = [1 + number % 199 for number in range(10_000)]
+    shares = apportion(100_000, sizes)
+    assert sum(shares) == 100_000
+    # A share is a whole number of seats, whose priorities are all below those of every seat that was not given.
+    last = max(Fraction(2 * share - 1, size) for share, size in zip(shares, sizes, strict=True) if share > 1)
+    first = min(Fraction(2 * share + 1, size) for share, size in zip(shares, sizes, strict=True) if share < size)
+    assert last <= first
 
 
 @given(shared_out())
@@ -89,31 +131,34 @@ def test_all_or_nothing_is_shared_out_as_it_is(sizes: list[int]) -> None:
     assert apportion(0, sizes) == [0] * len(sizes)
 
 
-@given(shared_out())
-def test_a_larger_part_never_gets_less_but_for_what_it_gives_to_the_empty(case: tuple[int, list[int]]) -> None:
+@given(shared_out(), st.booleans())
+def test_a_larger_part_never_gets_less(case: tuple[int, list[int]], at_least_one: bool) -> None:
     total, sizes = case
-    ranked = sorted(zip(sizes, apportion(total, sizes), strict=True))
-    empty = sum(total * size < sum(sizes) for size in sizes if size)
+    ranked = sorted(zip(sizes, apportion(total, sizes, at_least_one), strict=True))
     for (small, less), (large, more) in pairwise(ranked):
-        assert small == large or more >= less - empty
+        assert small == large or more >= less
 
 
 @pytest.mark.parametrize(
     ("total", "sizes", "shares"),
     [
         (10, [100, 200, 700], [1, 2, 7]),
-        # Quotas 3.4, 3.3, 3.3: the largest remainder gets the one that is left.
+        # The seats 0.5 / 34, 1.5 / 34, 2.5 / 34, 3.5 / 34 come before 3.5 / 33.
         (10, [34, 33, 33], [4, 3, 3]),
         (10, [33, 33, 34], [3, 3, 4]),
-        # Equal remainders: the earlier part.
+        # Equal priorities: the earlier part.
         (5, [10, 10, 10], [2, 2, 1]),
         (4, [97, 1, 1, 1], [1, 1, 1, 1]),
-        (3, [97, 1, 1, 1], [3, 0, 0, 0]),
+        (3, [97, 1, 1, 1], [1, 1, 1, 0]),
+        (2, [1, 1, 97, 1], [1, 0, 1, 0]),
+        # Largest remainders give the small part 2 of 10, and 1 of 11. Here 4.5 / 6 and 1.5 / 2 are equal priorities.
+        (10, [6, 6, 2], [5, 4, 1]),
+        (11, [6, 6, 2], [5, 5, 1]),
         (7, [0, 10, 0, 4], [0, 5, 0, 2]),
         (0, [0, 0], [0, 0]),
     ],
 )
-def test_largest_remainders_worked_out_by_hand(total: int, sizes: list[int], shares: list[int]) -> None:
+def test_shares_worked_out_by_hand(total: int, sizes: list[int], shares: list[int]) -> None:
     assert apportion(total, sizes) == shares
 
 

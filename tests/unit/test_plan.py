@@ -248,13 +248,9 @@ def test_a_training_is_titled_by_data_set_strategy_and_configuration() -> None:
 
 SPELLINGS = ["full", "random:0.1", "half-classes:0.5", "easiest:0.3,balance=class", "hardest:0.5,drop=0.05"]
 SPELLINGS += ["easiest:0.2,by=heldout_loss", "other-half-classes:1.0", "slice:0.2-0.9", "mix:0.3", "k-center:0.1"]
-SPELLINGS += [
-    "distilled:3",
-    "classes:0+3+5,fraction=0.5",
-    "herding:0.1,balance=class",
-    "kmeans-coreset:0.2",
-    "curriculum:0.25",
-]
+SPELLINGS += ["distilled:3", "classes:0+3+5,fraction=0.5", "herding:0.1,balance=class", "kmeans-coreset:0.2"]
+SPELLINGS += ["coverage:0.3", "prototypes:0.2"]
+SPELLINGS += ["curriculum:0.25"]
 # Which classes these choose is known only with scores, so of classes of different sizes their size is an estimate.
 BY_CONFUSION = {"easiest-classes", "confusable-classes"}
 
