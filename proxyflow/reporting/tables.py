@@ -13,6 +13,7 @@ import pyarrow.csv
 
 from proxyflow.core.errors import UserError, shortened
 from proxyflow.core.files import atomic_write
+from proxyflow.quality.pairs import UNRANKED
 from proxyflow.quality.runs import KEY, canonicalize_datasets
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.spaces.metric import Metric
@@ -31,6 +32,7 @@ RUN_COLUMNS = [
     "diverged",
     "objective",
     "test_objective",
+    names.CHANCE,
     "metric",
     "goal",
     "aggregate",
@@ -105,7 +107,7 @@ def write_tables(
         "hyperparameters": quality.hyperparameters,
         "comparisons": quality.comparisons,
         "robustness": quality.robustness,
-        RUNS: trainings.sort_values(KEY)[RUN_COLUMNS],
+        RUNS: _runs(quality, trainings),
         "notes": pd.DataFrame(quality.notes, columns=["strategy", "note"]),
     }
     if compared:
@@ -121,6 +123,13 @@ def write_tables(
     for name, written in ((COMPARED, bool(compared)), (CURVES, curves is not None)):
         if not written:
             (folder / f"{name}.csv").unlink(missing_ok=True)
+
+
+def _runs(quality: StudyQuality, trainings: pd.DataFrame) -> pd.DataFrame:
+    """Every training, and whether those that count learned nothing."""
+    table = trainings.sort_values(KEY)[RUN_COLUMNS]
+    flags = quality.runs.set_index("run_id")[UNRANKED]
+    return table.assign(**{UNRANKED: table["run_id"].map(flags).astype("boolean")})
 
 
 def _write_curves(curves: pd.DataFrame, trainings: pd.DataFrame, path: Path) -> None:
