@@ -215,13 +215,14 @@ def with_interval(value: float, low: float, high: float) -> str:
 def text_table(quality: StudyQuality) -> str:
     """The table of strategies as text, the verdict and the notes below it."""
     loss = loss_writer(quality.objective.metric)
-    heads = ["strategy", "r2 [95 %]", "Spearman [95 %]", "rel. cost", "adj. r2", "regret", "pairs", "missing"]
+    heads = ["strategy", "r2 [95 %]", "Spearman [95 %]", "rel. cost", "steps", "adj. r2", "regret", "pairs", "missing"]
     rows = [
         [
             shortened(str(row["strategy"]), LONGEST_NAME),
             with_interval(row["r2"], row["r2_low"], row["r2_high"]),
             with_interval(row["spearman"], row["spearman_low"], row["spearman_high"]),
             number(row["relative_cost"], 3),
+            f"{row['steps']:,.0f}" if math.isfinite(row["steps"]) else "",
             number(row["cost_adjusted_r2"]),
             loss(row["regret"], 1),
             str(row["n_pairs"]),
