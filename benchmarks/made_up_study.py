@@ -111,6 +111,7 @@ def _made(
     seen = n_train * finished
     metrics = {
         names.OBJECTIVE: float(accuracy.max()),
+        names.CHANCE: 0.2 if "half-classes" in strategy else 0.1,
         "best_valid_accuracy": float(accuracy.max()),
         "final_valid_accuracy": 0.0 if diverged else float(accuracy[-1]),
         "test_accuracy": 0.0 if diverged else float(np.round(rng.normal(ideal[-1], 0.01) * N_TEST) / N_TEST),

@@ -262,7 +262,9 @@ def measure(
         frame: one row per training: `strategy`, the proxy's name (`full` is the target that others are compared with),
             `config`, the configuration's name, and `objective` (or `best_valid_accuracy`), the value of the metric.
             Optional: `dataset`, `seed`, `epochs`, `config_group`, `config_json`, `diverged`, `status` (only `finished`
-            ones count), and the costs `train_seconds`, `examples_seen` and `train_flops`. A frame of MLflow's
+            ones count), the costs `train_seconds`, `examples_seen` and `train_flops`, the optimizer `steps`, and
+            `chance_objective` with `n_valid`, the objective of a constant prediction and the number of validation
+            examples, by which configurations that learned nothing are recognized. A frame of MLflow's
             `search_runs` over a study is taken as well.
         metric: what `objective` is, and which way is better; None is what the runs of `search_runs` say, else an
             accuracy from 0 to 1.
@@ -271,9 +273,10 @@ def measure(
 
     Returns:
         One row per strategy, the target first: `strategy`, `family`, `r2`, `spearman` and `spearman_all` with the ends
-        of their intervals (`r2_low`, `r2_high`, …), `cost_adjusted_r2`, `relative_cost`, `relative_examples`, `regret`
-        in points for shares, else in the metric's unit, `best_recovered`, `n_pairs` and `n_missing`; docs/report.md
-        explains each. A cell that would need a guess is nan, and `attrs["notes"]` says why.
+        of their intervals (`r2_low`, `r2_high`, …), `cost_adjusted_r2`, `relative_cost`, `steps`, `relative_examples`,
+        `regret` in points for shares, else in the metric's unit, `best_recovered`, `n_pairs`, `n_missing`, and
+        `n_unranked` with `r2_ranked`, `spearman_ranked` and `regret_ranked`, which leave out the pairs that the proxy
+        cannot rank; docs/report.md explains each. A cell that would need a guess is nan, and `attrs["notes"]` says why.
 
     Raises:
         InvalidValue: a column is missing or holds something else, no row is of the target, or an option is none.
@@ -316,7 +319,7 @@ def _trainings(frame: pd.DataFrame, metric: Metric | None) -> pd.DataFrame:
             found[name] = default
     # Of several trainings of one cell the last row counts.
     found["end_time"] = range(len(found))
-    for name in (names.OBJECTIVE, *COSTS, "seed", *WHOLE_NUMBERS):
+    for name in (names.OBJECTIVE, names.CHANCE, "steps", *COSTS, "seed", *WHOLE_NUMBERS):
         try:
             found[name] = pd.to_numeric(found[name]) if name in found else pd.NA
         except (TypeError, ValueError):

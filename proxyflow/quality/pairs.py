@@ -14,6 +14,7 @@ from proxyflow.quality.runs import TARGET
 
 PAIR = ["dataset", "config", "seed"]
 COSTS = ("train_seconds", "examples_seen", "train_flops")
+UNRANKED = "unranked"
 # What choosing the proxy's examples cost, in the same units.
 SELECTION = tuple(f"selection_{cost}" for cost in COSTS)
 
@@ -25,7 +26,8 @@ class Pairs:
     Attributes:
         frame: `dataset`, `config`, `seed`, `config_group`, and for both sides (suffixes `_proxy`, `_target`)
             `value` (more is better), `objective` (the metric's own) and the three costs; the costs `SELECTION` of
-            choosing the proxy; the number `cluster` where the runs have it; sorted by data set.
+            choosing the proxy; `unranked`, whether the proxy's run learned nothing (missing where not known); the
+            number `cluster` where the runs have it; sorted by data set.
         n_missing: pairs of which one side is missing.
         within: columns that values are normalised within, besides the data set.
     """
@@ -68,11 +70,11 @@ def positions(frame: pd.DataFrame, columns: list[str]) -> list[NDArray[np.int64]
 
 def make_pairs(runs: pd.DataFrame, strategy: str) -> Pairs:
     """Matches a strategy's runs with the target's; a pair that lacks one side is counted, never guessed."""
-    columns = dict.fromkeys([*runs.columns, *SELECTION])
-    sides = runs.reindex(columns=list(columns))
+    columns = dict.fromkeys([*runs.columns, *SELECTION, UNRANKED])
+    sides = runs.reindex(columns=list(columns)).astype({UNRANKED: "boolean"})
     values = ["value", "objective", *COSTS]
     labels = [name for name in ("config_group", "cluster") if name in sides]
-    proxy = sides.loc[sides["strategy"] == strategy, [*PAIR, *labels, *values, *SELECTION]]
+    proxy = sides.loc[sides["strategy"] == strategy, [*PAIR, *labels, *values, *SELECTION, UNRANKED]]
     target = sides.loc[sides["strategy"] == TARGET, [*PAIR, *values]]
     both = proxy.merge(target, on=PAIR, how="inner", suffixes=("_proxy", "_target"))
     n_missing = len(proxy) + len(target) - 2 * len(both)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +35,7 @@ POLICY_COLUMNS = [
     "cost",
     "cost_low",
     "cost_high",
+    "steps",
     "regret",
     "regret_low",
     "regret_high",
@@ -94,6 +95,7 @@ class Replay:
         n_searches: data sets and seeds.
         judged_by: see `truth.true_values`.
         left_out: proxies that lack configurations or searches of the target, so that their policies are not comparable.
+        steps: strategy to the median optimizer steps of its trainings, for the table.
     """
 
     policies: tuple[Policy, ...]
@@ -102,6 +104,7 @@ class Replay:
     judged_by: str
     fewest: int = 0
     left_out: tuple[str, ...] = ()
+    steps: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def full(self) -> Policy | None:
@@ -110,11 +113,12 @@ class Replay:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row per policy, columns `POLICY_COLUMNS`."""
+        """One row per policy, columns `POLICY_COLUMNS`; `steps` are those of the trainings that it ranks by."""
         rows = [
             (
                 *(each.kind, each.strategy, each.k),
-                *(*each.cost.cells, *each.regret.cells, *each.excess.cells, *each.random.cells),
+                *(*each.cost.cells, self.steps.get(each.strategy or TARGET, math.nan)),
+                *(*each.regret.cells, *each.excess.cells, *each.random.cells),
                 *(each.better_than_random, self.n_configurations, self.n_searches, self.judged_by),
             )
             for each in self.policies

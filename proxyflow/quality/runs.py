@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from proxyflow.quality.objective import Objective, choose_metric, fill_diverged, turn
+from proxyflow.quality.spelling import epochs_named
+from proxyflow.quality.unranked import flag_unranked
 
 TARGET = "full"
-FEWER_EPOCHS = "epochs:"
 # What a data set's fingerprint covers besides its training examples: the option that sets it, and a verb for notes.
 JUDGED_BY = {"n_valid": ("valid_examples", "validated"), "n_test": ("test_examples", "tested")}
 KEY = ["dataset", "strategy", "config", "seed"]
@@ -20,7 +21,8 @@ class SelectedRuns:
     """Trainings that enter the measures.
 
     Attributes:
-        frame: one row per (dataset, strategy, config, seed), with `value`, see `objective.turn`.
+        frame: one row per (dataset, strategy, config, seed), with `value`, see `objective.turn`, and `unranked`, see
+            `unranked.flag_unranked`.
         objective: what they are compared by.
         epochs: the study's full epoch count, None where no target run states one.
         notes: what was left out and why.
@@ -93,12 +95,13 @@ def select_runs(trainings: pd.DataFrame) -> SelectedRuns:
     Args:
         trainings: columns `status`, `dataset`, `strategy`, `config`, `seed`, `epochs` (nullable),
             `end_time`, `run_key`, `diverged`, `objective`, those of `objective.METRIC_COLUMNS`, and
-            `dataset_fingerprint` and `test_objective` where they are known.
+            `dataset_fingerprint`, `test_objective`, `chance_objective` and `n_valid` where they are known.
 
     Returns:
         Finished runs with a value of the metric that most runs have. The target is `full` at the epoch count that most
-        of its runs have (the larger of two that tie); other strategies count where they trained as long (`epochs:N`
-        where it trained N), or state no epochs. Of several runs of one cell the one that ended last counts.
+        of its runs have (the larger of two that tie); other strategies count where they trained as long (those with a
+        part `epochs:N` where they trained N), or state no epochs. Of several runs of one cell the one that ended last
+        counts.
     """
     trainings, notes = canonicalize_datasets(trainings)
     metric, trainings, found = choose_metric(trainings)
@@ -118,9 +121,8 @@ def select_runs(trainings: pd.DataFrame) -> SelectedRuns:
     stated = frame.loc[frame["strategy"] == TARGET, "epochs"].dropna()
     epochs = int(stated.mode().max()) if len(stated) else None
     if epochs is not None:
-        shortened = frame["strategy"].str.startswith(FEWER_EPOCHS)
-        wanted = frame["strategy"].str.removeprefix(FEWER_EPOCHS).where(shortened)
-        expected = pd.to_numeric(wanted, errors="coerce").fillna(epochs)
+        stated_by = {name: epochs_named(str(name)) or epochs for name in frame["strategy"].unique()}
+        expected = frame["strategy"].map(stated_by).astype("Float64")
         fits = frame["epochs"].isna() | (frame["epochs"].astype("Float64") == expected)
         fits = fits.fillna(True).astype(bool)
         if not fits.all():
@@ -147,4 +149,5 @@ def select_runs(trainings: pd.DataFrame) -> SelectedRuns:
             "the latest of each counts, so pairs may mix settings: use one study per setting."
         )
     runs, objective = turn(latest.sort_values(KEY).reset_index(drop=True), metric)
-    return SelectedRuns(runs, objective, epochs, tuple(notes))
+    flagged = runs.assign(unranked=flag_unranked(runs, metric))
+    return SelectedRuns(flagged, objective, epochs, tuple(notes))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import pandas as pd
 
 from proxyflow.quality.measures import MIN_PAIRS
-from proxyflow.quality.pairs import PAIR, Pairs
+from proxyflow.quality.pairs import PAIR, UNRANKED, Pairs
 from proxyflow.quality.runs import TARGET
 
 # Of values whose size is about 1: far more than shares of any number of examples need.
@@ -40,9 +40,10 @@ def mean_over_seeds(pairs: Pairs) -> Pairs:
     """One pair for each configuration of a data set: the means over the seeds that both sides have.
 
     Returns:
-        Pairs with the same columns; `seed` is 0 throughout, as all configurations of a data set compete.
+        Pairs with the same columns but `unranked`; `seed` is 0 throughout, as all configurations of a data set compete.
     """
-    frame = pairs.frame
+    # That a mean learned nothing is said of its trainings.
+    frame = pairs.frame.drop(columns=UNRANKED, errors="ignore")
     same = [name for name in ("config_group", "cluster") if name in frame]
     numbers = [name for name in frame.columns if name not in (*PAIR, *same)]
     groups = frame.groupby(["dataset", "config"], sort=True)

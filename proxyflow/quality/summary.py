@@ -24,6 +24,7 @@ from proxyflow.quality.objective import Objective
 from proxyflow.quality.options import Families, QualityOptions
 from proxyflow.quality.pairs import Pairs, make_pairs
 from proxyflow.quality.policies import Replay, replay
+from proxyflow.quality.ranked import MEASURED_RANKED, RANKED, Ranked, measure_ranked, ranked_notes
 from proxyflow.quality.robustness import robustness_table
 from proxyflow.quality.runs import TARGET, select_runs
 from proxyflow.quality.seeds import (
@@ -36,6 +37,7 @@ from proxyflow.quality.seeds import (
     mean_over_seeds,
 )
 from proxyflow.quality.selection import selection_table
+from proxyflow.quality.steps import median_steps, with_steps
 from proxyflow.quality.strategy_measures import (
     MEASURE_COLUMNS,
     MEASURES,
@@ -62,12 +64,17 @@ STRATEGY_COLUMNS = [
     "spearman_all_high",
     "cost_adjusted_r2",
     "relative_cost",
+    "steps",
     "relative_examples",
     "regret",
     "best_recovered",
     "n_pairs",
     "n_missing",
+    "n_unranked",
+    *(f"{name}{RANKED}{end}" for name in MEASURED_RANKED for end in ("", "_low", "_high")),
 ]
+# Those that hold no whole numbers and no text.
+FLOAT_COLUMNS = [name for name in STRATEGY_COLUMNS[2:] if not name.startswith("n_")]
 # Proxies below which a cubic mostly follows its own points.
 FEW_PROXIES = 8
 CURVE_OF = ("relative_cost", "r2")
@@ -81,9 +88,12 @@ class StudyQuality:
         strategies: one row per strategy, columns `STRATEGY_COLUMNS`; the target first, then by cost.
         measures: one row per strategy and measure with its interval, see `strategy_measures.MEASURES`, and
             `cost_adjusted_r2`; with several seeds also those over means, whose names end in `seeds.OF_MEANS`, and those
-            over pairs of different seeds, whose names end in `seeds.ACROSS_SEEDS`.
+            over pairs of different seeds, whose names end in `seeds.ACROSS_SEEDS`; where there are configurations that
+            the strategy cannot rank also those without them, whose names end in `ranked.RANKED`.
         means: strategy to its measures over means over seeds, where it has several.
         across: strategy to its measures over pairs of different seeds, where it has several.
+        ranked: strategy to what it cannot rank, and its measures without that.
+        steps: strategy to the median optimizer steps of its trainings, nan where they are not known.
         best: one row per strategy, data set and seed, see `best.best_rows`.
         best_configurations: the published table 1, see `best.best_configurations`.
         selection: what choosing the strategies' examples costs, see `selection.selection_table`.
@@ -113,6 +123,8 @@ class StudyQuality:
     measures: pd.DataFrame
     means: Mapping[str, StrategyMeasures]
     across: Mapping[str, StrategyMeasures]
+    ranked: Mapping[str, Ranked]
+    steps: Mapping[str, float]
     best: pd.DataFrame
     best_configurations: BestConfigurations
     selection: pd.DataFrame
@@ -166,7 +178,9 @@ def measure_study(
     draws = draw(runs, options.bootstrap) if options.bootstrap and len(target) else None
     measured = {name: measure(make_pairs(runs, name), draws, options) for name in sorted(runs["strategy"].unique())}
     best = [best_rows(each.pairs, name, configurations.default, objective) for name, each in measured.items()]
-    table = _strategy_table(measured, best, families)
+    ranked = {name: measure_ranked(each, draws, options) for name, each in measured.items()}
+    steps = median_steps(runs, families.is_synthetic)
+    table = _strategy_table(measured, best, ranked, steps, families)
     synthetic = table["strategy"].map(families.is_synthetic).to_numpy(dtype=bool)
     curve, rough = _choose_curve(table[~synthetic], options)
     if curve is not None:
@@ -188,17 +202,19 @@ def measure_study(
     }
     pairs = {name: each.pairs for name, each in ordered.items()}
     ceiling = noise_ceiling(target, draws, options)
-    policies = replay(pairs, target, draws, options)
+    policies = replace(replay(pairs, target, draws, options), steps=steps)
     noise = validation_noise(target, objective.metric)
     parts, transfer = measure_parts(pairs, draws, options, families)
     return StudyQuality(
         strategies=table.loc[order.index].reset_index(drop=True),
-        measures=_measure_table(ordered, adjusted, {OF_MEANS: means, ACROSS_SEEDS: across}),
+        measures=_measure_table(ordered, adjusted, {OF_MEANS: means, ACROSS_SEEDS: across}, ranked),
         means=means,
         across=across,
+        ranked=ranked,
+        steps=steps,
         best=_concat(best, BEST_COLUMNS),
         best_configurations=best_configurations(target, configurations),
-        selection=selection_table(pairs, options.cost_basis),
+        selection=with_steps(selection_table(pairs, options.cost_basis), steps),
         ceiling=ceiling.table,
         ceiling_gaps=ceiling_gaps(ceiling, across, means),
         influence=influence_table(ordered, options, {OF_MEANS: means, ACROSS_SEEDS: across}),
@@ -212,9 +228,9 @@ def measure_study(
         hyperparameters=hyperparameter_table(
             {name: each for name, each in pairs.items() if name != TARGET}, draws, configurations
         ),
-        comparisons=compare_strategies(ordered, draws, options),
-        robustness=robustness_table(ordered, draws, options),
-        verdict=judge(policies, draws, target, options),
+        comparisons=with_steps(compare_strategies(ordered, draws, options), steps),
+        robustness=with_steps(robustness_table(ordered, draws, options), steps),
+        verdict=judge(policies, draws, target, options, ranked),
         pairs=pairs,
         runs=runs,
         objective=objective,
@@ -232,23 +248,43 @@ def measure_study(
                 )
             ),
             *cost_notes(runs, cost.basis),
+            *((name, note) for name, each in ranked.items() for note in ranked_notes(name, each)),
             *((name, reason) for name, each in measured.items() for reason in strategy_notes(name, each, options)),
         ),
     )
 
 
 def _strategy_table(
-    measured: Mapping[str, StrategyMeasures], best: list[pd.DataFrame], families: Families
+    measured: Mapping[str, StrategyMeasures],
+    best: list[pd.DataFrame],
+    ranked: Mapping[str, Ranked],
+    steps: Mapping[str, float],
+    families: Families,
 ) -> pd.DataFrame:
     """The table of strategies, but for the cost adjustment, which needs all of them."""
-    rows = [_row(name, each, chosen, families) for (name, each), chosen in zip(measured.items(), best, strict=True)]
-    return pd.DataFrame(rows, columns=STRATEGY_COLUMNS).astype(dict.fromkeys(STRATEGY_COLUMNS[2:-2], np.float64))
+    rows = [
+        _row(name, each, chosen, families) | _ranked_cells(ranked[name]) | {"steps": steps[name]}
+        for (name, each), chosen in zip(measured.items(), best, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=STRATEGY_COLUMNS)
+    return table.astype({**dict.fromkeys(FLOAT_COLUMNS, np.float64), "n_unranked": "Int64"})
+
+
+def _ranked_cells(ranked: Ranked) -> dict[str, object]:
+    """The cells on what a strategy cannot rank; empty where that is not known."""
+    cells: dict[str, object] = {"n_unranked": pd.NA if ranked.n_unranked is None else ranked.n_unranked}
+    for name in MEASURED_RANKED:
+        value, low, high = ranked.estimates.get(name, Estimate()).cells
+        column = f"{name}{RANKED}"
+        cells |= {column: value, f"{column}_low": low, f"{column}_high": high}
+    return cells
 
 
 def _measure_table(
     measured: Mapping[str, StrategyMeasures],
     adjusted: Mapping[str, dict[str, Estimate]],
     suffixed: Mapping[str, Mapping[str, StrategyMeasures]],
+    ranked: Mapping[str, Ranked],
 ) -> pd.DataFrame:
     rows = []
     for name, each in measured.items():
@@ -257,6 +293,9 @@ def _measure_table(
             if name in more:
                 estimates = {f"{key}{suffix}": estimate for key, estimate in more[name].estimates.items()}
                 rows.append(measure_rows(name, estimates, len(more[name].pairs.frame)))
+        if ranked[name].some:
+            without = {f"{key}{RANKED}": estimate for key, estimate in ranked[name].estimates.items()}
+            rows.append(measure_rows(name, without, len(each.pairs.frame) - (ranked[name].n_unranked or 0)))
     return _concat(rows, MEASURE_COLUMNS)
 
 

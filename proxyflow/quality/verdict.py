@@ -6,7 +6,7 @@ It is about searches, not correlations, since regret is what a user loses: `poli
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from proxyflow.quality.influence import centre, decisive_configurations
 from proxyflow.quality.objective import Objective
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.policies import FULL_SEARCH, PROXY, Policy, Replay, finalists_of, loss_interval
+from proxyflow.quality.ranked import Ranked
 from proxyflow.quality.truth import SAME_RUNS
 
 MANY = 2000  # configurations; more are unrealistic
@@ -75,7 +76,13 @@ class Candidate:
         return loss_interval(self.samples[used], value, finalists_of(self.policy))
 
 
-def judge(replay: Replay, draws: Draws | None, target: pd.DataFrame, options: QualityOptions) -> Verdict:
+def judge(
+    replay: Replay,
+    draws: Draws | None,
+    target: pd.DataFrame,
+    options: QualityOptions,
+    ranked: Mapping[str, Ranked] | None = None,
+) -> Verdict:
     """The cheapest policy whose whole interval of regret is within the tolerance.
 
     Where full search itself is not within it, because single runs are too noisy, policies are compared with full search
@@ -86,6 +93,7 @@ def judge(replay: Replay, draws: Draws | None, target: pd.DataFrame, options: Qu
         draws: their bootstrap samples.
         target: the target's runs, with `cluster`.
         options: the tolerance, and what it is in.
+        ranked: strategy to what it cannot rank.
     """
     tolerance, full = options.tolerance, replay.full
     reason = _why_none(replay, draws)
@@ -104,6 +112,7 @@ def judge(replay: Replay, draws: Draws | None, target: pd.DataFrame, options: Qu
         _compared(candidates, replay),
         *_too_expensive(replay, full, candidates),
         *_left_out(replay),
+        *_unranked(chosen, ranked or {}),
         *_dependence(depends_on, chosen),
         *([ONE_DATASET] if chosen and target["dataset"].nunique() == 1 else []),
     ]
@@ -240,6 +249,17 @@ def _left_out(replay: Replay) -> list[str]:
     return [
         f"Left out, because configurations, data sets or seeds of the target are missing: "
         f"{', '.join(replay.left_out[:PROMISING])}{more}."
+    ]
+
+
+def _unranked(chosen: Candidate | None, ranked: Mapping[str, Ranked]) -> list[str]:
+    """That the recommended policy's proxy cannot rank some configurations."""
+    found = ranked.get(chosen.policy.strategy) if chosen else None
+    if chosen is None or found is None or not found.some:
+        return []
+    return [
+        f"{chosen.policy.strategy} cannot rank {found.share_text}, which learn nothing on it: this search passes them "
+        "over, however good they are on the full data."
     ]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from proxyflow.quality.pairs import UNRANKED
 from proxyflow.quality.runs import KEY, TARGET, canonicalize_datasets
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.reporting.series import axis_label, dataset_styles, drawable, regression
@@ -41,8 +42,8 @@ def all_runs(quality: StudyQuality, trainings: pd.DataFrame, links: Mapping[str,
     """Every training as columns, and the frame in the same order.
 
     Returns:
-        `id`, `seed`, `objective`, `seconds` as lists, `dataset`, `strategy`, `config`, `status` coded, `links` (see
-        `_links`); and the trainings, numbered from 0 as the lists are.
+        `id`, `seed`, `objective`, `steps`, `seconds` as lists, `dataset`, `strategy`, `config`, `status` coded, `links`
+        (see `_links`); and the trainings, numbered from 0 as the lists are.
     """
     frame, _ = canonicalize_datasets(trainings)
     frame = frame.sort_values(KEY, kind="stable").reset_index(drop=True)
@@ -50,6 +51,8 @@ def all_runs(quality: StudyQuality, trainings: pd.DataFrame, links: Mapping[str,
     diverged = frame["diverged"].astype("boolean").fillna(False).astype(bool)
     state = frame["status"].astype(str).where(counted | (frame["status"] != "finished"), "finished, not counted")
     state = state.where(~diverged, state + ", diverged")
+    unranked = frame["run_id"].map(quality.runs.set_index("run_id")[UNRANKED]).astype("boolean").fillna(False)
+    state = state.where(~unranked.to_numpy(dtype=bool), state + ", unranked")
     ids = [str(run_id) for run_id in frame["run_id"]]
     # A training that diverged without a value counts with the worst one.
     filled = frame["run_id"].map(quality.runs.set_index("run_id")["objective"])
@@ -58,6 +61,7 @@ def all_runs(quality: StudyQuality, trainings: pd.DataFrame, links: Mapping[str,
         "id": ids,
         "seed": frame["seed"].tolist(),
         "objective": numbers(objective.to_numpy(dtype=float, na_value=np.nan)),
+        "steps": numbers(frame["steps"].to_numpy(dtype=float, na_value=np.nan)),
         "seconds": numbers(frame["train_seconds"].to_numpy(dtype=float, na_value=np.nan)),
         "dataset": coded(frame["dataset"]),
         "strategy": coded(frame["strategy"]),

@@ -18,6 +18,7 @@ from proxyflow.quality.summary import StudyQuality
 from proxyflow.quality.verdict import describe, loss_text
 from proxyflow.reporting.embedded import numbers
 from proxyflow.reporting.families import style_of
+from proxyflow.reporting.figures.layout import wrapped
 from proxyflow.reporting.policy_views import lines, tolerance_line
 from proxyflow.reporting.series import (
     EPOCH_STYLES,
@@ -25,6 +26,7 @@ from proxyflow.reporting.series import (
     ceiling_of,
     frontier,
     measured,
+    on_log_scale,
     transfer_panels,
     unit_of,
 )
@@ -85,9 +87,11 @@ def _by_cost(quality: StudyQuality, measure: str) -> Figure:
         return {"data": [], "layout": {}}
     cost = table["relative_cost"].to_numpy(dtype=float)
     data: list[Figure] = []
-    right = max(1.0, float(cost.max()))
+    log = on_log_scale(cost)
+    left, right = float(cost.min()) if log else 0.0, max(1.0, float(cost.max()))
     if measure == "r2":
-        span = np.linspace(min(float(cost.min()), 1.0), right, 60)
+        ends = min(float(cost.min()), 1.0), right
+        span = np.geomspace(*ends, 60) if log else np.linspace(*ends, 60)
         data.append(_line(span, PUBLISHED_CURVE(span), "soft", "dot", "published curve"))
         if quality.curve is not None and quality.curve is not PUBLISHED_CURVE:
             data.append(_line(span, quality.curve(span), "text", "dash", f"{quality.curve.name} curve"))
@@ -95,7 +99,7 @@ def _by_cost(quality: StudyQuality, measure: str) -> Figure:
     ceiling = ceiling_of(quality, measure)
     if ceiling is not None:
         data.append(
-            _line([0, right], [ceiling.value] * 2, "soft", "longdash", f"{ceiling.label}: {number(ceiling.value)}")
+            _line([left, right], [ceiling.value] * 2, "soft", "longdash", f"{ceiling.label}: {number(ceiling.value)}")
         )
         if np.isfinite(ceiling.low) and np.isfinite(ceiling.high):
             band = {"xref": "paper", "x0": 0, "x1": 1, "y0": ceiling.low, "y1": ceiling.high}
@@ -105,7 +109,8 @@ def _by_cost(quality: StudyQuality, measure: str) -> Figure:
         texts = [
             f"<b>{escape(str(row['strategy']))}</b><br>{SHOWN[measure]} "
             f"{with_interval(row[measure], row[f'{measure}_low'], row[f'{measure}_high'])}"
-            f"<br>relative cost {number(row['relative_cost'], 3)}<br>{row['n_pairs']} pairs, {escape(str(family))}"
+            f"<br>relative cost {number(row['relative_cost'], 3)}{_steps(row['steps'])}"
+            f"<br>{row['n_pairs']} pairs, {escape(str(family))}"
             for row in rows.to_dict("records")
         ]
         marks = _marks(rows["relative_cost"], rows[measure], texts, str(family))
@@ -126,13 +131,26 @@ def _by_cost(quality: StudyQuality, measure: str) -> Figure:
         # Left above a point of the frontier there is no other point.
         marks |= {
             "mode": "markers+text",
-            "text": [escape(str(name)) if labelled[at] else "" for at, name in rows["strategy"].items()],
+            "text": [_beside(str(name)) if labelled[at] else "" for at, name in rows["strategy"].items()],
             "textposition": ["top left" if at > 0.25 else "top right" for at in rows["relative_cost"]],
             "textfont": {"color": "var(--text)", "size": 11},
             "cliponaxis": False,
         }
         data.append(marks)
-    return {"data": data, "layout": {**_axes("relative cost (proxy / target)", SHOWN[measure]), "shapes": shapes}}
+    axes = _axes("relative cost (proxy / target)" + (", log scale" if log else ""), SHOWN[measure])
+    if log:
+        axes["xaxis"] |= {"type": "log", "dtick": "D2"}
+    return {"data": data, "layout": {**axes, "shapes": shapes}}
+
+
+def _steps(steps: float) -> str:
+    """Steps as a part of a text, empty where they are not known."""
+    return f", {steps:,.0f} steps" if np.isfinite(steps) else ""
+
+
+def _beside(name: str) -> str:
+    """A name beside a point: a combination in several lines."""
+    return "<br>".join(escape(line) for line in wrapped(name, 26).split("\n"))
 
 
 def _policies(quality: StudyQuality) -> Figure:

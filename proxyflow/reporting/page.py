@@ -20,6 +20,7 @@ from proxyflow.quality.bootstrap import Estimate
 from proxyflow.quality.ceiling import NOISE_FREE, NOISE_FREE_MEANS, SEED_MEANS
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.runs import TARGET
+from proxyflow.quality.spelling import parts_of
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.reporting import policy_views, views
 from proxyflow.reporting.embedded import all_pairs, all_runs, as_json, dataset_marks, metric_axes
@@ -192,6 +193,9 @@ def _environment() -> jinja2.Template:
         with_interval=with_interval,
         signed=views.signed,
         percent=views.percent,
+        whole=views.whole,
+        parts_of=parts_of,
+        wbr=Markup("<wbr>+"),
         bar_percent=views.bar_percent,
         Estimate=Estimate,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,12 +23,13 @@ SHOWN_INFLUENCE = ("r2", "spearman", "spearman_all", "kendall")
 
 @dataclass(frozen=True)
 class PolicyRow:
-    """A policy in the table of searches."""
+    """A policy in the table of searches; `steps` are those of the trainings that it ranks configurations by."""
 
     name: str
     family: str
     recommended: bool
     cost: Estimate
+    steps: float
     regret: Estimate
     excess: Estimate
     random: Estimate
@@ -61,16 +63,30 @@ def policy_rows(quality: StudyQuality) -> list[PolicyRow]:
         chosen = (policy.strategy, policy.k) == (quality.verdict.strategy, quality.verdict.k)
         recommended = chosen and policy.kind != FULL_SEARCH
         if best or recommended or policy.kind == FULL_SEARCH:
-            rows.append(_row(policy, families.get(policy.strategy, ""), recommended))
+            steps = quality.steps.get(policy.strategy or TARGET, math.nan)
+            rows.append(_row(policy, families.get(policy.strategy, ""), recommended, steps))
     return rows
 
 
-def _row(policy: Policy, family: str, recommended: bool) -> PolicyRow:
+def first_of_frontier(quality: StudyQuality) -> list[Policy]:
+    """Per proxy its cheapest policy for which no cheaper policy loses less, the recommended one left out."""
+    known = [each for each in quality.policies.policies if np.isfinite(each.cost.value)]
+    kept = frontier([each.cost.value for each in known], [-each.regret.value for each in known])
+    chosen = (quality.verdict.strategy, quality.verdict.k)
+    found: dict[str, Policy] = {}
+    for policy, best in sorted(zip(known, kept, strict=True), key=lambda pair: pair[0].cost.value):
+        if best and policy.kind == PROXY and (policy.strategy, policy.k) != chosen:
+            found.setdefault(policy.strategy, policy)
+    return list(found.values())
+
+
+def _row(policy: Policy, family: str, recommended: bool, steps: float) -> PolicyRow:
     return PolicyRow(
         f"{policy.strategy}, best {policy.k}" if policy.kind == PROXY else describe(policy),
         family,
         recommended,
         _shown(policy.cost),
+        steps,
         _shown(policy.regret),
         _shown(policy.excess),
         _shown(policy.random),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from proxyflow.core.errors import UserError
 from proxyflow.reporting.tables import CURVES, RUN_COLUMNS, RUNS
+from proxyflow.tracking import names
 from proxyflow.tracking.queries import curves as of_epochs
 from proxyflow.tracking.queries.reader import JUDGED, trainings_of
 
@@ -17,7 +18,7 @@ NAMED = 3  # columns that a message lists
 # Columns that reports of earlier versions did not write: where they are missing, all of their cells are empty.
 ADDED_TO_RUNS = frozenset(
     ("device_shared", "test_accuracy", "final_valid_loss", "final_train_loss", "steps", "valid_seconds", "n_test")
-) | {"config_json", "trainer", *JUDGED}
+) | {"config_json", "trainer", names.CHANCE, *JUDGED}
 ADDED_TO_CURVES = frozenset(("valid_loss", "train_loss", "epoch_seconds"))
 # What earlier versions called a column.
 FORMER = {"objective": "valid_accuracy"}

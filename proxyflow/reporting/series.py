@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,6 +35,8 @@ CEILINGS = {
         "a proxy above it agrees with the target partly because both are validated on the same examples",
     ),
 }
+# A relative cost; a combination of reductions may be far below it.
+LOG_BELOW = 0.04
 EPOCH_STYLES = {"correlation": style(1), "chance": style(3)}
 TITLES = {
     "r2": "r²: share of the target's variance explained",
@@ -135,6 +137,11 @@ def drawable(quality: StudyQuality) -> list[str]:
     """Strategies to draw against the target, in the table's order: those with a pair, the target itself left out."""
     table = quality.strategies
     return [str(name) for name in table.loc[(table["strategy"] != TARGET) & (table["n_pairs"] > 0), "strategy"]]
+
+
+def on_log_scale(costs: Iterable[float]) -> bool:
+    """Whether costs are drawn on a logarithmic scale: where some are so low that the cheap ones would be one heap."""
+    return 0 < min(costs, default=1.0) < LOG_BELOW
 
 
 def regression(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[list[float], list[float]] | None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
+
+# A shape by its name, or as a regular polygon or star: corners, kind, angle.
+Marker = str | tuple[int, Literal[0, 1, 2], int]
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,7 @@ class MarkerStyle:
     Attributes:
         name: of its CSS variable and its SVG symbol.
         light, dark: colours with a contrast of at least 3 : 1 (WCAG 1.4.11) to white and to the dark page.
-        marker: matplotlib's name of the shape.
+        marker: the shape as matplotlib takes it.
         symbol: plotly's.
         path: the shape as an SVG path around (0, 0), 20 units wide.
     """
@@ -21,7 +25,7 @@ class MarkerStyle:
     name: str
     light: str
     dark: str
-    marker: str
+    marker: Marker
     symbol: str
     path: str
 
@@ -41,7 +45,7 @@ _PLUS = "M-2.7,-8H2.7V-2.7H8V2.7H2.7V8H-2.7V2.7H-8V-2.7H-2.7Z"
 _CROSS = "M-4,-7.8L0,-3.8 4,-7.8 7.8,-4 3.8,0 7.8,4 4,7.8 0,3.8 -4,7.8 -7.8,4 -3.8,0 -7.8,-4Z"
 # After Okabe & Ito and Tol, whose palettes colour-blind readers can distinguish, each darkened for white paper or
 # lightened for dark paper until the contrast suffices.
-_KINDS = (
+_KINDS: tuple[tuple[str, str, Marker, str, str], ...] = (
     ("#1d2126", "#f1f3f5", "o", "circle", "M0,-8A8,8 0 1,1 0,8A8,8 0 1,1 0,-8Z"),
     ("#0072b2", "#4fa8e0", "s", "square", "M-7,-7H7V7H-7Z"),
     ("#d55e00", "#ff8a3d", "D", "diamond", "M0,-9L9,0 0,9 -9,0Z"),
@@ -53,11 +57,19 @@ _KINDS = (
     ("#7a7a1e", "#c9c95a", "p", "pentagon", _polygon(5)),
     ("#882255", "#e0709f", "h", "hexagon", _polygon(6)),
     ("#2a877a", "#6fd3c3", "<", "triangle-left", "M-8,0L7,-9V9Z"),
+    ("#b3202c", "#ff8f8f", "d", "diamond-tall", "M0,-10L6,0 0,10 -6,0Z"),
+    ("#4b6e00", "#a8d24a", "8", "octagon", _polygon(8, turned=1 / 16)),
+    ("#7b4fb5", "#cdb0f5", (4, 1, 0), "star-diamond", _polygon(4, inner=0.42)),
+    ("#0d6e8a", "#5cc8e6", (6, 1, 0), "hexagram", _polygon(6, inner=0.55)),
+    ("#8c5a2b", "#d9a066", (4, 1, 45), "star-square", _polygon(4, turned=1 / 8, inner=0.42)),
+    ("#a3005c", "#ff7ab8", (3, 1, 0), "star-triangle-up", _polygon(3, inner=0.35)),
     ("#6f757c", "#a4aab2", ">", "triangle-right", "M8,0L-7,-9V9Z"),
 )
 STYLES = tuple(MarkerStyle(f"mark-{index}", *kind) for index, kind in enumerate(_KINDS))
+# For what is of no kind that is known.
+GREY = STYLES[-1]
 
 
 def style(index: int) -> MarkerStyle:
-    """The style of the index-th kind; styles repeat after the last."""
-    return STYLES[index % len(STYLES)]
+    """The style of the index-th kind; styles but `GREY` repeat after the last."""
+    return STYLES[index % (len(STYLES) - 1)]

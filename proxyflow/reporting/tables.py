@@ -13,6 +13,7 @@ import pyarrow.csv
 
 from proxyflow.core.errors import UserError, shortened
 from proxyflow.core.files import atomic_write
+from proxyflow.quality.pairs import UNRANKED
 from proxyflow.quality.runs import KEY, canonicalize_datasets
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.spaces.metric import Metric
@@ -31,6 +32,7 @@ RUN_COLUMNS = [
     "diverged",
     "objective",
     "test_objective",
+    names.CHANCE,
     "metric",
     "goal",
     "aggregate",
@@ -105,7 +107,7 @@ def write_tables(
         "hyperparameters": quality.hyperparameters,
         "comparisons": quality.comparisons,
         "robustness": quality.robustness,
-        RUNS: trainings.sort_values(KEY)[RUN_COLUMNS],
+        RUNS: _runs(quality, trainings),
         "notes": pd.DataFrame(quality.notes, columns=["strategy", "note"]),
     }
     if compared:
@@ -121,6 +123,13 @@ def write_tables(
     for name, written in ((COMPARED, bool(compared)), (CURVES, curves is not None)):
         if not written:
             (folder / f"{name}.csv").unlink(missing_ok=True)
+
+
+def _runs(quality: StudyQuality, trainings: pd.DataFrame) -> pd.DataFrame:
+    """Every training, and whether those that count learned nothing."""
+    table = trainings.sort_values(KEY)[RUN_COLUMNS]
+    flags = quality.runs.set_index("run_id")[UNRANKED]
+    return table.assign(**{UNRANKED: table["run_id"].map(flags).astype("boolean")})
 
 
 def _write_curves(curves: pd.DataFrame, trainings: pd.DataFrame, path: Path) -> None:
@@ -206,13 +215,14 @@ def with_interval(value: float, low: float, high: float) -> str:
 def text_table(quality: StudyQuality) -> str:
     """The table of strategies as text, the verdict and the notes below it."""
     loss = loss_writer(quality.objective.metric)
-    heads = ["strategy", "r2 [95 %]", "Spearman [95 %]", "rel. cost", "adj. r2", "regret", "pairs", "missing"]
+    heads = ["strategy", "r2 [95 %]", "Spearman [95 %]", "rel. cost", "steps", "adj. r2", "regret", "pairs", "missing"]
     rows = [
         [
             shortened(str(row["strategy"]), LONGEST_NAME),
             with_interval(row["r2"], row["r2_low"], row["r2_high"]),
             with_interval(row["spearman"], row["spearman_low"], row["spearman_high"]),
             number(row["relative_cost"], 3),
+            f"{row['steps']:,.0f}" if math.isfinite(row["steps"]) else "",
             number(row["cost_adjusted_r2"]),
             loss(row["regret"], 1),
             str(row["n_pairs"]),

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from proxyflow.quality.bootstrap import Estimate
+from proxyflow.quality.pairs import UNRANKED
+from proxyflow.quality.ranked import Ranked
 from proxyflow.quality.runs import TARGET
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.reporting.families import style_of
@@ -29,9 +31,11 @@ class StrategyRow:
     family: str
     style: MarkerStyle
     measures: Mapping[str, Estimate]
+    steps: float
     relative_examples: float
     n_pairs: int
     n_missing: int
+    ranked: Ranked
 
 
 def strategy_rows(quality: StudyQuality) -> list[StrategyRow]:
@@ -63,9 +67,11 @@ def strategy_rows(quality: StudyQuality) -> list[StrategyRow]:
                 str(row["family"]),
                 style_of(str(row["family"])),
                 measures,
+                row["steps"],
                 row["relative_examples"],
                 int(row["n_pairs"]),
                 int(row["n_missing"]),
+                quality.ranked[name],
             )
         )
     return rows
@@ -100,6 +106,7 @@ class Completeness:
     Attributes:
         counts: status to number of trainings, finished ones first.
         counted: trainings that enter the measures.
+        unranked: trainings that learned nothing, of those that enter the measures.
         planned: those that the study planned, None where unknown, or where more count than its newest sweep planned.
     """
 
@@ -107,6 +114,7 @@ class Completeness:
     counted: int
     planned: int | None
     diverged: int
+    unranked: int
     missing: int
     notes: tuple[tuple[str, str], ...]
     more_notes: tuple[tuple[str, str], ...]
@@ -126,6 +134,7 @@ def completeness(quality: StudyQuality, trainings: pd.DataFrame, planned: int | 
         # A sweep that adds to a study plans its own trainings alone, so its number is not that of the study.
         None if planned is not None and planned < len(quality.runs) else planned,
         int(quality.runs["diverged"].astype("boolean").fillna(False).astype(bool).sum()),
+        int(quality.runs[UNRANKED].fillna(False).sum()),
         int(quality.strategies["n_missing"].sum()),
         tuple(quality.notes[:OPEN_NOTES]),
         tuple(quality.notes[OPEN_NOTES:]),
@@ -191,6 +200,11 @@ def first_shown(quality: StudyQuality) -> str:
     table = quality.strategies[quality.strategies["strategy"].isin(names)]
     best = table.sort_values("cost_adjusted_r2", ascending=False, kind="stable", na_position="last")["strategy"]
     return str(best.iloc[0]) if len(best) else ""
+
+
+def whole(value: float) -> str:
+    """A count, or a median of counts, as a whole number; empty where it is nan."""
+    return f"{value:,.0f}" if math.isfinite(value) else ""
 
 
 def signed(value: float, digits: int = 2, write: Callable[[float, int], str] = number) -> str:

@@ -82,6 +82,16 @@ class Metric:
             return math.nan
         return 0.0 if self.goal == "maximize" else 1.0
 
+    def of_constant_prediction(self, largest_class: float) -> float:
+        """What a model gets that predicts one class for every example; nan where the metric is no share.
+
+        Args:
+            largest_class: share of the examples that are of the largest class.
+        """
+        if not self.share or not 0 <= largest_class <= 1:
+            return math.nan
+        return largest_class if self.goal == "maximize" else 1 - largest_class
+
     def better(self, a: float, b: float) -> bool:
         """Whether `a` is strictly better than `b`; any number is better than nan."""
         if math.isnan(a) or math.isnan(b):

@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from proxyflow.core.errors import InvalidValue, TrainingFailed
+from proxyflow.spaces.metric import Metric
 from proxyflow.studies.checkpoints import Resumed, forget_checkpoints, log_checkpoint, newest_checkpoint
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.keys import key_of_training_on
@@ -231,12 +234,21 @@ def _log_result(
         run.log_params(params, read_again=True)
         tags = {**initial_tags("training", context.writer.study), **tags}
     metrics = _metrics(context, result, time.perf_counter() - started) | selection_metrics(subset.selection)
+    metrics[names.CHANCE] = chance_objective(result.metric, subset)
     again = {name: str(value) for name, value in tags.items() if value is not None} if user_run is not None else {}
     run.log_metrics(
         metrics,
         step=_last_step(metrics, result, user_run),
         tags={**again, names.DIVERGED: str(result.diverged).lower(), **_curve(result)},
     )
+
+
+def chance_objective(metric: Metric, subset: Subset) -> float | None:
+    """The objective of a prediction of the largest class for every validation example; None where there is none."""
+    labels = subset.valid.labels
+    largest = float(np.unique(labels, return_counts=True)[1].max() / len(labels)) if len(labels) else math.nan
+    found = metric.of_constant_prediction(largest)
+    return found if math.isfinite(found) else None
 
 
 def _last_step(metrics: Mapping[str, float | None], result: TrainingResult, user_run: UserCodeRun | None) -> int:

@@ -60,6 +60,8 @@ RUN_NAME = "mlflow.runName"
 
 # The metric by which proxies and the target are compared.
 OBJECTIVE = "objective"
+# The objective of a model that has learned nothing.
+CHANCE = "chance_objective"
 
 # Metrics with their meanings; docs/tracking.md has the same tables.
 # of every training, at its end; NAME is the trainer's metric, of the tag METRIC
@@ -68,6 +70,8 @@ RESULT_METRICS = {
     "result by which proxies and the target are compared",
     "best_NAME": "the best value of the metric after any epoch",
     "final_NAME": "the metric after the last epoch",
+    CHANCE: "the objective of a model that predicts the most frequent class for every validation example; only where "
+    "the metric is a share",
 }
 # of a training by the image trainer, and of the first model of a score run: once per epoch
 EPOCH_METRICS = {

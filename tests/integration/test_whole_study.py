@@ -32,7 +32,7 @@ PARAMS = {
 PER_EPOCH = {"train_loss", "valid_loss", "valid_accuracy", "epoch_seconds"}
 ONCE = {
     *("best_valid_accuracy", "final_valid_accuracy", "best_epoch", "train_seconds", "setup_seconds"),
-    *("objective", "valid_seconds", "steps"),
+    *("objective", "chance_objective", "valid_seconds", "steps"),
     *("wall_seconds", "examples_seen", "train_flops", "examples_per_second", "peak_memory_mb"),
     *("selection_train_seconds", "selection_examples_seen", "selection_train_flops"),
 }
@@ -50,11 +50,22 @@ STRATEGY_COLUMNS = [
     "spearman_all_high",
     "cost_adjusted_r2",
     "relative_cost",
+    "steps",
     "relative_examples",
     "regret",
     "best_recovered",
     "n_pairs",
     "n_missing",
+    "n_unranked",
+    "r2_ranked",
+    "r2_ranked_low",
+    "r2_ranked_high",
+    "spearman_ranked",
+    "spearman_ranked_low",
+    "spearman_ranked_high",
+    "regret_ranked",
+    "regret_ranked_low",
+    "regret_ranked_high",
 ]
 ID = re.compile(r"run ([0-9a-f]{32})")
 

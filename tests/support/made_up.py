@@ -14,6 +14,7 @@ from proxyflow.data.catalog import Dataset, load_dataset
 from proxyflow.data.images.preprocessing import Preprocessing
 from proxyflow.data.images.store import ImageSet
 from proxyflow.quality.objective import columns_of
+from proxyflow.quality.spelling import epochs_named
 from proxyflow.reporting.tables import RUN_COLUMNS
 from proxyflow.scores import known_scores
 from proxyflow.scores.table import ExampleScores, SelectionCost
@@ -82,7 +83,7 @@ def training(strategy: str = "full", config: str = "default", accuracy: float = 
         "status": "finished",
         "diverged": False,
         **columns_of(ACCURACY),
-        "epochs": int(strategy.removeprefix("epochs:")) if strategy.startswith("epochs:") else 20,
+        "epochs": epochs_named(strategy) or 20,
         "objective": accuracy,
         "train_seconds": 100.0,
         "examples_seen": 20_000.0,

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from proxyflow.reporting.families import OTHER, family_of, family_styles, is_synthetic, style_of, styles_of
+from proxyflow.reporting.families import (
+    COMBINATIONS,
+    OTHER,
+    family_of,
+    family_styles,
+    is_synthetic,
+    style_of,
+    styles_of,
+)
 from proxyflow.strategies import strategies
 
 
@@ -19,6 +27,11 @@ from proxyflow.strategies import strategies
         ("hardest:0.5,drop=0.05", "Hard Examples"),
         ("epochs:5", "Fewer Epochs"),
         ("distilled:10", "Distillation"),
+        ("random:0.25+epochs:5", "Combinations"),
+        ("random:0.25+epochs:5+size:16+width:0.5", "Combinations"),
+        ("newer:0.1+other:x", "Combinations"),
+        ("classes:0+3", "Class Subsets"),
+        ("classes:0+3+epochs:2", "Combinations"),
         ("newer:0.1", "Other"),
         ("random:7", "Other"),
         ("", "Other"),
@@ -30,7 +43,7 @@ def test_a_strategy_has_its_family_and_an_unknown_one_is_other(strategy: str, fa
 
 def test_every_family_has_a_colour_and_a_shape_of_its_own() -> None:
     styles = family_styles()
-    assert {cls.family for cls in strategies.values()} | {OTHER} == set(styles)
+    assert {cls.family for cls in strategies.values()} | {COMBINATIONS, OTHER} == set(styles)
     for part in ("name", "light", "dark", "marker", "symbol", "path"):
         assert len({getattr(style, part) for style in styles.values()}) == len(styles), part
 
@@ -44,3 +57,5 @@ def test_distilled_images_alone_are_synthetic() -> None:
     assert is_synthetic("distilled:10")
     assert [name for name in strategies if is_synthetic(f"{name}:0.1")] == ["distilled"]
     assert not is_synthetic("newer:0.1")
+    assert is_synthetic("distilled:10+size:16")
+    assert not is_synthetic("random:0.25+epochs:5")

@@ -18,8 +18,10 @@ from proxyflow.tracking.queries.reader import TRAINING_COLUMNS
 
 STRATEGY_COLUMNS = (
     "strategy,family,r2,r2_low,r2_high,spearman,spearman_low,spearman_high,spearman_all,spearman_all_low,"
-    "spearman_all_high,cost_adjusted_r2,relative_cost,"
-    "relative_examples,regret,best_recovered,n_pairs,n_missing"
+    "spearman_all_high,cost_adjusted_r2,relative_cost,steps,"
+    "relative_examples,regret,best_recovered,n_pairs,n_missing,n_unranked,"
+    "r2_ranked,r2_ranked_low,r2_ranked_high,spearman_ranked,spearman_ranked_low,spearman_ranked_high,"
+    "regret_ranked,regret_ranked_low,regret_ranked_high"
 )
 TRAININGS = trainings_frame(
     [
@@ -71,14 +73,14 @@ def test_the_tables_are_there_and_nothing_half_written(folder: Path) -> None:
 def test_the_columns_are_those_that_other_programs_rely_on(folder: Path) -> None:
     assert header(folder / "strategies.csv") == STRATEGY_COLUMNS.split(",")
     assert header(folder / "best.csv") == BEST_COLUMNS
-    assert header(folder / "runs.csv") == RUN_COLUMNS
+    assert header(folder / "runs.csv") == [*RUN_COLUMNS, "unranked"]
     # A report is made again from this file, so nothing of a training may be left out.
     assert sorted(RUN_COLUMNS) == sorted(TRAINING_COLUMNS)
     assert header(folder / "notes.csv") == ["strategy", "note"]
 
 
 def test_the_strategies_read_back_as_they_were_with_empty_cells_empty(folder: Path, quality: StudyQuality) -> None:
-    table = pd.read_csv(folder / "strategies.csv")
+    table = pd.read_csv(folder / "strategies.csv", dtype={"n_unranked": "Int64"})
     pd.testing.assert_frame_equal(table, quality.strategies, check_dtype=False, rtol=1e-12)
     line = next(line for line in (folder / "strategies.csv").read_text().splitlines() if line.startswith("easiest:0.1"))
     assert line.split(",")[2:8] == [""] * 6

@@ -48,6 +48,7 @@ const value = (number) => {
       ["left", text("config", row)],
       ["", String(runs.seed[row])],
       ["", value(runs.objective[row])],
+      ["", runs.steps[row] === null ? "" : runs.steps[row].toLocaleString("en")],
       ["", short(runs.seconds[row], 1)],
       ["left", text("status", row)],
     ];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ TITLES = {"r2": "difference of r²", "spearman": "difference of Spearman"}
 # Rows that fit into a figure; comparisons.csv has all.
 MAX_ROWS = 60
 ROW_HEIGHT = 0.2
+# Letters of a name, and of a row whose two names are in one line; inches per letter.
+LETTERS, ONE_LINE = 52, 60
+LETTER = 0.066
 
 
 def draw(quality: StudyQuality, folder: Path) -> bool:
@@ -30,12 +34,13 @@ def draw(quality: StudyQuality, folder: Path) -> bool:
     if not found:
         return False
     rows = found[:MAX_ROWS]
-    height = max(ROW_HEIGHT * len(rows), 0.6)
-    with subplots(2, 1, (2.9, height), (0.2, 0), (3.9, 0.2, 0.55, 0.4), sharey=True) as (figure, axes):
+    names, lines = _names(rows)
+    height = max(ROW_HEIGHT * (1 + 0.6 * (lines - 1)) * len(rows), 0.6)
+    left = max(1.2, LETTER * max(len(line) for name in names for line in name.split("\n")) + 0.2)
+    with subplots(2, 1, (2.9, height), (0.2, 0), (left, 0.2, 0.55, 0.4), sharey=True) as (figure, axes):
         for axis, (measure, title) in zip(axes[0], TITLES.items(), strict=True):
             axis.set_title(f"{title}, means over seeds" if of_means else title, fontsize=9.5)
             _draw_differences(axis, rows, measure)
-        names = [f"{short(row.strategy, 24)} – {short(row.other, 24)}  ({number(row.cost)})" for row in rows]
         axes[0, 0].set_yticks(range(len(rows)), [escape_mathtext(name) for name in names], fontsize=8)
         axes[0, 0].set_ylim(len(rows) - 0.4, -0.6)
         more = f"; {len(found) - len(rows)} more: comparisons.csv" if len(found) > len(rows) else ""
@@ -43,6 +48,15 @@ def draw(quality: StudyQuality, folder: Path) -> bool:
         figure.text(0.01, 0.01, caption, fontsize=8, color=SOFT)
         save_figure(figure, folder, NAME)
     return True
+
+
+def _names(rows: Sequence[Comparison]) -> tuple[list[str], int]:
+    """What stands before each row, and in how many lines: long names take one each."""
+    names = [(short(row.strategy, LETTERS), short(row.other, LETTERS), f"({number(row.cost)})") for row in rows]
+    in_one = [f"{one} – {other}  {cost}" for one, other, cost in names]
+    if max(map(len, in_one)) <= ONE_LINE:
+        return in_one, 1
+    return [f"{one}\n– {other}  {cost}" for one, other, cost in names], 2
 
 
 def _draw_differences(axis: Axes, rows: list[Comparison], measure: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from proxyflow.core.plotting import escape_mathtext
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.reporting.figures.layout import save_figure, short, subplots
-from proxyflow.reporting.series import hyperparameter_names
+from proxyflow.reporting.series import hyperparameter_label, hyperparameter_names
 from proxyflow.reporting.tables import number
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ NAME = "hyperparameters"
 PANELS = (("r2", "r² along one hyperparameter", 0.0), ("sign_agreement", "share of changes with the same sign", 0.5))
 # Rows that fit into a figure; hyperparameters.csv has all.
 MAX_STRATEGIES = 40
+# Letters of a name; inches per letter and per further line of a head.
+LETTERS = 56
+LETTER, LINE = 0.071, 0.14
 
 
 def draw(quality: StudyQuality, folder: Path) -> bool:
@@ -30,21 +33,24 @@ def draw(quality: StudyQuality, folder: Path) -> bool:
         return False
     table = quality.hyperparameters
     strategies = list(dict.fromkeys(table["strategy"]))[:MAX_STRATEGIES]
-    size = (0.62 * len(names), 0.23 * len(strategies))
-    with subplots(2, 1, (max(size[0], 2.7), max(size[1], 0.7)), (0.35, 0), (2.1, 0.2, 0.2, 0.75), sharey=True) as (
-        figure,
-        axes,
-    ):
+    size = (0.72 * len(names), 0.23 * len(strategies))
+    rows = [short(name, LETTERS) for name in strategies]
+    heads = [hyperparameter_label(name).replace(" ", "\n") for name in names]
+    lines = max(head.count("\n") for head in heads)
+    margins = (max(1.0, LETTER * max(map(len, rows)) + 0.15), 0.2, 0.2, 0.75 + LINE * lines)
+    with subplots(2, 1, (max(size[0], 2.7), max(size[1], 0.7)), (0.35, 0), margins, sharey=True) as (figure, axes):
         for axis, (column, title, floor) in zip(axes[0], PANELS, strict=True):
             cells = table.pivot_table(index="strategy", columns="hyperparameter", values=column, dropna=False)
             _draw_map(axis, cells.reindex(index=strategies, columns=names).to_numpy(dtype=float), floor)
-            axis.set_title(title, fontsize=9.5, pad=20)
-            axis.set_xticks(range(len(names)), [escape_mathtext(short(name, 9)) for name in names], fontsize=8.5)
-        axes[0, 0].set_yticks(
-            range(len(strategies)), [escape_mathtext(short(name, 28)) for name in strategies], fontsize=8.5
-        )
+            axis.set_title(title, fontsize=9.5, pad=20 + 72 * LINE * lines)
+            axis.set_xticks(range(len(names)), [escape_mathtext(_cut(head)) for head in heads], fontsize=8)
+        axes[0, 0].set_yticks(range(len(strategies)), [escape_mathtext(name) for name in rows], fontsize=8.5)
         save_figure(figure, folder, NAME)
     return True
+
+
+def _cut(head: str) -> str:
+    return "\n".join(short(line, 11) for line in head.split("\n"))
 
 
 def _draw_map(axis: Axes, cells: np.ndarray, floor: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxyflow.core.plotting import escape_mathtext
-from proxyflow.reporting.figures.layout import short
+from proxyflow.reporting.figures.layout import wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,24 +24,41 @@ MAX_LETTERS = 26
 Box = tuple[float, float, float, float]
 
 
-def label_points(axis: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:
-    """Writes `names` next to the points of an axis whose limits are final; a name without room is left out."""
+def label_points(
+    axis: Axes,
+    xs: Sequence[float],
+    ys: Sequence[float],
+    names: Sequence[str],
+    others: Sequence[tuple[float, float]] = (),
+) -> None:
+    """Writes `names` next to the points of an axis whose limits are final; a name without room is left out.
+
+    Args:
+        others: further points that names may not cover.
+    """
     figure = axis.figure
     place = axis.get_position()
     width, height = place.width * figure.get_figwidth(), place.height * figure.get_figheight()  # type: ignore[union-attr]
-    (x0, x1), (y0, y1) = axis.get_xlim(), axis.get_ylim()
-    points = [((x - x0) / (x1 - x0) * width, (y - y0) / (y1 - y0) * height) for x, y in zip(xs, ys, strict=True)]
-    taken: list[Box] = [(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in points]
+    (x0, x1), (y0, y1) = _along(axis, axis.get_xlim()), axis.get_ylim()
+
+    def in_inches(xs: Sequence[float], ys: Sequence[float]) -> list[tuple[float, float]]:
+        along = _along(axis, xs)
+        return [((x - x0) / (x1 - x0) * width, (y - y0) / (y1 - y0) * height) for x, y in zip(along, ys, strict=True)]
+
+    points = in_inches(xs, ys)
+    drawn = [*points, *in_inches([x for x, _ in others], [y for _, y in others])]
+    taken: list[Box] = [(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in drawn]
     for index in sorted(range(len(points)), key=lambda number: (-points[number][1], points[number][0])):
         x, y = points[index]
-        text = short(names[index], MAX_LETTERS)
-        box = _free(x, y, LETTER * len(text), (width, height), taken)
+        text = wrapped(names[index], MAX_LETTERS)
+        lines = text.split("\n")
+        box = _free(x, y, (LETTER * max(map(len, lines)), LINE * len(lines)), (width, height), taken)
         if box is None:
             continue
         taken.append(box)
         at_left, middle = box[0] > x, (box[1] + box[3]) / 2
         edge = box[0] if at_left else box[2] if box[2] < x else (box[0] + box[2]) / 2
-        far = max(abs(edge - x) - POINT, abs(middle - y) - LINE / 2) > 0.04
+        far = max(abs(edge - x) - POINT, abs(middle - y) - LINE * len(lines) / 2) > 0.04
         axis.annotate(
             escape_mathtext(text),
             (xs[index], ys[index]),
@@ -49,19 +67,26 @@ def label_points(axis: Axes, xs: Sequence[float], ys: Sequence[float], names: Se
             ha="left",
             va="center",
             fontsize=SIZE,
+            linespacing=1.05,
             color="#33383f",
             zorder=3,
             # Curves and bars that pass below a name leave it readable.
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.4},
         )
         if far:
+            to = x0 + edge / width * (x1 - x0)
             axis.plot(
-                [xs[index], x0 + edge / width * (x1 - x0)],
+                [xs[index], 10**to if axis.get_xscale() == "log" else to],
                 [ys[index], y0 + middle / height * (y1 - y0)],
                 color="#b4bac2",
                 linewidth=0.6,
                 zorder=1,
             )
+
+
+def _along(axis: Axes, xs: Sequence[float]) -> list[float]:
+    """Where values are along the x axis, in its own scale."""
+    return [math.log10(x) for x in xs] if axis.get_xscale() == "log" else list(xs)
 
 
 def side_by_side(xs: NDArray[np.float64], apart: float) -> NDArray[np.float64]:
@@ -91,15 +116,16 @@ def _last(group: Sequence[int], xs: NDArray[np.float64], apart: float) -> float:
     return float(np.mean(xs[group])) + apart * (len(group) - 1) / 2
 
 
-def _free(x: float, y: float, length: float, size: tuple[float, float], taken: Sequence[Box]) -> Box | None:
-    """The nearest box for a text of this length beside (x, y) that is inside the axis and overlaps nothing."""
-    for distance in (0.0, 0.14, 0.28, 0.42, 0.56, 0.75, 0.95):
+def _free(x: float, y: float, text: tuple[float, float], size: tuple[float, float], taken: Sequence[Box]) -> Box | None:
+    """The nearest box for a text (length, height) beside (x, y) that is inside the axis and overlaps nothing."""
+    length, height = text
+    for distance in (0.0, 0.14, 0.28, 0.42, 0.56, 0.75, 0.95, 1.2, 1.5):
         for side in ("right", "left"):
             for rise in (0.0,) if not distance else (distance, -distance):
                 left = x + POINT + 0.03 if side == "right" else x - POINT - 0.03 - length
                 if distance:
                     left += 0.05 if side == "right" else -0.05
-                box = (left, y + rise - LINE / 2, left + length, y + rise + LINE / 2)
+                box = (left, y + rise - height / 2, left + length, y + rise + height / 2)
                 inside = box[0] >= 0 and box[2] <= size[0] + 0.1 and box[1] >= 0 and box[3] <= size[1] + 0.05
                 if inside and not any(_overlap(box, other) for other in taken):
                     return box

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from proxyflow.core.files import atomic_write
 from proxyflow.core.plotting import STYLE, SVG
+from proxyflow.quality.spelling import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +115,23 @@ def short(text: str, letters: int) -> str:
     """
     seen = "".join(letter if letter.isprintable() else "\ufffd" for letter in text[: letters + 1])
     return seen if len(seen) <= letters else seen[: letters - 1] + "…"
+
+
+def wrapped(text: str, letters: int, lines: int = 3) -> str:
+    """A name of a strategy in lines of at most so many letters, broken before the `+` of a combination.
+
+    What does not fit is cut, as by `short`; the page has it in full.
+    """
+    first, *rest = parts_of(text)
+    found = [first]
+    for part in (f"+{part}" for part in rest):
+        if len(found[-1]) + len(part) <= letters:
+            found[-1] += part
+        else:
+            found.append(part)
+    if len(found) > lines:
+        found = [*found[: lines - 1], "".join(found[lines - 1 :])]
+    return "\n".join(short(line, letters) for line in found)
 
 
 def write_text(axis: Axes, text: str) -> None:

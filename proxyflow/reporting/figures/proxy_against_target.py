@@ -9,7 +9,7 @@ import numpy as np
 
 from proxyflow.core.plotting import escape_mathtext
 from proxyflow.quality.summary import StudyQuality
-from proxyflow.reporting.figures.layout import SOFT, legend, legend_height, save_figure, short, subplots
+from proxyflow.reporting.figures.layout import SOFT, legend, legend_height, save_figure, subplots, wrapped
 from proxyflow.reporting.series import axis_label, dataset_styles, drawable, regression
 from proxyflow.reporting.styles import style
 from proxyflow.reporting.tables import number
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NAME = "proxy_against_target"
 MAX_PANELS = 24
 COLUMNS = 6
+# Letters of a line of a title, and inches per further line.
+TITLE_LETTERS, TITLE_LINE = 23, 0.15
 # A panel is small: with more points than these they are drawn as an image also in the SVG, which stays small so.
 MANY_POINTS = 150
 
@@ -38,16 +40,18 @@ def draw(quality: StudyQuality, folder: Path) -> bool:
     rows = -(-len(names) // columns)
     shown = styles if len(styles) > 1 else {}
     bottom = 0.62 + legend_height(len(shown), columns)
-    with subplots(columns, rows, (1.9, 1.75), (0.16, 0.68), (0.62, 0.15, bottom, 0.45), sharey=True) as (
+    titles = [wrapped(name, TITLE_LETTERS) for name in names]
+    more = TITLE_LINE * max(title.count("\n") for title in titles)
+    with subplots(columns, rows, (1.9, 1.75), (0.16, 0.68 + more), (0.62, 0.15, bottom, 0.45 + more), sharey=True) as (
         figure,
         axes,
     ):
         table = quality.strategies.set_index("strategy")
-        for axis, name in zip(axes.flat, names, strict=False):
+        for axis, name, title in zip(axes.flat, names, titles, strict=False):
             _draw_panel(axis, quality.pairs[name].frame, styles)
             r2 = number(float(table["r2"][name])) or "undefined"
             cost = number(float(table["relative_cost"][name])) or "unknown"
-            axis.set_title(escape_mathtext(short(name, 22)) + "\n", fontsize=9, fontweight="bold", pad=3)
+            axis.set_title(escape_mathtext(title) + "\n", fontsize=9, fontweight="bold", pad=3)
             axis.text(0, 1.03, f"r² {r2} · cost {cost}", transform=axis.transAxes, fontsize=8, color=SOFT)
         for axis in list(axes.flat)[len(names) :]:
             axis.set_axis_off()

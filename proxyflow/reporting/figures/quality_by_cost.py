@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from proxyflow.quality.ceiling import SEED_MEANS
 from proxyflow.quality.costs import PUBLISHED_CURVE, CostCurve
@@ -15,7 +16,7 @@ from proxyflow.quality.summary import StudyQuality
 from proxyflow.reporting.families import style_of, styles_of
 from proxyflow.reporting.figures.labels import label_points, side_by_side
 from proxyflow.reporting.figures.layout import legend, legend_height, save_figure, subplots, write_text
-from proxyflow.reporting.series import TITLES, Ceiling, ceiling_of, measured, measured_means
+from proxyflow.reporting.series import TITLES, Ceiling, ceiling_of, measured, measured_means, on_log_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +29,9 @@ LEGEND_COLUMNS = 6
 LINES_HEIGHT, LINES_AT = 0.35, -0.12
 # Between the intervals of strategies of similar cost, in relative cost.
 APART = 0.02
+# The same as a difference of logarithms.
+APART_LOG = 0.035
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def draw(quality: StudyQuality, folder: Path) -> bool:
@@ -73,12 +77,10 @@ def _draw_measure(
         return
     cost = known["relative_cost"].to_numpy(dtype=float)
     value, low, high = (known[f"{measure}{part}"].to_numpy(dtype=float) for part in ("", "_low", "_high"))
-    # Intervals at the same place would cover each other.
-    place = side_by_side(cost, APART)
-    right = max(1.06, float(cost.max()) * 1.06, float(place.max()) + APART)
-    axis.set_xlim(min(-0.03, float(place.min()) - APART), right)
+    place = _place(axis, cost)
     axis.set_ylim(min(0.0, float(np.nanmin([*value, *low]))) - 0.03, max(1.04, float(np.nanmax(value)) + 0.04))
-    axis.set(xlabel="relative cost (proxy / target), spread where similar", ylabel=measure)
+    scale = "log scale, " if axis.get_xscale() == "log" else ""
+    axis.set(xlabel=f"relative cost (proxy / target), {scale}spread where similar", ylabel=measure)
     _draw_ceiling(axis, ceiling)
     if measure == "r2":
         _draw_curves(axis, curve, cost)
@@ -97,6 +99,23 @@ def _draw_measure(
     label_points(axis, place.tolist(), value.tolist(), [str(name) for name in known["strategy"]])
 
 
+def _place(axis: Axes, cost: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sets the limits of the costs, and gives each its place: intervals at the same place would cover each other."""
+    if on_log_scale(cost):
+        logs = side_by_side(np.log10(cost), APART_LOG)
+        axis.set_xscale("log")
+        # Room for names on both sides.
+        axis.set_xlim(10 ** (float(logs.min()) - 0.15), 10 ** (max(0.0, float(logs.max())) + 0.2))
+        axis.set_xticks([tick for tick in TICKS if 10 ** float(logs.min()) / 1.3 <= tick <= 1])
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.minorticks_off()
+        return np.asarray(10**logs)
+    place = side_by_side(cost, APART)
+    right = max(1.06, float(cost.max()) * 1.06, float(place.max()) + APART)
+    axis.set_xlim(min(-0.03, float(place.min()) - APART), right)
+    return place
+
+
 def _draw_ceiling(axis: Axes, found: Ceiling | None) -> None:
     if found is None:
         return
@@ -108,7 +127,7 @@ def _draw_ceiling(axis: Axes, found: Ceiling | None) -> None:
 
 def _draw_curves(axis: Axes, curve: CostCurve | None, cost: np.ndarray) -> None:
     """The cost curve over the costs that it is fitted to, and the published one for orientation."""
-    span = np.linspace(min(float(cost.min()), 1.0), max(float(cost.max()), 1.0), 100)
+    span = np.linspace(min(float(cost.min()), 1.0), max(float(cost.max()), 1.0), 400)
     lines = [(PUBLISHED_CURVE, ":", "#8a93a0")]
     if curve is not None and curve is not PUBLISHED_CURVE:
         lines.append((curve, "--", "#33383f"))

@@ -9,8 +9,9 @@ from proxyflow.core.plotting import escape_mathtext
 from proxyflow.quality.policies import RANDOM_SEARCH, Replay
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.reporting.families import style_of, styles_of
-from proxyflow.reporting.figures.layout import SOFT, legend, legend_height, save_figure, short, subplots
-from proxyflow.reporting.policy_views import Line, lines, tolerance_line
+from proxyflow.reporting.figures.labels import label_points
+from proxyflow.reporting.figures.layout import SOFT, legend, legend_height, save_figure, subplots, wrapped
+from proxyflow.reporting.policy_views import Line, first_of_frontier, lines, tolerance_line
 from proxyflow.reporting.series import unit_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ def draw(quality: StudyQuality, folder: Path) -> bool:
         axis.set(xlabel="cost in full trainings", ylabel=f"regret, {unit_of(quality.objective.metric)}")
         axis.set_xlim(0, None)
         axis.set_ylim(0, None)
+        named = first_of_frontier(quality)
+        label_points(
+            axis,
+            [policy.cost.value for policy in named],
+            [policy.regret.value for policy in named],
+            [f"{policy.strategy}, best {policy.k}" for policy in named],
+            [(policy.cost.value, policy.regret.value) for line in found for policy in line.policies],
+        )
         axis.legend(loc="upper left", bbox_to_anchor=(0, LINES_AT), fontsize=8, ncols=4, borderaxespad=0, borderpad=0)
         legend(figure, styles, LEGEND_COLUMNS)
         save_figure(figure, folder, NAME)
@@ -72,7 +81,7 @@ def _draw_recommended(axis: Axes, quality: StudyQuality) -> None:
         if verdict.strategy and (policy.strategy, policy.k) == (verdict.strategy, verdict.k):
             at = (policy.cost.value, policy.regret.value)
             axis.plot(*at, "o", color="none", markeredgecolor="#1d2126", markersize=12, markeredgewidth=1.3, zorder=6)
-            text = f"recommended: {short(policy.strategy, 30)}, best {policy.k}"
+            text = wrapped(f"recommended: {policy.strategy}, best {policy.k}", 40)
             # Above the lines, which fall to the right.
             axis.annotate(
                 escape_mathtext(text), at, xytext=(0.3, 0.88), textcoords="axes fraction", fontsize=9, zorder=6,

@@ -151,7 +151,7 @@ TRAINING_COLUMNS = (
         "device_shared",
         "precision",
     ),
-    *("n_valid", "n_test", "start_time", "end_time", *TRAINING_METRICS, *LAST_METRICS),
+    *("n_valid", "n_test", "start_time", "end_time", *TRAINING_METRICS, *LAST_METRICS, names.CHANCE),
 )
 WHOLE_NUMBERS = ("epochs", "n_valid", "n_test")
 
@@ -172,7 +172,8 @@ def trainings(
         `epochs`, `n_valid` and `n_test` (Int64, missing where unknown), `diverged` bool, `device` str, `device_shared`
         (boolean, missing where it could not be determined), `precision` str, `start_time`, `end_time` (ms), `metric`,
         `goal` and `aggregate` str, `share` bool, and one float column per metric of the contract and of `LAST_METRICS`,
-        `objective` and `test_objective` (nan where missing). A training by the previous version is judged by
+        `objective`, `test_objective` and `chance_objective` (nan where missing; that of a training that did not log it
+        is that of classes of equal sizes). A training by the previous version is judged by
         `ACCURACY`, and its `config_json` is made of its params.
     """
     return _frame(_row(run) for run in _reported(search(client, experiments, KIND="training"), on_run))
@@ -230,7 +231,9 @@ def _row(run: TrackedRun) -> dict[str, Any]:
         row["config_json"] = json.dumps(found) if found else ""
     metric = metric_of(run.tags)
     result = run.metrics.get(names.OBJECTIVE if names.METRIC in run.tags else BEST, math.nan)
-    return row | _judged(metric, result, run.metrics.get(_test_name(metric), math.nan))
+    row |= _judged(metric, result, run.metrics.get(_test_name(metric), math.nan))
+    chance = run.metrics.get(names.CHANCE, math.nan)
+    return row | {names.CHANCE: _share(chance if math.isfinite(chance) else _chance(metric, run.params))}
 
 
 def metric_of(tags: Mapping[str, str]) -> Metric | None:
@@ -263,6 +266,19 @@ def _judged(metric: Metric | None, objective: float, test: float) -> dict[str, A
     return dict(zip(JUDGED, (known.name, known.goal, known.aggregate, known.share, *values), strict=True))
 
 
+def _chance(metric: Metric | None, params: Mapping[str, str]) -> float:
+    """The objective of a constant prediction of a training that did not log it: that of classes of equal sizes.
+
+    Where sizes differ, a constant prediction is better than that.
+    """
+    n_classes = _whole(params.get("n_classes"))
+    return metric.of_constant_prediction(1 / n_classes) if metric is not None and n_classes else math.nan
+
+
+def _share(value: float) -> float:
+    return value if 0 <= value <= 1 else math.nan
+
+
 def _plain(text: str) -> str | float | int:
     """A param's value: a number where it is one, else the text."""
     number = read_number(text)
@@ -281,6 +297,7 @@ def _read(row: Mapping[str, str]) -> dict[str, Any]:
     read["device_shared"] = _true_or_false(row["device_shared"])
     metrics = (*TRAINING_METRICS, *LAST_METRICS)
     read |= {metric: _measured(metric, read_number(row[metric])) for metric in metrics}
+    read[names.CHANCE] = _share(read_number(row[names.CHANCE]))
     if not row["metric"]:
         return read | _judged(ACCURACY, read[BEST], read[_test_name(ACCURACY)])
     objective, test = (read_number(row[name]) for name in ("objective", "test_objective"))
