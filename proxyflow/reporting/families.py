@@ -5,42 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proxyflow.core.errors import UserError
+from proxyflow.proxies import COMBINED, parse_proxy, reductions
 from proxyflow.quality.options import Families
 from proxyflow.quality.spelling import parts_of
 from proxyflow.reporting.styles import GREY, MarkerStyle, style
-from proxyflow.strategies import parse_strategy, strategies
+from proxyflow.strategies import strategies
 
-COMBINATIONS, OTHER = "Combinations", "Other"
+OTHER = "Other"
 
 
 def family_of(strategy: str) -> str:
-    """The family of a strategy by its spelling.
-
-    Several reductions joined by `+` are one of `COMBINATIONS`, whatever they are; an unknown strategy is of `OTHER`.
-    """
-    if len(parts_of(strategy)) > 1:
-        return COMBINATIONS
+    """The family of a proxy by its spelling; an unknown one, of a plug-in that is not installed, is of `OTHER`."""
     try:
-        return parse_strategy(strategy).family
+        return parse_proxy(strategy).family
     except UserError:
-        return OTHER
+        return COMBINED if len(parts_of(strategy)) > 1 else OTHER
 
 
 def is_synthetic(strategy: str) -> bool:
-    """Whether a strategy, or a part of a combination, trains on synthetic images."""
-    return any(_makes_images(part.partition(":")[0]) for part in parts_of(strategy))
-
-
-def _makes_images(name: str) -> bool:
+    """Whether a proxy trains on synthetic images."""
     try:
-        return strategies[name].synthetic
+        return parse_proxy(strategy).data.synthetic
     except UserError:
         return False
 
 
 def family_styles() -> dict[str, MarkerStyle]:
     """Family to colour and shape, in the order of the registry; the target's is the first, and `OTHER` is grey."""
-    names = [*dict.fromkeys(cls.family for cls in strategies.values()), COMBINATIONS]
+    names = dict.fromkeys([*(cls.family for cls in strategies.values()), *(cls.family for cls in reductions.values())])
+    names[COMBINED] = None
     return {**{name: style(index) for index, name in enumerate(names)}, OTHER: GREY}
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from proxyflow.proxies import reductions
 from proxyflow.reporting.families import (
-    COMBINATIONS,
+    COMBINED,
     OTHER,
     family_of,
     family_styles,
@@ -43,7 +44,7 @@ def test_a_strategy_has_its_family_and_an_unknown_one_is_other(strategy: str, fa
 
 def test_every_family_has_a_colour_and_a_shape_of_its_own() -> None:
     styles = family_styles()
-    assert {cls.family for cls in strategies.values()} | {COMBINATIONS, OTHER} == set(styles)
+    assert {cls.family for cls in [*strategies.values(), *reductions.values()]} | {COMBINED, OTHER} == set(styles)
     for part in ("name", "light", "dark", "marker", "symbol", "path"):
         assert len({getattr(style, part) for style in styles.values()}) == len(styles), part
 
