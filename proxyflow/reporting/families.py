@@ -23,11 +23,9 @@ def family_of(strategy: str) -> str:
 
 
 def is_synthetic(strategy: str) -> bool:
-    """Whether a proxy trains on synthetic images."""
-    try:
-        return parse_proxy(strategy).data.synthetic
-    except UserError:
-        return False
+    """Whether a proxy trains on synthetic images, by the names of its parts."""
+    names = [part.partition(":")[0] for part in parts_of(strategy)]
+    return any(name in strategies and strategies[name].synthetic for name in names)
 
 
 def family_styles() -> dict[str, MarkerStyle]:
