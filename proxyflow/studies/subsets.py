@@ -92,7 +92,7 @@ def _say_changed(context: StudyContext, planned: PlannedTraining, reference: Sub
     made = load_subset(context, reference.run_id)
     keys = zip(made.train.content_hashes.tolist(), made.train.labels.tolist(), strict=True)
     difference = describe_difference(here.train, keys) or "its validation or test examples differ"
-    what = f"{planned.dataset} or a file of the strategy" if planned.strategy.files else planned.dataset
+    what = f"{planned.dataset} or a file of the strategy" if planned.strategy.data_strategy.files else planned.dataset
     context.say(
         f"warning: {what} has changed since {planned.strategy.canonical} was selected from it "
         f"({difference}); training on the artifact of run {reference.run_id}"
