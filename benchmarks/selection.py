@@ -1,13 +1,17 @@
 """What does it cost to select by embeddings of a frozen model, next to the training that it saves a part of?
 
-Each strategy on embeddings selects 10 % of 60,000 and of 1,000,000 examples by 512 float32 numbers each, from a `.npy`
-file (`embeddings=file:PATH`), in a process of its own. Counted are the digest of the file for the subset's key, the
+Each strategy on embeddings selects 10 % of 60,000 and of 1,000,000 examples by 512 float32 numbers each, and half of
+20,000 (the most that are selected from at once, so the slowest case for its size), from a `.npy` file
+(`embeddings=file:PATH`), in a process of its own. Counted are the digest of the file for the subset's key, the
 check that its numbers are finite, and the selection; not what computes the embeddings. Peak memory is that of the whole
 process, the pages of the file that it mapped included. The embeddings are 100 overlapping Gaussian clusters.
 
 `ratios.KIND_over_training_N` compares with 20 epochs of XResNet18 at 28 px on N images. That is an extrapolation: a few
 steps with batches of 64 are measured (with the validation that goes with them), and multiplied by the number of
 images. The goal is at most 0.01.
+
+What chunks cost in quality: 10 % of 20,000 examples selected at once, in chunks of 5,000, and at random; for `k-center`
+the mean and the largest distance of all examples to the nearest selected one, for `herding` the distance of the means.
 
 Both count CPU seconds of one thread, as the machines that we have are shared.
 
@@ -34,7 +38,8 @@ from benchmarks.bench import cpu_seconds, image_spec, parse_options, train_image
 ROOT = Path(__file__).parent.parent
 STRATEGIES = ("k-center", "herding", "kmeans-coreset", "prototypes")
 FRACTION, DIMENSIONS, CLUSTERS = 0.1, 512, 100
-SIZES, QUICK_SIZES = (60_000, 1_000_000), (6_000, 30_000)
+CASES, QUICK_CASES = ((20_000, 0.5), (60_000, FRACTION), (1_000_000, FRACTION)), ((2_000, 0.5), (30_000, FRACTION))
+COMPARED, QUICK_COMPARED = 20_000, 10_000  # examples, for the quality of chunks
 SIZE, EPOCHS, BATCH = 28, 20, 64
 MEASURED_EPOCHS = 4  # of the embedded digits, 22 steps each
 WRITTEN = 20_000  # rows that are made at a time
@@ -52,7 +57,7 @@ def write_embeddings(path: Path, n: int) -> None:
     file.flush()
 
 
-def select(name: str, path: Path) -> dict[str, float]:
+def select(name: str, fraction: float, path: Path) -> dict[str, float]:
     """Selects once in this process."""
     import sklearn.cluster  # noqa: F401  (measured is what selecting takes, not what importing does)
 
@@ -60,7 +65,7 @@ def select(name: str, path: Path) -> dict[str, float]:
     from proxyflow.strategies import ExamplePool, parse_strategy
     from proxyflow.strategies.embeddings import EmbeddingRows
 
-    strategy = parse_strategy(f"{name}:{FRACTION},embeddings=file:{path}")
+    strategy = parse_strategy(f"{name}:{fraction},embeddings=file:{path}")
     n = len(np.load(path, mmap_mode="r"))
     # As long as the hashes of contents are.
     hashes = np.array([f"{number:064x}" for number in np.random.default_rng(1).permutation(n)])
@@ -91,9 +96,9 @@ def peak_memory_mb() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def in_a_process(name: str, path: Path) -> Mapping[str, float]:
+def in_a_process(name: str, fraction: float, path: Path) -> Mapping[str, float]:
     """`select` in a process of its own, with one thread."""
-    command = [sys.executable, "-m", "benchmarks.selection", "--child", f"{name}@{path}"]
+    command = [sys.executable, "-m", "benchmarks.selection", "--child", f"{name}@{fraction}@{path}"]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     ended = subprocess.run(command, cwd=ROOT, env=os.environ | threads, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
@@ -117,35 +122,68 @@ def seconds_per_image() -> float:
     return (cpu_seconds() - begun) / (MEASURED_EPOCHS * len(subset.train))
 
 
+def quality_of_chunks(n: int) -> dict[str, float]:
+    """How well examples that were selected at once, in chunks and at random stand for all."""
+    from proxyflow.strategies import ExamplePool, geometry, parse_strategy
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "embeddings.npy"
+        write_embeddings(path, n)
+        points = np.load(path)
+    hashes = np.array([f"{number:064x}" for number in np.random.default_rng(1).permutation(n)])
+    pool = ExamplePool(np.arange(n), np.arange(n) % 10, hashes, embeddings=points)
+    figures: dict[str, float] = {}
+    print(f"{'of ' + format(n, ','):<20}{'k-center mean':>15}{'largest':>9}{'herding mean':>14}")
+    for kind, whole in (("whole", n), ("chunks", 0), ("random", n)):
+        geometry.WHOLE = whole
+        names = ("random", "random") if kind == "random" else ("k-center", "herding")
+        centers, herd = (points[parse_strategy(f"{name}:{FRACTION}").select(pool, 0)] for name in names)
+        lengths = np.square(centers).sum(axis=1)
+        nearest = np.concatenate(
+            [
+                np.square(part).sum(axis=1) + (lengths - 2 * part @ centers.T).min(axis=1)
+                for part in np.split(points, 10)
+            ]
+        )
+        distances = np.sqrt(np.maximum(nearest, 0))
+        off = float(np.linalg.norm(herd.mean(axis=0) - points.mean(axis=0)))
+        found = {"distance_mean": float(distances.mean()), "distance_largest": float(distances.max()), "mean_off": off}
+        figures |= {f"{what}_{kind}": value for what, value in found.items()}
+        print(f"{kind:<20}{distances.mean():>15.2f}{distances.max():>9.2f}{off:>14.4f}", flush=True)
+    return figures
+
+
 def main() -> None:
     options = parse_options(__doc__, child="")
     if options.child:
-        name, _, path = options.child.partition("@")
-        print(json.dumps(select(name, Path(path))))
+        name, fraction, path = options.child.split("@", 2)
+        print(json.dumps(select(name, float(fraction), Path(path))))
         return
     per_image = seconds_per_image()
     ratios: dict[str, float] = {}
     figures: dict[str, float] = {"training_seconds_per_image": per_image}
     print(f"training: {per_image * 1000:.3f} ms per image and epoch, xresnet18 at {SIZE} px, one thread")
     print(
-        f"{'strategy':<16}{'examples':>10}{'seconds':>9}{'reading':>9}{'memory MB':>11}{'training s':>12}{'ratio':>9}"
+        f"{'strategy':<20}{'examples':>10}{'seconds':>9}{'reading':>9}{'memory MB':>11}{'training s':>12}{'ratio':>9}"
     )
-    for n in QUICK_SIZES if options.quick else SIZES:
+    for n, fraction in QUICK_CASES if options.quick else CASES:
         training = per_image * n * EPOCHS
         figures[f"training_seconds_{n}"] = training
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "embeddings.npy"
             write_embeddings(path, n)
             for name in STRATEGIES:
-                found = in_a_process(name, path)
+                found = in_a_process(name, fraction, path)
                 key = name.replace("-", "_")
-                figures |= {f"{what}_{key}_{n}": value for what, value in found.items()}
-                ratio = ratios[f"{key}_over_training_{n}"] = found["seconds"] / training
+                case = f"{n}" if fraction == FRACTION else f"{n}_f{fraction}"
+                figures |= {f"{what}_{key}_{case}": value for what, value in found.items()}
+                ratio = ratios[f"{key}_over_training_{case}"] = found["seconds"] / training
                 print(
-                    f"{name:<16}{n:>10,}{found['seconds']:>9.1f}{found['read_seconds']:>9.1f}"
+                    f"{f'{name}:{fraction}':<20}{n:>10,}{found['seconds']:>9.1f}{found['read_seconds']:>9.1f}"
                     f"{found['peak_memory_mb']:>11,.0f}{training:>12,.0f}{ratio:>9.4f}",
                     flush=True,
                 )
+    figures |= quality_of_chunks(QUICK_COMPARED if options.quick else COMPARED)
     write_json(options.json, ratios, figures)
 
 
