@@ -43,11 +43,11 @@ class Ranked:
 
     @property
     def share_text(self) -> str:
-        """How many it cannot rank: `1 of 36 configurations`, or `13 of 216 pairs (6 of 36 configurations)`."""
-        configurations = f"{len(self.configurations)} of {self.n_configurations} configurations"
+        """How many it cannot rank: `1 of 36 configurations`, or `14 of 216 pairs (of 7 of the 36 configurations)`."""
         if self.n_pairs == self.n_configurations:
-            return configurations
-        return f"{self.n_unranked} of {self.n_pairs} pairs ({configurations})"
+            return f"{self.n_unranked} of {self.n_configurations} configurations"
+        of = f"of {len(self.configurations)} of the {self.n_configurations} configurations"
+        return f"{self.n_unranked} of {self.n_pairs} pairs ({of})"
 
 
 def measure_ranked(measured: StrategyMeasures, draws: Draws | None, options: QualityOptions) -> Ranked:

@@ -258,8 +258,8 @@ def _unranked(chosen: Candidate | None, ranked: Mapping[str, Ranked]) -> list[st
     if chosen is None or found is None or not found.some:
         return []
     return [
-        f"{chosen.policy.strategy} cannot rank {found.share_text}, which learn nothing on it: this search passes them "
-        "over, however good they are on the full data."
+        f"{chosen.policy.strategy} cannot rank {found.share_text}: they learn nothing on it, so this search passes "
+        "them over, however good they are on the full data."
     ]
 
 

@@ -22,6 +22,7 @@ from proxyflow.reporting.figures.layout import wrapped
 from proxyflow.reporting.policy_views import lines, tolerance_line
 from proxyflow.reporting.series import (
     EPOCH_STYLES,
+    TICKS,
     TransferPanel,
     ceiling_of,
     frontier,
@@ -33,6 +34,8 @@ from proxyflow.reporting.series import (
 from proxyflow.reporting.tables import number, with_interval
 
 Figure = dict[str, Any]
+# About the size of a figure by cost on a screen, and of a letter beside a point.
+PLOT_PIXELS, LETTER_PIXELS = (480, 320), (6.2, 14.0)
 SHOWN = {"r2": "r²", "spearman": "Spearman", "cost_adjusted_r2": "cost-adjusted r²"}
 SHOWN |= {"spearman_all": "Spearman of all", "kendall": "Kendall τ"}
 SHOWN |= {f"{name}{OF_MEANS}": f"{SHOWN[name]} of means" for name in ("r2", "spearman")}
@@ -104,7 +107,9 @@ def _by_cost(quality: StudyQuality, measure: str) -> Figure:
         if np.isfinite(ceiling.low) and np.isfinite(ceiling.high):
             band = {"xref": "paper", "x0": 0, "x1": 1, "y0": ceiling.low, "y1": ceiling.high}
             shapes.append({"type": "rect", **band, "fillcolor": "var(--band)", "line": {"width": 0}, "layer": "below"})
-    labelled = dict(zip(table.index, frontier(cost.tolist(), table[measure].tolist()), strict=True))
+    beside = dict(
+        zip(table.index, _labels(cost, table[measure].to_numpy(), table["strategy"].tolist(), log), strict=True)
+    )
     for family, rows in table.groupby("family", sort=False):
         texts = [
             f"<b>{escape(str(row['strategy']))}</b><br>{SHOWN[measure]} "
@@ -128,18 +133,17 @@ def _by_cost(quality: StudyQuality, measure: str) -> Figure:
             "thickness": 1.2,
             "width": 0,
         }
-        # Left above a point of the frontier there is no other point.
         marks |= {
             "mode": "markers+text",
-            "text": [_beside(str(name)) if labelled[at] else "" for at, name in rows["strategy"].items()],
-            "textposition": ["top left" if at > 0.25 else "top right" for at in rows["relative_cost"]],
+            "text": [beside[at][0] for at in rows.index],
+            "textposition": [beside[at][1] for at in rows.index],
             "textfont": {"color": "var(--text)", "size": 11},
             "cliponaxis": False,
         }
         data.append(marks)
     axes = _axes("relative cost (proxy / target)" + (", log scale" if log else ""), SHOWN[measure])
     if log:
-        axes["xaxis"] |= {"type": "log", "dtick": "D2"}
+        axes["xaxis"] |= {"type": "log", "tickvals": list(TICKS), "ticktext": [f"{tick:g}" for tick in TICKS]}
     return {"data": data, "layout": {**axes, "shapes": shapes}}
 
 
@@ -148,9 +152,32 @@ def _steps(steps: float) -> str:
     return f", {steps:,.0f} steps" if np.isfinite(steps) else ""
 
 
-def _beside(name: str) -> str:
-    """A name beside a point: a combination in several lines."""
-    return "<br>".join(escape(line) for line in wrapped(name, 26).split("\n"))
+def _labels(cost: Any, values: Any, names: Sequence[str], log: bool) -> list[tuple[str, str]]:
+    """The name beside each point, in lines, and where it is; only beside those that nothing cheaper beats.
+
+    A name that would cover another one is left out, as pointing shows it.
+    """
+    along = np.log10(cost) if log else np.asarray(cost)
+    (left, right), (low, high) = (
+        (float(np.min(each)), max(end, float(np.max(each))))
+        for each, end in ((along, 0.0 if log else 1.0), (values, 1.0))
+    )
+    found = [("", "top right")] * len(names)
+    taken: list[tuple[float, float, float, float]] = []
+    kept = frontier(list(cost), list(values))
+    for index in sorted(np.flatnonzero(kept).tolist(), key=lambda number: -values[number]):
+        x = (along[index] - left) / ((right - left) or 1.0) * PLOT_PIXELS[0]
+        y = (values[index] - low) / ((high - low) or 1.0) * PLOT_PIXELS[1]
+        lines = wrapped(str(names[index]), 26).split("\n")
+        width, height = LETTER_PIXELS[0] * max(map(len, lines)), LETTER_PIXELS[1] * len(lines)
+        # Left above a point of the frontier there is no other point.
+        for side in ("left", "right") if x > PLOT_PIXELS[0] / 4 else ("right",):
+            box = (x - width, x, y, y + height) if side == "left" else (x, x + width, y, y + height)
+            if not any(box[0] < b[1] and b[0] < box[1] and box[2] < b[3] and b[2] < box[3] for b in taken):
+                taken.append(box)
+                found[index] = ("<br>".join(map(escape, lines)), f"top {side}")
+                break
+    return found
 
 
 def _policies(quality: StudyQuality) -> Figure:

@@ -37,6 +37,8 @@ CEILINGS = {
 }
 # A relative cost; a combination of reductions may be far below it.
 LOG_BELOW = 0.04
+# Of a logarithmic scale of costs.
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 EPOCH_STYLES = {"correlation": style(1), "chance": style(3)}
 TITLES = {
     "r2": "r²: share of the target's variance explained",

@@ -204,6 +204,17 @@ def test_what_the_prose_counts_and_costs_is_what_the_tables_say() -> None:
     trainings = (made / target).round().astype(int)
     assert f"{trainings['digits']} full trainings on digits and {trainings['fashion-mnist@4000']} on fashion" in text
 
+    unranked = tables["strategies"].set_index("strategy")["n_unranked"]
+    assert f"`epochs:1` cannot rank {unranked['epochs:1']} of 216 pairs" in text
+    assert (
+        f"`hardest:0.1` cannot rank {unranked['hardest:0.1']}, `distilled:10` {unranked['distilled:10']}, `easiest:0.1` "
+        f"and `hardest:0.25` {unranked['easiest:0.1']} each" in text
+    )
+    assert unranked.sum() == 14 + 5 + 2 + 1 + 1
+    one_epoch = runs[(runs["strategy"] == "epochs:1") & (runs["unranked"] == True)]  # noqa: E712  # empty cells are no flag
+    assert set(one_epoch["dataset"]) == {"digits"}
+    assert one_epoch["config"].str.contains("lr=0.1").mean() > 0.5
+
     noise = tables["noise"].set_index("dataset")[["standard_error", "spread"]].round(1)
     (error, spread), (other_error, other_spread) = noise.loc[["digits", "fashion-mnist@4000"]].to_numpy()
     errors = f"standard error of {points(error)} points on digits and {points(other_error)} on fashion-mnist"

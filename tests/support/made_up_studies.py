@@ -67,6 +67,38 @@ def published_study(
     return frame(rows)
 
 
+# Strategy to (relative cost, r2), as a study with combinations of reductions may have them.
+COMBINED = {
+    "full": (1.0, 1.0),
+    "random:0.25": (0.25, 0.65),
+    "epochs:5": (0.25, 0.62),
+    "random:0.25+epochs:5": (0.0625, 0.45),
+    "epochs:5+size:16": (0.07, 0.52),
+    "random:0.25+epochs:5+size:16": (0.02, 0.3),
+    "random:0.25+epochs:5+size:16+width:0.5": (0.01, 0.2),
+    "random:0.5+epochs:5+size:16+width:0.5": (0.012, 0.25),
+}
+
+
+def combined_study() -> pd.DataFrame:
+    """36 configurations with combinations of up to four parts; three configurations learn nothing on the cheapest."""
+    grid = paper_grid()
+    quality = np.random.default_rng(7).normal(0, 1, len(grid))
+    rows = []
+    for strategy, (cost, r2) in COMBINED.items():
+        rng = np.random.default_rng(sum(strategy.encode()))
+        seen = np.sqrt(r2) * quality + np.sqrt(1 - r2) * rng.normal(0, 1, len(grid))
+        accuracy = np.round(0.9 - 0.4 * (1 - cost) ** 3 + 0.03 * seen, 3)
+        if cost < 0.05:
+            accuracy[[3, 20, 21]] = 0.11
+        costs = {"train_seconds": 100 * cost, "examples_seen": 25_600 * cost, "steps": float(round(400 * cost))}
+        rows += [
+            training(strategy, each.name, float(value), run_id=f"{len(rows) + n:032x}", chance_objective=0.1, **costs)
+            for n, (each, value) in enumerate(zip(grid, accuracy, strict=True))
+        ]
+    return frame(rows)
+
+
 def tiny_study() -> pd.DataFrame:
     """Two strategies and two configurations, of which one failed: nothing can be measured."""
     return frame(

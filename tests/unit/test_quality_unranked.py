@@ -153,7 +153,7 @@ def test_a_note_counts_pairs_and_configurations_and_both_are_the_same_where_each
         return [note for name, note in measured(trainings, 0).notes if name == PROXY and "cannot rank" in note]
 
     (several,) = notes(study({"digits": (1, 2), "letters": (2,)}))
-    assert "this proxy cannot rank 3 of 24 pairs (2 of 12 configurations)" in several
+    assert "this proxy cannot rank 3 of 24 pairs (of 2 of the 12 configurations)" in several
     one = study({"digits": (1,)})
     (single,) = notes(one[one["dataset"] == "digits"])
     assert "this proxy cannot rank 1 of 12 configurations:" in single

@@ -15,6 +15,7 @@ from made_up import noisy_study, training, trainings_frame
 from proxyflow.quality.bootstrap import Draws, Estimate
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.policies import FULL_SEARCH, PROXY, RANDOM_SEARCH, Policy, Replay
+from proxyflow.quality.ranked import Ranked
 from proxyflow.quality.summary import StudyQuality, measure_study
 from proxyflow.quality.truth import OTHER_SEEDS, SAME_RUNS
 from proxyflow.quality.verdict import ENOUGH, MANY, ONE_DATASET, Verdict, configurations_needed, describe, judge
@@ -110,6 +111,27 @@ def test_a_proxy_that_saves_nothing_is_named() -> None:
     [text] = [each for each in verdict.sentences if "saves too little" in each]
     assert text.startswith("b ")
     assert "48.0" in text
+
+
+def test_what_the_recommended_proxy_cannot_rank_is_told_and_nothing_of_other_proxies() -> None:
+    counts = np.random.default_rng(0).multinomial(CONFIGURATIONS, np.full(CONFIGURATIONS, 1 / CONFIGURATIONS), SAMPLES)
+    lost = {
+        "a": Ranked(3, 2 * CONFIGURATIONS, ("lr=01", "lr=02"), CONFIGURATIONS, {}),
+        "b": Ranked(5, 2 * CONFIGURATIONS, ("lr=03",), CONFIGURATIONS, {}),
+    }
+
+    def told(policy: Policy, ranked: dict[str, Ranked]) -> list[str]:
+        found = judge(replay_of([policy]), Draws(counts.astype(float)), target(), QualityOptions(), ranked)
+        return [sentence for sentence in found.sentences if "cannot rank" in sentence]
+
+    [text] = told(proxy("a", GOOD), lost)
+    assert text.startswith(
+        f"a cannot rank 3 of {2 * CONFIGURATIONS} pairs (of 2 of the {CONFIGURATIONS} configurations)"
+    )
+    assert told(proxy("c", GOOD), lost) == []
+    assert told(proxy("a", BAD), lost) == []
+    assert told(proxy("a", GOOD), {"a": Ranked(0, CONFIGURATIONS, (), CONFIGURATIONS, {})}) == []
+    assert told(proxy("a", GOOD), {"a": Ranked(None, CONFIGURATIONS, (), CONFIGURATIONS, {})}) == []
 
 
 def test_random_search_is_recommended_where_it_is_the_cheapest() -> None:

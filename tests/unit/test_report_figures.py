@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from made_up_report import quality_of
 from made_up_studies import (
+    combined_study,
     constant_study,
     empty_study,
     hostile_study,
@@ -24,8 +25,10 @@ from made_up_studies import (
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.reporting.figures import FIGURES, draw_figures, proxy_against_target
 from proxyflow.reporting.figures.labels import label_points, side_by_side
-from proxyflow.reporting.figures.layout import short, subplots
-from proxyflow.reporting.series import comparison_rows, frontier, regression, transfer_panels
+from proxyflow.reporting.figures.layout import short, subplots, wrapped
+from proxyflow.reporting.interactive import figures as interactive_figures
+from proxyflow.reporting.policy_views import first_of_frontier
+from proxyflow.reporting.series import comparison_rows, frontier, on_log_scale, regression, transfer_panels
 
 ALL = {
     *("regret_by_cost", "quality_by_cost", "proxy_against_target"),
@@ -176,6 +179,81 @@ def test_labels_cover_neither_each_other_nor_the_points() -> None:
     for index, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[index + 1 :])
         assert not any(box.contains(*point) for point in points)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("random:0.25", "random:0.25"),
+        ("random:0.25+epochs:5", "random:0.25+epochs:5"),
+        ("random:0.25+epochs:5+size:16+width:0.5", "random:0.25+epochs:5\n+size:16+width:0.5"),
+        (
+            "a:1+b:2+c:3+d:4+e:5+f:6+g:7+h:8+i:9+j:1+k:2+l:3+m:4",
+            "a:1+b:2+c:3+d:4+e:5\n+f:6+g:7+h:8+i:9+j:1\n+k:2+l:3+m:4",
+        ),
+        ("classes:0+1+2+3+4+5+6+7", "classes:0+1+2+3+4+5…"),
+        ("a-name-without-parts-that-is-long", "a-name-without-part…"),
+        (
+            "aaaaaaaaaaaaaaa:1+bbbbbbbbbbbbbbb:2+ccccccccccccccc:3+d:4",
+            "aaaaaaaaaaaaaaa:1\n+bbbbbbbbbbbbbbb:2\n+ccccccccccccccc:3+…",
+        ),
+    ],
+)
+def test_a_combination_is_broken_before_a_part_and_cut_only_at_its_end(text: str, lines: str) -> None:
+    assert wrapped(text, 20) == lines
+
+
+def test_names_of_combinations_are_whole_in_every_figure_that_names_strategies(tmp_path: Path) -> None:
+    quality = quality_of(combined_study())
+    draw_figures(quality, tmp_path)
+    longest = max(quality.strategies["strategy"], key=len)
+    assert longest.count("+") == 3
+    for name in ("quality_by_cost", "proxy_against_target", "hyperparameters", "comparisons"):
+        # Lines are texts of their own.
+        assert longest in texts(tmp_path / f"{name}.svg").replace(" +", "+"), name
+
+
+def test_labels_in_lines_cover_neither_each_other_nor_points_on_either_scale() -> None:
+    rng = np.random.default_rng(1)
+    xs, ys = (10 ** rng.uniform(-2, 0, 16)).tolist(), rng.uniform(0, 1, 16).tolist()
+    others = list(zip((10 ** rng.uniform(-2, 0, 16)).tolist(), rng.uniform(0, 1, 16).tolist(), strict=True))
+    with subplots(1, 1, (7, 5), (0, 0), (0.5, 0.2, 0.5, 0.2)) as (figure, axes):
+        axis = axes[0, 0]
+        axis.set(xlim=(0.008, 1.4), ylim=(0, 1), xscale="log")
+        axis.set_xlim(0.008, 1.4)
+        label_points(axis, xs, ys, [f"random:0.{n}+epochs:5+size:16+width:0.5" for n in range(10, 26)], others)
+        figure.canvas.draw()
+        boxes = [text.get_window_extent() for text in axis.texts]
+        points = axis.transData.transform(np.array([*zip(xs, ys, strict=True), *others]))
+    assert len(boxes) >= 12
+    for index, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[index + 1 :])
+        assert not any(box.contains(*point) for point in points)
+
+
+def test_very_cheap_combinations_are_drawn_on_a_logarithmic_scale_with_their_whole_names() -> None:
+    assert not on_log_scale([0.05, 1.0])
+    assert on_log_scale([0.01, 1.0])
+    assert not on_log_scale([0.0, 1.0])
+    assert not on_log_scale([])
+    figure = interactive_figures(quality_of(combined_study()))["cost-r2"]
+    assert figure["layout"]["xaxis"]["type"] == "log"
+    assert all(x is None or x > 0 for trace in figure["data"] for x in trace["x"])
+    told = [text for trace in figure["data"] for text in trace.get("text", [])]
+    assert any("<br>+" in text for text in told)
+    hovers = " ".join(text for trace in figure["data"] for text in trace["hovertext"])
+    assert "<b>random:0.25+epochs:5+size:16+width:0.5</b>" in hovers
+    assert "4 steps" in hovers
+
+
+def test_each_proxy_is_named_at_its_cheapest_policy_that_nothing_cheaper_beats() -> None:
+    quality = quality_of(combined_study())
+    named = first_of_frontier(quality)
+    assert named
+    assert len({policy.strategy for policy in named}) == len(named)
+    for policy in named:
+        cheaper = [each for each in quality.policies.policies if each.cost.value < policy.cost.value]
+        assert all(each.regret.value > policy.regret.value for each in cheaper)
 
 
 def test_the_line_is_that_of_least_squares_over_the_span_of_the_points() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from made_up import training
 from made_up_report import SERVER, make_report, origin_of, quality_of
 from made_up_studies import (
     HOSTILE,
+    combined_study,
     constant_study,
     empty_study,
     frame,
@@ -76,6 +78,61 @@ def embedded(html: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
     assert found
     return dict(json.loads(found[1]))
+
+
+@pytest.fixture(scope="module")
+def combined(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_report(tmp_path_factory.mktemp("combined"), combined_study()).read_text(encoding="utf-8")
+
+
+def section(html: str, name: str) -> str:
+    return html[html.index(f'<section id="{name}"') :].partition("</section>")[0]
+
+
+def test_what_a_proxy_cannot_rank_stands_below_its_name_with_the_values_of_the_rest(combined: str, html: str) -> None:
+    quality = quality_of(combined_study())
+    rows = section(combined, "strategies").split("<tr")
+    for strategy, ranked in quality.ranked.items():
+        (row,) = [each for each in rows if f'data-strategy="{strategy}"' in each] or [""]
+        if not ranked.some:
+            assert "cannot rank" not in row
+            continue
+        assert f"cannot rank {ranked.n_unranked} of 36<" in row
+        assert all(escape(each) in row for each in ranked.configurations)
+        for measure in ("r2", "spearman", "regret"):
+            value = re.escape(number(ranked.estimates[measure].value))
+            # What is undefined has no second value.
+            assert not value or re.search(rf">{value} <span>\[.*?\]</span> ranked<", row), (strategy, measure)
+        assert row.count(" ranked<") == sum(each.known for each in ranked.estimates.values()) >= 2
+    assert sum(ranked.some for ranked in quality.ranked.values()) == 3
+    assert "9</strong> learned nothing (unranked)" in combined
+    # Where all are ranked nothing is said.
+    assert "cannot rank" not in section(html, "strategies").lower()
+    assert "learned nothing" not in html
+    states = embedded(combined)["runs"]["status"]
+    assert sum(states["names"][code] == "finished, unranked" for code in states["codes"]) == 9
+
+
+def test_steps_stand_in_every_table_with_a_cost(combined: str) -> None:
+    names = {"strategies": 1, "policies": 1, "selection": 1, "comparisons": 1, "runs": 1}
+    for name in names:
+        assert "Steps" in section(combined, name), name
+    cheapest = "random:0.25+epochs:5+size:16+width:0.5"
+    row = next(each for each in section(combined, "strategies").split("<tr") if f'data-strategy="{cheapest}"' in each)
+    assert '<td data-value="4.0">4</td>' in row
+    runs = embedded(combined)["runs"]
+    assert {
+        runs["steps"][at]
+        for at, code in enumerate(runs["strategy"]["codes"])
+        if runs["strategy"]["names"][code] == cheapest
+    } == {4.0}
+
+
+def test_a_combination_breaks_before_a_plus_and_is_the_same_text(combined: str) -> None:
+    assert '<bdi class="parts">random:0.25+epochs:5</bdi>' not in combined
+    assert '<bdi class="parts">random:0.25<wbr>+epochs:5<wbr>+size:16<wbr>+width:0.5</bdi>' in combined
+    assert "<bdi>random:0.25</bdi>" in combined
+    assert "random:0.25+epochs:5+size:16+width:0.5" in Read(combined).text
 
 
 def test_every_link_of_the_contents_leads_to_a_part(read: Read) -> None:

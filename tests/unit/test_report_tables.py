@@ -157,3 +157,32 @@ def test_the_text_table_shows_the_numbers_of_the_strategy(quality: StudyQuality)
     assert with_interval(row["r2"], row["r2_low"], row["r2_high"]) in line
     assert ".100" in line
     assert line.split()[-2:] == ["12", "0"]
+
+
+def test_runs_say_whether_they_learned_nothing_and_those_that_do_not_count_say_nothing(tmp_path: Path) -> None:
+    rows = [
+        training("full", "lr=1", 0.9, steps=400.0),
+        training("full", "lr=2", 0.8, steps=400.0),
+        training("random:0.1", "lr=1", 0.12, steps=40.0),
+        training("random:0.1", "lr=2", 0.5, steps=40.0),
+        training("random:0.1", "lr=3", math.nan, status="failed", steps=math.nan),
+    ]
+    frame = trainings_frame(rows).assign(chance_objective=0.1, n_valid=500)
+    made = measure_study(frame, QualityOptions(bootstrap=0), FAMILIES)
+    write_tables(made, frame, tmp_path)
+    table = pd.read_csv(tmp_path / "runs.csv", dtype=str, keep_default_na=False).set_index(["strategy", "config"])
+    assert table["unranked"].to_dict() == {
+        ("full", "lr=1"): "False",
+        ("full", "lr=2"): "False",
+        ("random:0.1", "lr=1"): "True",
+        ("random:0.1", "lr=2"): "False",
+        ("random:0.1", "lr=3"): "",
+    }
+    strategies = pd.read_csv(tmp_path / "strategies.csv").set_index("strategy")
+    assert strategies["n_unranked"].to_dict() == {"full": 0, "random:0.1": 1}
+    assert strategies["steps"].to_dict() == {"full": 400.0, "random:0.1": 40.0}
+    policies = pd.read_csv(tmp_path / "policies.csv")
+    assert "steps" in policies
+    line = next(line for line in text_table(made).splitlines() if line.startswith("random:0.1"))
+    assert " 40 " in line
+    assert "note: random:0.1: this proxy cannot rank 1 of 2 configurations" in text_table(made)

@@ -16,7 +16,7 @@ from proxyflow.quality.summary import StudyQuality
 from proxyflow.reporting.families import style_of, styles_of
 from proxyflow.reporting.figures.labels import label_points, side_by_side
 from proxyflow.reporting.figures.layout import legend, legend_height, save_figure, subplots, write_text
-from proxyflow.reporting.series import TITLES, Ceiling, ceiling_of, measured, measured_means, on_log_scale
+from proxyflow.reporting.series import TICKS, TITLES, Ceiling, ceiling_of, measured, measured_means, on_log_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,6 @@ LINES_HEIGHT, LINES_AT = 0.35, -0.12
 APART = 0.02
 # The same as a difference of logarithms.
 APART_LOG = 0.035
-TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def draw(quality: StudyQuality, folder: Path) -> bool:
