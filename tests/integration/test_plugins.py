@@ -99,7 +99,13 @@ def test_the_program_lists_what_is_installed(installed: Path) -> None:
     ended = python(installed, "proxyflow", "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = [line.split() for line in ended.stdout.splitlines() if "proxyflow-example" in line]
-    offered = [("datasets", "waves"), ("executors", "in-turn"), ("scores", "gap"), ("strategies", "middle")]
+    offered = [
+        ("datasets", "waves"),
+        ("executors", "in-turn"),
+        ("reductions", "points"),
+        ("scores", "gap"),
+        ("strategies", "middle"),
+    ]
     offered.append(("trainers", "surface"))
     assert lines == [[*each, "package", "proxyflow-example", "1.0"] for each in offered]
 

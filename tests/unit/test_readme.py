@@ -11,10 +11,12 @@ import pytest
 
 from proxyflow.cli.app import COMMANDS
 from proxyflow.core.registry import Registry
+from proxyflow.core.spelling import syntax_of
 from proxyflow.data.catalog import datasets
 from proxyflow.data.catalog import syntax_of as dataset_spelling
+from proxyflow.proxies import reductions
 from proxyflow.scores import known_scores
-from proxyflow.strategies import strategies, syntax_of
+from proxyflow.strategies import strategies
 from proxyflow.studies.executors import executors
 from proxyflow.tracking import names
 from proxyflow.trainers import trainers
@@ -26,6 +28,14 @@ def test_every_strategy_has_its_row() -> None:
     text = (ROOT / "README.md").read_text()
     rows = [f"| `{syntax_of(cls)}` | {cls.summary} |" for cls in strategies.values()]
     assert "\n".join(rows) in text
+
+
+def test_every_reduction_has_its_rows() -> None:
+    """In the README with what it does, in docs/proxies.md also with its cost."""
+    rows = {syntax_of(cls): (cls.summary, cls.helps) for cls in reductions.values()}
+    readme, page = ((ROOT / path).read_text() for path in ("README.md", "docs/proxies.md"))
+    assert "\n".join(f"| `{syntax}` | {summary} |" for syntax, (summary, _) in rows.items()) in readme
+    assert "\n".join(f"| `{syntax}` | {' | '.join(texts)} |" for syntax, texts in rows.items()) in page
 
 
 def test_every_score_has_its_row() -> None:
@@ -90,7 +100,7 @@ def test_every_kind_of_run_is_named() -> None:
 
 def test_every_group_of_plug_ins_has_its_row() -> None:
     text = (ROOT / "docs" / "plugins.md").read_text()
-    registries: tuple[Registry[Any], ...] = (datasets, known_scores, strategies, trainers, executors)
+    registries: tuple[Registry[Any], ...] = (datasets, known_scores, strategies, reductions, trainers, executors)
     assert re.findall(r"^\| `(proxyflow\.\w+)` \|", text, re.MULTILINE) == [registry.group for registry in registries]
     example = tomllib.loads((ROOT / "tests/support/plugin_package/pyproject.toml").read_text())["project"]
     assert set(example["entry-points"]) == {registry.group for registry in registries}
