@@ -74,6 +74,22 @@ class Untold(Lowest):
         return np.argsort(loss)[: max(1, round(self.fraction * len(pool)))]
 
 
+@dataclasses.dataclass(frozen=True)
+class Redrawn(Lowest):
+    """Says that it is nested, and draws each size anew."""
+
+    name = "redrawn"
+    nested = True
+
+    def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> np.ndarray:
+        return rng.choice(len(pool), max(1, round(self.fraction * len(pool))), replace=False)
+
+
+def test_a_strategy_that_only_says_that_it_is_nested_is_found() -> None:
+    strategies.add("redrawn", Redrawn)
+    assert "a_larger_fraction_selects_a_superset_where_it_is_nested" in broken(strategy_checks(Redrawn))
+
+
 def test_a_strategy_whose_choice_depends_on_ids_is_found() -> None:
     strategies.add("lowest", Lowest)
     names = broken(strategy_checks(Lowest))
