@@ -106,7 +106,7 @@ def main() -> None:
         def tracked(trainer: Trainer) -> Callable[[float], object]:
             def run(rate: float) -> object:
                 configuration = Space.around([], {"rate": rate}).configuration({"rate": rate})
-                planned = PlannedTraining("digits", Full(), TrainingSpec(configuration, EPOCHS, 0, trainer))
+                planned = PlannedTraining("digits", TrainingSpec(configuration, EPOCHS, 0, trainer))
                 subset = load_planned_subset(context, planned, reference)
                 return train(context, planned, subset, reference.run_id, claim=True)
 
