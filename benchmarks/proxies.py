@@ -1,10 +1,11 @@
 """What does each kind of proxy cost next to the target, and does the forecast of a dry run say so before?
 
-For each data set the target and one proxy of every kind are trained with one configuration (XResNet18 of a quarter of
-the width, batches of 64, 32 px, scores made up, as they are not trained here). Of each: seconds of training with validation,
-examples, steps and FLOPs, each also as a share of the target's; and the seconds that a dry run would state beforehand, from
-a few steps of the same kind. Trainings alternate in rounds; medians are shown. `ratios.measured_over_forecast_DATA_PROXY`
-should be within .85 and 1.15. Both sides run on one thread; on a machine that does other work, neither means much.
+For each data set the target and one proxy of every kind are trained with one configuration: XResNet18 of a quarter of
+the width, batches of 64, 32 px, and scores that are made up, as selection is not what is measured here. Of each: seconds
+of training with validation, examples, steps and FLOPs, each also as a share of the target's, and the seconds that a dry
+run would state beforehand, from a few steps of the same kind. Trainings alternate in rounds, and medians are shown.
+`ratios.measured_over_forecast_DATA_PROXY` should be within 0.85 and 1.15. One thread; on a machine that does other work,
+seconds mean little.
 
     python -m benchmarks.proxies [--quick] [--json PATH]
 """
@@ -20,7 +21,7 @@ import pandas as pd
 import torch
 
 from benchmarks.bench import parse_options, write_json
-from proxyflow.data.catalog import Dataset, DataOptions, load_dataset
+from proxyflow.data.catalog import DataOptions, Dataset, load_dataset
 from proxyflow.proxies import parse_proxy
 from proxyflow.scores import known_scores
 from proxyflow.scores.table import ExampleScores
@@ -98,7 +99,8 @@ def main() -> None:
                 results[text].append(train(planned, dataset, scores))
         print(f"{name}, {epochs} epochs of the target, {len(dataset.valid):,} validation images")
         print(
-            f"{'proxy':<40} {'seconds':>8} {'share':>6} {'forecast':>8} {'ratio':>6} {'examples':>9} {'steps':>6} {'GFLOPs':>8} {'share':>6}"
+            f"{'proxy':<40} {'seconds':>8} {'share':>6} {'forecast':>8} {'ratio':>6} {'examples':>9} {'steps':>6} "
+            f"{'GFLOPs':>8} {'share':>6}"
         )
         seconds = {text: statistics.median(each.train_seconds for each in found) for text, found in results.items()}
         flops = {text: float(found[0].train_flops or 0) for text, found in results.items()}

@@ -32,7 +32,7 @@ def strategy_list() -> str:
         "Further reductions, alone or joined with + (random:0.25+epochs:5+size:16)",
         reductions,
         lambda name, cls: syntax_of(cls),
-        lambda cls: cls.summary,
+        lambda cls: f"{cls.summary}\n      {cls.helps}",
     )
     return f"{chosen}\n\n{also}"
 

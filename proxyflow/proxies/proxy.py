@@ -127,6 +127,7 @@ def parse_proxy(text: str) -> Proxy:
     others: list[Reduction] = []
     for part in JOIN.split(text.strip()):
         name = _name_of(part)
+        _check_joined(text, part)
         if name in reductions:
             others.append(parse_spelling(part, reductions, Reduction.kind))
         elif name in strategies:
@@ -143,6 +144,16 @@ def parse_proxy(text: str) -> Proxy:
         rule = f"its spelling has {len(proxy.canonical):,} characters, and runs can keep {LONGEST_SPELLING:,}"
         raise InvalidValue("strategy", proxy.canonical, rule)
     return proxy
+
+
+def _check_joined(text: str, part: str) -> None:
+    """Refuses a reduction after a comma, with the right spelling."""
+    head, *options = [piece.strip() for piece in part.split(",")]
+    after = [piece for piece in options if "=" not in piece.partition(":")[0] and _name_of(piece) in reductions]
+    if after:
+        left = ",".join(piece for piece in options if piece not in after)
+        right = "+".join([f"{head},{left}" if left else head, *after])
+        raise InvalidValue("strategy", text, f"reductions are joined with +; write {right}")
 
 
 def _name_of(part: str) -> str:

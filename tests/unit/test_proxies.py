@@ -75,6 +75,8 @@ def test_a_plus_before_a_digit_belongs_to_classes() -> None:
         ("random:0.1+easiest:0.2", "random:0.1 and easiest:0.2"),
         ("random:0.1+", "a part is missing"),
         ("+size:8", "a part is missing"),
+        ("random:0.25,size:16", "write random:0.25+size:16"),
+        ("easiest:0.25,size:16,by=el2n", "write easiest:0.25,by=el2n+size:16"),
         ("size:0", "at least 1"),
         ("width:0", "above 0"),
         ("width:1.5", "at most 1"),
