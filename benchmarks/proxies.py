@@ -1,11 +1,11 @@
 """What does each kind of proxy cost next to the target, and does the forecast of a dry run say so before?
 
 For each data set the target and one proxy of every kind are trained with one configuration: XResNet18 of a quarter of
-the width, batches of 64, 32 px, and scores that are made up, as selection is not what is measured here. Of each: seconds
-of training with validation, examples, steps and FLOPs, each also as a share of the target's, and the seconds that a dry
-run would state beforehand, from a few steps of the same kind. Trainings alternate in rounds, and medians are shown.
-`ratios.measured_over_forecast_DATA_PROXY` should be within 0.85 and 1.15. One thread; on a machine that does other work,
-seconds mean little.
+the width, batches of 64, 32 px, and scores that are made up, as selection is not what is measured here. Of each:
+seconds of training with validation, examples, steps and FLOPs, each also as a share of the target's, and the seconds
+that a dry run would state beforehand, from a few steps of the same kind. Trainings alternate in rounds, and medians
+are shown. `ratios.measured_over_forecast_DATA_PROXY` should be within 0.85 and 1.15. One thread; on a machine that
+does other work, seconds mean little.
 
     python -m benchmarks.proxies [--quick] [--json PATH]
 """
