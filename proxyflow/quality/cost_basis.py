@@ -24,6 +24,7 @@ CONTRADICTION = 1.5
 # A validation example costs a forward pass, a training example about three times that.
 VALIDATION_WORK = 1 / 3
 NAMED = 8  # strategies that one note names
+ALL_EXAMPLES = 0.95  # of the target's; an incomplete batch may be missing
 WORK, OF_TARGET = "work", "_of_target"
 
 
@@ -65,7 +66,21 @@ def choose_cost_basis(runs: pd.DataFrame, requested: str = AUTO) -> CostBasis:
         alone = "all trainings ran" if unknown == len(runs) else "all trainings ran alone"
         return CostBasis(SECONDS, f"Relative cost counts {SECONDS}: {alone} on one kind of device{unsure}.")
     basis = next((cost for cost in PREFERRED[1:] if not _missing(runs, cost)), EXAMPLES)
+    if basis == EXAMPLES and (same := _as_many_examples(runs)) and not _missing(runs, SECONDS):
+        told = f"{', '.join(same[:NAMED])} see as many examples as the target, so these do not show what is saved"
+        return CostBasis(SECONDS, f"Relative cost counts {SECONDS}, which are too long: {'; '.join(against)}; {told}.")
     return CostBasis(basis, f"Relative cost counts {basis} and not seconds: {'; '.join(against)}.")
+
+
+def _as_many_examples(runs: pd.DataFrame) -> list[str]:
+    """Proxies that see as many examples as the target: they reduce the size of inputs, of networks or of batches."""
+    if not {"strategy", EXAMPLES, *PAIR} <= set(runs):
+        return []
+    seen = runs.pivot_table(index=PAIR, columns="strategy", values=EXAMPLES, aggfunc="last").astype(float)
+    if TARGET not in seen:
+        return []
+    ratios = seen.div(seen[TARGET], axis=0).drop(columns=TARGET).median()
+    return [str(name) for name, ratio in ratios.items() if ratio > ALL_EXAMPLES]
 
 
 def _shared(runs: pd.DataFrame) -> pd.Series:

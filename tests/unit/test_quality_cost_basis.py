@@ -52,6 +52,11 @@ def but_one(frame: pd.DataFrame, **changes: Any) -> pd.DataFrame:
         (but_one(runs(), device_shared=True, train_flops=np.nan), "examples_seen", "shared"),
         (but_one(runs(), device_shared=True).drop(columns="train_flops"), "examples_seen", "shared"),
         (but_one(runs(), train_seconds=np.nan, train_flops=np.nan, examples_seen=np.nan), "examples_seen", "no train"),
+        (
+            but_one(runs(examples_seen=20_000), device_shared=True).drop(columns="train_flops"),
+            "train_seconds",
+            "random:0.1, random:0.5 see as many examples as the target",
+        ),
         (runs().iloc[:0], "train_seconds", ""),
     ],
 )
