@@ -51,8 +51,8 @@ def all_runs(quality: StudyQuality, trainings: pd.DataFrame, links: Mapping[str,
     diverged = frame["diverged"].astype("boolean").fillna(False).astype(bool)
     state = frame["status"].astype(str).where(counted | (frame["status"] != "finished"), "finished, not counted")
     state = state.where(~diverged, state + ", diverged")
-    unranked = frame["run_id"].map(quality.runs.set_index("run_id")[UNRANKED]).astype("boolean").fillna(False)
-    state = state.where(~unranked.to_numpy(dtype=bool), state + ", unranked")
+    unranked = set(quality.runs.loc[quality.runs[UNRANKED].fillna(False), "run_id"])
+    state = state.where(~frame["run_id"].isin(unranked), state + ", unranked")
     ids = [str(run_id) for run_id in frame["run_id"]]
     # A training that diverged without a value counts with the worst one.
     filled = frame["run_id"].map(quality.runs.set_index("run_id")["objective"])

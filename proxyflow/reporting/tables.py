@@ -128,7 +128,7 @@ def write_tables(
 def _runs(quality: StudyQuality, trainings: pd.DataFrame) -> pd.DataFrame:
     """Every training, and whether those that count learned nothing."""
     table = trainings.sort_values(KEY)[RUN_COLUMNS]
-    flags = quality.runs.set_index("run_id")[UNRANKED]
+    flags = dict(zip(quality.runs["run_id"], quality.runs[UNRANKED], strict=True))
     return table.assign(**{UNRANKED: table["run_id"].map(flags).astype("boolean")})
 
 

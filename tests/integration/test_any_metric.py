@@ -169,6 +169,9 @@ def test_trainings_by_the_previous_version_give_the_report_that_they_gave(store:
         if name == "best":  # the file has no configurations, so none of them is the default
             from_server[name] = from_server[name].drop(columns="target_default_objective")
             from_files[name] = from_files[name].drop(columns="target_default_objective")
+        if "steps" in from_server[name]:  # nor has it their batch sizes
+            assert from_server[name].pop("steps").notna().all()
+            assert from_files[name].pop("steps").isna().all()
         pd.testing.assert_frame_equal(from_server[name], from_files[name])
     assert set(from_server["hyperparameters"]["hyperparameter"]) >= {"learning_rate", "optimizer"}
     found = trainings(client, [experiment])

@@ -57,6 +57,7 @@ def log(client: MlflowClient, experiment: str, row: Mapping[str, str], curve: li
     tags |= {"proxyflow.study": "old", "proxyflow.epochs": row["epochs"], "proxyflow.diverged": row["diverged"].lower()}
     hyperparameters = HYPERPARAMETERS | json.loads(row["config_json"])
     params = {**hyperparameters, "n_valid": row["n_valid"], "device": row["device"], "precision_used": row["precision"]}
+    params["n_classes"] = "5" if "half-classes" in row["strategy"] else "10"
     found = [Metric(name, float(row[name]), 0, 0) for name in METRICS if row[name]]
     epochs = [Metric("valid_accuracy", value, 0, epoch) for epoch, value in enumerate(curve, start=1)]
     client.log_batch(
@@ -97,4 +98,8 @@ def test_the_report_is_that_of_the_recorded_rows(old_study: str, entry: Entry, t
     runs = pd.read_csv(tmp_path / old_study / "runs.csv")
     assert set(runs["metric"]) == {"valid_accuracy"}
     assert (runs["objective"] == runs["best_valid_accuracy"]).all()
+    # Neither was logged by these trainings.
+    assert set(runs["chance_objective"]) == {0.1}
+    assert runs["unranked"].notna().all()
+    assert pd.read_csv(tmp_path / old_study / "strategies.csv")["steps"].notna().all()
     assert len(pd.read_csv(tmp_path / old_study / "epochs.csv")) == 20

@@ -124,6 +124,22 @@ def test_three_columns_are_enough() -> None:
     assert own.columns.tolist() == ["strategy", "config", "objective"], "the frame is left as it was"
 
 
+def test_chance_level_and_steps_of_a_frame_count_where_it_has_them() -> None:
+    values = {"full": [0.7, 0.8, 0.9, 0.6, 0.5], "random:0.1": [0.5, 0.6, 0.8, 0.4, 0.1]}
+    rows = [(name, f"lr={i}", value) for name, found in values.items() for i, value in enumerate(found)]
+    own = pd.DataFrame(rows, columns=["strategy", "config", "objective"])
+    table = pf.measure(own, bootstrap=0).set_index("strategy")
+    assert table["n_unranked"].isna().all()
+    assert table[["steps", "r2_ranked"]].isna().all(axis=None)
+    told = own.assign(chance_objective=0.1, n_valid="500", steps=own["strategy"].map({"full": 400, "random:0.1": 40}))
+    table = pf.measure(told, bootstrap=0).set_index("strategy")
+    assert table["n_unranked"].to_dict() == {"full": 0, "random:0.1": 1}
+    assert table["steps"].to_dict() == {"full": 400, "random:0.1": 40}
+    left = pf.measure(own[own["config"] != "lr=4"], bootstrap=0).set_index("strategy")
+    assert table.loc["random:0.1", "r2_ranked"] == pytest.approx(left.loc["random:0.1", "r2"], abs=1e-12)
+    assert any("cannot rank 1 of 5 configurations" in note for note in table.attrs["notes"])
+
+
 def test_of_several_trainings_of_one_configuration_the_last_counts() -> None:
     rows = [("full", f"c{i}", value) for i, value in enumerate((0.5, 0.6, 0.7, 0.8))]
     rows += [("half", f"c{i}", value) for i, value in enumerate((0.4, 0.3, 0.2, 0.1))]
