@@ -6,7 +6,7 @@ what is timed begins once the modules are imported. Memory is that of the whole 
 
 CPU seconds are quoted beside wall seconds: on a machine that is shared, they are what the work itself takes.
 
-    python -m benchmarks.tables [--quick] [--json PATH]
+    python -m benchmarks.table_files [--quick] [--json PATH]
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def peak_megabytes() -> float:
 
 def child(name: str) -> Measured:
     """`load` in a fresh process on one core."""
-    code = f"from benchmarks.tables import load; print(*load({name!r}))"  # without what the benchmark itself imports
+    # Without what the benchmark itself imports.
+    code = f"from benchmarks.table_files import load; print(*load({name!r}))"
     command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
