@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from proxyflow.core.errors import InvalidValue
+from proxyflow.core.errors import InvalidValue, UserError
 from proxyflow.core.settings import Choice, Number
 from proxyflow.proxies import check_data_only, parse_proxy
 from proxyflow.quality.cost_basis import AUTO
@@ -340,10 +340,19 @@ def _trainings(frame: pd.DataFrame, metric: Metric | None) -> pd.DataFrame:
     found["seed"] = found["seed"].fillna(0).astype(np.int64)
     text = ["strategy", "config", "dataset", "config_group"]
     found[text] = found[text].astype(str)
+    found["strategy"] = found["strategy"].map({name: _one_spelling(name) for name in found["strategy"].unique()})
     if not (found["strategy"] == TARGET).any():
         rule = f"no row has the strategy {TARGET}, which proxies are compared with"
         raise InvalidValue("strategy", ", ".join(sorted(set(found["strategy"]))), rule)
     return found
+
+
+def _one_spelling(strategy: str) -> str:
+    """The canonical spelling of a proxy; a name of the user's own stays as it is."""
+    try:
+        return parse_proxy(strategy).canonical
+    except UserError:
+        return strategy
 
 
 def _with_metric(found: pd.DataFrame, metric: Metric | None) -> pd.DataFrame:

@@ -12,9 +12,9 @@ from proxyflow.core.settings import Choice, settings_of
 from proxyflow.core.spelling import syntax_of
 from proxyflow.data.catalog import syntax_of as dataset_spelling
 from proxyflow.data.images.sources import datasets
-from proxyflow.proxies import reductions
+from proxyflow.proxies import Reduction, reductions
 from proxyflow.scores import Score, known_scores
-from proxyflow.strategies import strategies
+from proxyflow.strategies import Strategy, strategies
 from proxyflow.strategies.distillation_methods import Method, methods
 from proxyflow.studies.executors import executors
 from proxyflow.trainers import Trainer, trainers
@@ -27,14 +27,18 @@ def data_sets() -> str:
 
 
 def strategy_list() -> str:
-    chosen = _section("Strategies", strategies, lambda name, cls: syntax_of(cls), lambda cls: cls.summary)
+    chosen = _section("Strategies", strategies, lambda name, cls: syntax_of(cls), _reduces)
     also = _section(
         "Further reductions, alone or joined with + (random:0.25+epochs:5+size:16)",
         reductions,
         lambda name, cls: syntax_of(cls),
-        lambda cls: f"{cls.summary}\n      {cls.helps}",
+        _reduces,
     )
     return f"{chosen}\n\n{also}"
+
+
+def _reduces(cls: type[Strategy] | type[Reduction]) -> str:
+    return "\n      ".join(filter(None, (cls.summary, cls.helps)))
 
 
 def score_list() -> str:

@@ -104,6 +104,7 @@ def train(
         check_reductions,
         training_spec,
     )
+    from proxyflow.studies.support import check_trainable
     from proxyflow.studies.trainings import SaveOptions, apply_budget
     from proxyflow.studies.trainings import train as train_run
 
@@ -114,6 +115,8 @@ def train(
     check_reductions([parsed], trainer)
     if subset != NONE:
         data, subset_run, parsed = _named_subset(context, subset, parsed)
+        check_reductions([parsed], trainer)
+        check_trainable(parsed, data, trainer, (configuration,))
         _check_judged_by(context.data.evaluation, data, subset_run)
         dataset = data.dataset
     planned = PlannedTraining(dataset, training_spec(configuration, epochs, options["seed"], trainer, parsed))

@@ -44,6 +44,11 @@ class Batch(Reduction):
         "how the learning rate shrinks with the batch: by the ratio, its root, or not",
     )
 
+    @property
+    def scales(self) -> bool:
+        """Whether the learning rate is scaled."""
+        return self.scale != NO_SCALING
+
     def size_of(self, batch_size: int) -> int:
         """The batch size of a configuration that has `batch_size`."""
         return min(self.count, batch_size)

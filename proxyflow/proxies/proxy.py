@@ -82,11 +82,6 @@ class Proxy:
         """The group that figures show it with: that of its only part, or `Combinations`."""
         return self.parts[0].family if len(self.parts) == 1 else COMBINED
 
-    @property
-    def summary(self) -> str:
-        """What it does, in a sentence."""
-        return "; ".join(part.summary for part in self.parts)
-
     def reduction(self, kind: type[R]) -> R | None:
         """Its reduction of a kind; None where that is not reduced."""
         return next((each for each in self.reductions if isinstance(each, kind)), None)
@@ -134,6 +129,8 @@ def parse_proxy(text: str) -> Proxy:
             data.append(parse_strategy(part))
         elif not part.strip() and text.strip():
             raise InvalidValue("strategy", text, "a part is missing beside +; write random:0.25+epochs:5")
+        elif "=" in part.partition(":")[0]:
+            raise InvalidValue("strategy", text, f"{part.strip()!r} is an option; write it after a comma")
         else:
             raise UnknownName("strategy", name, [*strategies, *reductions])
     if len(data) > 1:

@@ -108,6 +108,10 @@ class Strategy(Spelled, ABC):
     synthetic: ClassVar[bool] = False
     # With equal seed and options, a larger `fraction` selects all that a smaller one does, and more.
     nested: ClassVar[bool] = False
+    # It is a curriculum: it presents what it selects in an order, by draws of its own (`ranking`, `draw`).
+    ranks: ClassVar[bool] = False
+    # What it costs and when it helps, for `--help`, beyond the summary.
+    helps: ClassVar[str] = ""
     # What it reduces, as trainers name it (`Trainer.fidelities`).
     reduces: ClassVar[frozenset[str]] = frozenset({"data"})
 
@@ -198,7 +202,7 @@ class Strategy(Spelled, ABC):
         return np.sort(ordered.ids[chosen])
 
     def ranking(self, pool: ExamplePool, seed: int) -> NDArray[np.int64] | None:
-        """The ids of all selected examples in the order of a curriculum; None where every epoch presents all of them.
+        """The ids of all selected examples in the order of a curriculum; None unless the strategy `ranks`.
 
         Args:
             pool, seed: as in `select`.
@@ -206,10 +210,26 @@ class Strategy(Spelled, ABC):
         Raises:
             UserError: the request is impossible for this pool.
         """
+        if not self.ranks:
+            return None
         self._check(pool)
         ordered = pool.sorted_by_content()
-        ranked = self._ranked(ordered, generator(seed, "ranking"))
-        return None if ranked is None else ordered.ids[ranked]
+        return ordered.ids[self._ranked(ordered, generator(seed, "ranking"))]
+
+    def draw(self, ranking: NDArray[np.int64], batch_size: int, step: int, steps: int, seed: int) -> NDArray[np.int64]:
+        """The examples of one step, for a strategy that `ranks`.
+
+        Args:
+            ranking: `(n,)`, the examples from first to last.
+            batch_size: at most n.
+            step: number of the step, from 0.
+            steps: steps of the whole training.
+            seed: the run's seed; a stream of that step is used.
+
+        Returns:
+            `(batch_size,)` distinct ones of the ranking.
+        """
+        raise NotImplementedError(f"{type(self).__name__} presents all examples in every epoch")
 
     def size(self, pool: ExamplePool) -> int:
         """How many examples `select` returns, without needing scores.
@@ -240,12 +260,12 @@ class Strategy(Spelled, ABC):
         """
         if reason := self.lacking(pool):
             return reason
-        n = self.size(pool)
+        n = self.presented(self.size(pool))
         if n >= FEWEST_EXAMPLES:
             return ""
         return (
-            f"it selects {n} of {len(pool):,} training examples, and training needs at least {FEWEST_EXAMPLES}; choose "
-            "a larger share"
+            f"an epoch has {n} of {len(pool):,} training examples, and training needs at least {FEWEST_EXAMPLES}; "
+            "choose a larger share"
         )
 
     def _too_few(self, pool: ExamplePool) -> str:
@@ -268,9 +288,9 @@ class Strategy(Spelled, ABC):
         if reason := self.lacking(pool):
             raise UserError(f"strategy {self.canonical}: {reason}")
 
-    def _ranked(self, pool: ExamplePool, rng: np.random.Generator) -> Positions | None:
-        """Positions in `pool`, which is in content order, from first to last; None without a curriculum."""
-        return None
+    def _ranked(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:
+        """Positions in `pool`, which is in content order, from first to last; for a strategy that `ranks`."""
+        raise NotImplementedError(f"{type(self).__name__} presents all examples in every epoch")
 
     @abstractmethod
     def _choose(self, pool: ExamplePool, rng: np.random.Generator) -> Positions:

@@ -36,6 +36,10 @@ class Coverage(Strategy):
     name = "coverage"
     summary = "the fraction F of all examples, evenly over strata of a score, without the hardest D (drop=D)"
     family = "Coverage"
+    helps = (
+        "Costs a training on all examples for the scores. Helps where few examples are kept, of which the easiest or "
+        "hardest are one-sided."
+    )
     source = "Zheng et al. 2023, arXiv 2210.15809, algorithm 1"
     nested = True
 

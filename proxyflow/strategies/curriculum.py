@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from proxyflow.core.errors import InvalidValue
 from proxyflow.core.seeds import generator
 from proxyflow.core.settings import Choice, Number, setting
 from proxyflow.strategies.base import FRACTION, ExamplePool, Positions, Strategy, register_strategy
@@ -35,6 +36,11 @@ class Curriculum(Strategy):
     family = "Curriculum"
     source = "Bengio et al. 2009; Wu, Dyer & Neyshabur 2021, arXiv 2012.03107, section 4 (pacing functions)"
     reduces = frozenset({"curriculum"})
+    ranks = True
+    helps = (
+        "Costs what random:F does, and with order=easy or hard a training on all examples for the scores. Compare it "
+        "with order=random, which has the same pace."
+    )
 
     fraction: float = setting(
         dataclasses.MISSING, FRACTION, "examples per epoch, as a share of all training examples", symbol="F"
@@ -44,6 +50,19 @@ class Curriculum(Strategy):
     start: float = setting(0.2, POSITIVE_SHARE, "share of the ranking that the first step draws from")
     ramp: float = setting(0.8, POSITIVE_SHARE, "share of the steps after which all examples are drawn from")
     by: str = setting("loss", BY, "the score to rank by")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.order == RANDOM and self.by != "loss":
+            raise InvalidValue("strategy curriculum: by", self.by, "order=random ranks by no score; leave it out")
+
+    def simplified(self) -> Strategy:
+        """Where every step draws from everything, the order has no influence."""
+        return Curriculum(self.fraction, RANDOM, start=1.0) if self.start == 1 else self
+
+    @property
+    def subset_strategy(self) -> Strategy:
+        return Curriculum(1.0, self.order, by=self.by)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -84,17 +103,5 @@ class Curriculum(Strategy):
         return self.start + (1 - self.start) * grown
 
     def draw(self, ranking: NDArray[np.int64], batch_size: int, step: int, steps: int, seed: int) -> NDArray[np.int64]:
-        """The examples of one step.
-
-        Args:
-            ranking: `(n,)`, the examples from first to last.
-            batch_size: at most n.
-            step: number of the step, from 0.
-            steps: steps of the whole training.
-            seed: the run's seed; its stream `curriculum` of that step is used.
-
-        Returns:
-            `(batch_size,)` distinct ones of the ranking.
-        """
         reach = max(batch_size, math.ceil(self.share(step / steps) * len(ranking)))
         return ranking[generator(seed, "curriculum", step).choice(reach, size=batch_size, replace=False)]

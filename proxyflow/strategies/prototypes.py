@@ -50,6 +50,10 @@ class Prototypes(Geometric):
     name = "prototypes"
     summary = "the fraction F of the examples nearest to the centres of k-means on embeddings (keep=hard: furthest)"
     family = "Coverage"
+    helps = (
+        "Costs nothing but its selection with embeddings=file:PATH; else a training on all examples. Helps where "
+        "typical examples suffice."
+    )
     source = "Sorscher et al. 2022, arXiv 2206.14486, section 5 (self-supervised prototypes)"
     nested = True
 

@@ -31,7 +31,8 @@ class Size:
     """The size of one training.
 
     Attributes:
-        n_train, n_valid, n_classes: sizes of its subset.
+        n_train: examples of its subset that an epoch presents.
+        n_valid, n_classes: sizes of its subset.
         train_work: floating-point operations of its training examples; examples if the trainer does not know FLOPs.
         valid_work: the same of its validation examples, as if they were trained on.
         steps: optimizer steps; 0 if the batch size is not known.
@@ -95,8 +96,8 @@ class Sizes:
             self._counts[key] = example_counts(dataset, data)
         n_train, n_valid, n_classes = self._counts[key]
         spec = planned.spec
-        batch_size = batch_size_of(spec.trainer.reduced(spec.configuration, spec.proxy))
         presented = data.presented(n_train)
+        batch_size = batch_size_of(spec.trainer.reduced(spec.configuration, spec.proxy, presented))
         if data.synthetic:
             plan = data.epoch_plan(n_train, len(dataset.train), batch_size)
             presented, batch_size = n_train * plan.passes, max(2, min(plan.batch_size, n_train))
@@ -104,7 +105,7 @@ class Sizes:
         batch = max(1, min(batch_size, presented))
         steps = presented // batch * spec.epochs  # the last, incomplete batch of an epoch is left out
         return Size(
-            n_train,
+            data.presented(n_train),
             n_valid,
             n_classes,
             per_example * steps * batch,
@@ -168,7 +169,7 @@ def calibrate(context: StudyContext, dataset: Dataset, planned: PlannedTraining)
     if not isinstance(planned.spec.trainer, ModelAccess):
         return UNKNOWN_SPEED
     full = choose_subset(dataset, Full(), planned.spec.seed)
-    configuration = planned.spec.trainer.reduced(planned.spec.configuration, planned.strategy)
+    configuration = planned.spec.trainer.reduced(planned.spec.configuration, planned.strategy, len(full.train))
     batch_size = batch_size_of(configuration)
     proxy = Proxy(reductions=planned.strategy.reductions)
     spec = dataclasses.replace(planned.spec, configuration=configuration, proxy=proxy, epochs=1)

@@ -12,6 +12,7 @@ from proxyflow.proxies import Proxy
 from proxyflow.spaces.grids import Grid
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.plan import AUTO, LATEST, StudySpec, unsupported_reason
+from proxyflow.subsets import Subset
 from proxyflow.trainers.model_access import ModelAccess
 from proxyflow.trainers.protocol import Trainer
 
@@ -45,7 +46,7 @@ class Unsupported(UserError):
     def __init__(self, found: Iterable[UnsupportedPair]) -> None:
         self.found = tuple(found)
         pairs = "; ".join(map(str, self.found))
-        super().__init__(f"the data do not support {pairs}. Choose other strategies, or other data")
+        super().__init__(f"these cannot be trained: {pairs}. Choose other strategies, or other data")
 
 
 def trains_scores(scores: str, trainer: Trainer) -> bool:
@@ -97,6 +98,16 @@ def check_strategy(
     """
     if reason := _reason(context.dataset(dataset), proxy, trains_scores(scores, trainer), trainer, configurations):
         raise Unsupported([UnsupportedPair(dataset, proxy, reason)])
+
+
+def check_trainable(proxy: Proxy, subset: Subset, trainer: Trainer, configurations: Grid) -> None:
+    """Checks that a trainer supports a proxy on a subset that is there.
+
+    Raises:
+        Unsupported: it does not.
+    """
+    if reason := trainer.unsupported(proxy, subset, configurations):
+        raise Unsupported([UnsupportedPair(subset.dataset, proxy, reason)])
 
 
 def only_supported(context: StudyContext, spec: StudySpec) -> StudySpec:

@@ -149,7 +149,7 @@ def train(
         params |= {"device": device_name(context.device), **result.params}
         _log_result(context, run, user_run, result, params, tags, subset, started)
         # Last, so that the result is logged even if saving the model fails.
-        _save_best(run, trained, planned.spec, subset, save)
+        _save_best(run, trained, spec, subset, save)
     # Only once the run has ended, so that an interruption cannot lose both.
     if save.checkpoints:
         forget_checkpoints(context, run.id, resumed)
@@ -286,7 +286,7 @@ def apply_budget(planned: PlannedTraining, subset: Subset) -> tuple[Subset, Trai
         The subset with repeated examples, the spec with the hyperparameters of the proxy, and the passes per epoch.
     """
     spec, n, data = planned.spec, len(subset.train), planned.strategy.data
-    configuration, passes = spec.trainer.reduced(spec.configuration, planned.strategy), 1
+    configuration, passes = spec.trainer.reduced(spec.configuration, planned.strategy, data.presented(n)), 1
     if data.synthetic:
         plan = data.epoch_plan(n, subset.n_source or n, configuration["batch_size"])
         configuration, passes = configuration.replace(batch_size=plan.batch_size), plan.passes
@@ -297,7 +297,7 @@ def _note(context: StudyContext, planned: PlannedTraining, subset: Subset, subse
     """Description of a training, with links to its subset and scores."""
     what = (
         f"Configuration {escape_markdown(planned.spec.configuration.name)} trained for {planned.spec.epochs} epochs on "
-        f"{len(subset.train):,} examples of {escape_markdown(subset.dataset)} "
+        f"{planned.strategy.data.presented(len(subset.train)):,} examples of {escape_markdown(subset.dataset)} "
         f"({escape_markdown(planned.strategy.canonical)})."
     )
     chosen = f", chosen by {context.links.run('these scores', subset.score_run)}" if subset.score_run else ""

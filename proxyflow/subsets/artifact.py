@@ -26,7 +26,7 @@ from proxyflow.data.catalog import DataOptions  # and with it the modalities tha
 from proxyflow.data.modality import KEYS, Codec, Reader, modalities
 from proxyflow.data.protocol import Examples
 from proxyflow.scores.table import COST, SelectionCost
-from proxyflow.strategies import Curriculum, parse_strategy
+from proxyflow.strategies import parse_strategy
 from proxyflow.subsets.subset import Subset
 
 SCHEMA_VERSION = 1
@@ -167,7 +167,7 @@ def read_subset(folder: Path, options: DataOptions | None = None) -> Subset:
         preprocessing=codec.preprocessing(valid, options),
         selection=None if cost is None else SelectionCost.from_json(cost),
         n_source=manifest.get("n_source"),
-        ranked=scores is not None and isinstance(parse_strategy(manifest["strategy"]), Curriculum),
+        ranked=scores is not None and parse_strategy(manifest["strategy"]).ranks,
     )
     stated = manifest["subset_fingerprint"]
     if subset.fingerprint != stated:

@@ -349,7 +349,7 @@ def what_cannot_work_is_known_before_a_model_is_trained(strategy: Strategy) -> N
         pool = dataclasses.replace(make_pool(sizes), classes=np.arange(len(sizes)))
         reason = strategy.untrainable(without_scores(pool))
         try:
-            works = len(strategy.select(pool, 0)) >= 2
+            works = strategy.presented(len(strategy.select(pool, 0))) >= 2
         except UserError:
             works = False
         told = f"{strategy.canonical} of classes with {sizes} examples {'works' if works else 'does not work'}"

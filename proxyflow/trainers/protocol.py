@@ -156,16 +156,20 @@ class Trainer(Protocol):
         """
         return self
 
-    def reduced(self, configuration: Configuration, proxy: Proxy) -> Configuration:
-        """Returns the hyperparameters that a proxy's training uses, where reductions change any (a batch size)."""
+    def reduced(self, configuration: Configuration, proxy: Proxy, presented: int) -> Configuration:
+        """Returns the hyperparameters that a proxy's training uses, where reductions change any (a batch size).
+
+        Args:
+            presented: Examples of an epoch.
+        """
         return configuration
 
-    def unsupported(self, proxy: Proxy, data: Dataset, configurations: Grid) -> str:
+    def unsupported(self, proxy: Proxy, data: Dataset | Subset, configurations: Grid) -> str:
         """Returns why the trainer cannot train such a proxy of the data; empty if it can.
 
         Args:
             proxy: What `fidelities` names can be reduced; this is about values and data.
-            data: The data set.
+            data: The data set, or a subset.
             configurations: All that are to be trained.
         """
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -91,6 +92,51 @@ def test_a_study_of_compositions(store: str, entry: Entry, tmp_path: Path) -> No
     assert table.loc["curriculum:0.5,order=random", "family"] == "Curriculum"
     assert (table["relative_cost"].drop("full") < 1).all()
     assert table["steps"].notna().all()
+
+
+RUN = re.compile(r"run ([0-9a-f]{32})")
+IMAGES = ("--arch", "xresnet10-w16", "--image-size", "16", "--precision", "fp32", "--epochs", "1", "--batch-size", "32")
+DATA = ("--dataset", "digits@200", "--study", "materialized")
+
+
+def test_reductions_on_a_subset_that_is_there_are_checked_as_on_a_data_set(store: str, entry: Entry) -> None:
+    def subset_of(strategy: str) -> str:
+        made = entry("materialize", *DATA, "--strategy", strategy)
+        assert made.status == 0, made.err
+        found = RUN.search(made.out)
+        assert found, made.out
+        return found[1]
+
+    chosen, ranked = subset_of("random:0.5"), subset_of("curriculum:0.5,order=random")
+    own = ("--trainer", "python:user_functions:fit", "--metric", "valid_loss", "--config", '{"width": 0.5}')
+    trained = entry("train", "--subset", chosen, "--study", "materialized", *IMAGES, "--strategy", "size:8+batch:8")
+    assert "random:0.5+size:8+batch:8" in trained.out, trained.err
+    other = entry(
+        "train", "--subset", ranked, "--study", "materialized", *IMAGES, "--strategy", "curriculum:0.25,order=random"
+    )
+    assert "curriculum:0.25,order=random" in other.out, other.err
+    for run, strategy, words in (
+        (chosen, "size:32", IMAGES),
+        (chosen, "batch:64", IMAGES),
+        (chosen, "random:0.25", IMAGES),
+        (ranked, "full", own),
+        (chosen, "batch:8", own),
+    ):
+        refused = entry("train", "--subset", run, "--study", "materialized", *words, "--strategy", strategy)
+        assert refused.status == 2, (strategy, refused.out, refused.err)
+        assert "Traceback" not in refused.err
+
+
+def test_saved_weights_are_described_as_they_are(store: str, entry: Entry, tmp_path: Path) -> None:
+    words = ("--strategy", "width:0.5+batch:16,scale=linear", "--save-model", "true")
+    made = entry("train", *DATA, *IMAGES, "--arch", "xresnet18-w16", *words)
+    found = RUN.search(made.out)
+    assert found, made.err
+    path = MlflowClient().download_artifacts(found[1], "weights/model.json", str(tmp_path))
+    told = json.loads(Path(path).read_text())
+    assert (told["width"], told["proxy"]) == (0.5, "width:0.5+batch:16,scale=linear")
+    assert told["hyperparameters"]["batch_size"] == 16
+    assert told["hyperparameters"]["learning_rate"] == 0.0015
 
 
 PROGRAM = """

@@ -56,6 +56,21 @@ def test_every_strategy_chooses_what_it_chooses_in_a_study() -> None:
     assert tried > len(strategies)
 
 
+def test_a_proxy_in_two_spellings_is_one_proxy() -> None:
+    rows = [
+        (strategy, f"lr={number}", 0.3 + number / 40 + (strategy != "full") / 50)
+        for strategy in ("full", "random:.25+epochs:2", "mine")
+        for number in range(6)
+    ]
+    rows += [("epochs:2 + random:0.25", f"lr={number}", 0.3 + number / 50) for number in range(6, 12)]
+    rows += [("full", f"lr={number}", 0.3 + number / 40) for number in range(6, 12)]
+    table = pf.measure(pd.DataFrame(rows, columns=["strategy", "config", "objective"]), bootstrap=0)
+    assert dict(zip(table["strategy"], table["n_pairs"], strict=True)) == {
+        **{"full": 12, "random:0.25+epochs:2": 12},
+        "mine": 6,
+    }
+
+
 def test_one_array_is_the_score_that_is_ranked_by() -> None:
     easiest = np.sort(np.argsort(LOSS)[:10])
     assert np.array_equal(pf.choose("easiest:0.1", LABELS, scores=LOSS), easiest)

@@ -15,6 +15,7 @@ from made_up import digits, random_scores
 from proxyflow.core.errors import InvalidValue, UserError
 from proxyflow.data.images.batches import Lesson
 from proxyflow.strategies import Curriculum, parse_strategy
+from proxyflow.studies.plan import pool_without_scores
 from proxyflow.subsets import Subset, choose_subset
 from proxyflow.subsets.artifact import read_subset, write_subset
 from proxyflow.trainers import Job
@@ -113,6 +114,25 @@ def test_the_ranking_survives_files(tmp_path: Path) -> None:
     again = read_subset(tmp_path)
     assert again.fingerprint == subset.fingerprint
     assert np.array_equal(again.order, subset.order)  # type: ignore[arg-type]
+
+
+def test_a_ranking_is_one_subset_however_it_is_presented() -> None:
+    spellings = ("curriculum:0.25", "curriculum:0.5,pace=root,ramp=0.5", "curriculum:0.25,start=0.5")
+    assert {parse_strategy(each).subset_strategy.canonical for each in spellings} == {"curriculum:1.0"}
+    other = parse_strategy("curriculum:0.25,order=hard,by=el2n").subset_strategy.canonical
+    assert other == "curriculum:1.0,order=hard,by=el2n"
+
+
+def test_a_part_that_is_everything_from_the_start_needs_no_order() -> None:
+    parsed = parse_strategy("curriculum:0.25,order=hard,start=1,pace=step")
+    assert parsed.canonical == "curriculum:0.25,order=random,start=1.0"
+    assert not parsed.needs_scores
+
+
+def test_an_epoch_of_one_example_is_refused_before_anything_is_scored() -> None:
+    pool = pool_without_scores(POOL)
+    assert "at least 2" in parse_strategy("curriculum:0.001").untrainable(pool)
+    assert not parse_strategy("curriculum:0.1").untrainable(pool)
 
 
 def test_it_presents_as_much_as_a_random_part() -> None:

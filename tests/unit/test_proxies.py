@@ -75,6 +75,8 @@ def test_a_plus_before_a_digit_belongs_to_classes() -> None:
         ("random:0.1+easiest:0.2", "random:0.1 and easiest:0.2"),
         ("random:0.1+", "a part is missing"),
         ("+size:8", "a part is missing"),
+        ("batch:16+scale=linear", "after a comma"),
+        ("curriculum:0.5,order=random,by=margin", "leave it out"),
         ("random:0.25,size:16", "write random:0.25+size:16"),
         ("easiest:0.25,size:16,by=el2n", "write easiest:0.25,by=el2n+size:16"),
         ("size:0", "at least 1"),
@@ -153,6 +155,8 @@ def test_a_hyperparameter_of_the_same_name_is_no_reduction() -> None:
         ("batch:64", "batch_size"),
         ("distilled:2+size:8", "synthetic"),
         ("width:0.5", ""),
+        ("width:0.99", "multiples of 8"),
+        ("distilled:2+batch:8,scale=sqrt", "synthetic"),
         ("batch:32", ""),
     ],
 )
@@ -196,12 +200,14 @@ def test_reductions_of_the_image_trainer_are_settings_and_hyperparameters() -> N
     proxy = parse_proxy("epochs:1+size:8+width:0.5+batch:16,scale=linear")
     trainer = ImageTrainer(image_size=32).at(proxy)
     assert (trainer.image_size, trainer.width) == (8, 0.5)
-    used = trainer.reduced(image_configuration(learning_rate=0.01, batch_size=64), proxy)
+    used = trainer.reduced(image_configuration(learning_rate=0.01, batch_size=64), proxy, 1000)
     assert (used["batch_size"], used["learning_rate"]) == (16, 0.0025)
-    small = trainer.reduced(image_configuration(batch_size=8), proxy)
+    small = trainer.reduced(image_configuration(batch_size=8), proxy, 1000)
     assert (small["batch_size"], small["learning_rate"]) == (8, 0.003), (
         "configurations with smaller batches keep theirs"
     )
+    few = trainer.reduced(image_configuration(learning_rate=0.01, batch_size=64), proxy, 20)
+    assert few["learning_rate"] == 0.01 * 16 / 20, "20 examples are one batch of 20"
     assert spec_of().trainer.at(TARGET) == spec_of().trainer
 
 

@@ -24,7 +24,7 @@ from proxyflow.data.images.reduce import stored_side
 from proxyflow.data.images.resize import Buffer, cut_on_device, cut_on_host, one_by_one, resize_together
 from proxyflow.data.images.store import ImageStore, images_of
 from proxyflow.data.protocol import Examples
-from proxyflow.strategies import Curriculum
+from proxyflow.strategies import Strategy
 
 VALID_BATCH = 256
 RESIZED_TOGETHER = 4096
@@ -300,7 +300,7 @@ class Lesson:
         epochs: those of the training.
     """
 
-    curriculum: Curriculum
+    curriculum: Strategy
     ranking: NDArray[np.int64]
     epochs: int
 

@@ -123,7 +123,7 @@ class FunctionTrainer(Trainer):
         _ = self._files
         return ()
 
-    def unsupported(self, proxy: Proxy, data: Dataset, configurations: Grid) -> str:
+    def unsupported(self, proxy: Proxy, data: Dataset | Subset, configurations: Grid) -> str:
         return unsupported_values(proxy)
 
     def train(self, job: Job) -> Trained:

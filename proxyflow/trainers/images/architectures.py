@@ -40,7 +40,10 @@ class ScalableArchitecture(Architecture, Protocol):
     """Optional capability of an architecture: variants with fewer channels, for the reduction `width:F`."""
 
     def at_width(self, fraction: float) -> Architecture:
-        """Returns the architecture with a fraction of the channels of every layer, above 0 and at most 1."""
+        """Returns the architecture with a fraction of the channels of every layer, above 0 and at most 1.
+
+        It returns itself where rounding leaves all channels as they are.
+        """
         ...
 
 
@@ -75,8 +78,10 @@ class XResNetArchitecture:
     width: float = 1.0
 
     def at_width(self, fraction: float) -> XResNetArchitecture:
-        """The architecture with a fraction of the channels, rounded to multiples of 8."""
-        return dataclasses.replace(self, width=self.width * fraction)
+        """The architecture with a fraction of the channels, the first stage's rounded to a multiple of 8."""
+        width = self.width * fraction
+        same = channels_at(self.shape.width, width) == channels_at(self.shape.width, self.width)
+        return self if same else dataclasses.replace(self, width=width)
 
     def build(self, configuration: Configuration, n_classes: int) -> nn.Module:
         from proxyflow.trainers.images.xresnet import XResNet  # imports torch, which takes seconds

@@ -15,7 +15,6 @@ from proxyflow.core.errors import InvalidValue
 from proxyflow.data.images.batches import DeviceImages, Lesson, TrainBatches, ValidBatches
 from proxyflow.data.images.store import ImageSet
 from proxyflow.spaces.metric import ACCURACY
-from proxyflow.strategies import Curriculum
 from proxyflow.trainers.devices import ContentionMonitor, device_name, peak_memory_mb, reset_peak_memory, synchronize
 from proxyflow.trainers.images.arithmetic import Precision, memory_format_for, resolve_precision
 from proxyflow.trainers.images.engine import TrainingState
@@ -81,9 +80,9 @@ class Session:
         preprocessing = subset.preprocessing.at(trainer.image_size)
         image_size = preprocessing.image_size
         precision = resolve_precision(trainer.precision, device, image_size)
-        batch_size = configuration["batch_size"]
+        batch_size, presented = configuration["batch_size"], job.spec.proxy.data.presented(len(subset.train))
         network = (*(configuration[name] for name in ("arch", "stem_channels_1", "stem_channels_2")), trainer.width)
-        reset_peak_memory(device, (*network, image_size, min(batch_size, len(subset.train)), precision))
+        reset_peak_memory(device, (*network, image_size, min(batch_size, presented), precision))
         contention = ContentionMonitor(device)
         layout = memory_format_for(device, precision, image_size)
         train, valid = (
@@ -253,7 +252,7 @@ class Session:
 def _lesson(job: Job) -> Lesson | None:
     """What a curriculum presents; None where every epoch presents all examples."""
     curriculum, order = job.spec.proxy.data, job.subset.order
-    if not isinstance(curriculum, Curriculum):
+    if not curriculum.ranks:
         return None
     if order is None:
         rule = "the subset has no ranking; take one that materialize made with this strategy"

@@ -20,7 +20,7 @@ from proxyflow.spaces.metric import ACCURACY, Metric
 from proxyflow.spaces.space import Space
 from proxyflow.strategies.base import FEWEST_EXAMPLES
 from proxyflow.subsets import Subset
-from proxyflow.trainers.images.architectures import architectures, has_widths
+from proxyflow.trainers.images.architectures import architectures, at_width, has_widths
 from proxyflow.trainers.images.engine import DEFAULT_ENGINE, engines, get_engine
 from proxyflow.trainers.images.grids import grids
 from proxyflow.trainers.images.precision import precision_name
@@ -120,24 +120,25 @@ class ImageTrainer(Trainer):
 
     def at(self, proxy: Proxy) -> ImageTrainer:
         size, width = proxy.reduction(Size), proxy.reduction(Width)
-        if size is not None and size.side < SMALLEST_SIDE:
-            rule = f"trainer={self.name} trains on images of at least {SMALLEST_SIDE} pixels"
-            raise InvalidValue("strategy", proxy.canonical, rule)
-        return dataclasses.replace(
-            self,
-            image_size=self.image_size if size is None else size.side,
-            width=self.width if width is None else width.fraction,
-        )
+        try:
+            return dataclasses.replace(
+                self,
+                image_size=self.image_size if size is None else size.side,
+                width=self.width if width is None else width.fraction,
+            )
+        except InvalidValue as error:
+            raise InvalidValue("strategy", proxy.canonical, f"{error.name}: {error.rule}") from None
 
-    def reduced(self, configuration: Configuration, proxy: Proxy) -> Configuration:
+    def reduced(self, configuration: Configuration, proxy: Proxy, presented: int) -> Configuration:
         batch = proxy.reduction(Batch)
         if batch is None:
             return configuration
-        whole = configuration["batch_size"]
+        # A subset that is smaller than a batch is one batch.
+        whole = min(configuration["batch_size"], max(2, presented))
         rate = configuration["learning_rate"] * batch.factor(whole)
-        return configuration.replace(batch_size=batch.size_of(whole), learning_rate=rate)
+        return configuration.replace(batch_size=batch.size_of(configuration["batch_size"]), learning_rate=rate)
 
-    def unsupported(self, proxy: Proxy, data: Dataset, configurations: Grid) -> str:
+    def unsupported(self, proxy: Proxy, data: Dataset | Subset, configurations: Grid) -> str:
         size, batch, width = (proxy.reduction(kind) for kind in (Size, Batch, Width))
         if isinstance(size, Size):
             if proxy.data.synthetic:
@@ -147,12 +148,17 @@ class ImageTrainer(Trainer):
                 return f"a proxy has smaller images than the target's image_size={full}"
         if isinstance(batch, Batch):
             largest = max((each["batch_size"] for each in configurations), default=batch.count + 1)
+            if batch.scales and proxy.data.synthetic:
+                return "batches of synthetic images depend on how many there are; leave out scale"
             if batch.count >= largest:
                 return f"a proxy has smaller batches than the configurations' batch_size, which is at most {largest}"
         if isinstance(width, Width):
             fixed = sorted({each["arch"] for each in configurations if not has_widths(architectures[each["arch"]])})
             if fixed:
                 return f"arch={fixed[0]} has no narrower variants; take configurations of other networks, or no width"
+            found = {name: architectures[name] for name in {each["arch"] for each in configurations}}
+            if found and all(at_width(each, width.fraction) is each for each in found.values()):
+                return "channels are rounded to multiples of 8, so every network keeps its own; take a smaller fraction"
         return ""
 
     def check(self, subset: Subset) -> None:
@@ -214,6 +220,8 @@ class ImageTrainer(Trainer):
             "hyperparameters": dict(spec.configuration),
             "class_names": [subset.class_names[label] for label in subset.classes],
             "image_size": self.size_of(subset.preprocessing),
+            "width": self.width,
+            "proxy": spec.proxy.canonical,
             "input": INPUT,
             "mean": list(subset.preprocessing.mean),
             "std": list(subset.preprocessing.std),

@@ -128,7 +128,7 @@ class ProgramTrainer(Trainer):
             )
         return warnings
 
-    def unsupported(self, proxy: Proxy, data: Dataset, configurations: Grid) -> str:
+    def unsupported(self, proxy: Proxy, data: Dataset | Subset, configurations: Grid) -> str:
         return unsupported_values(proxy, {name for each in configurations for name in each.space.names})
 
     def find_program(self, path: str) -> str:
