@@ -37,6 +37,8 @@ CEILINGS = {
 }
 # A relative cost; a combination of reductions may be far below it.
 LOG_BELOW = 0.04
+# More proxies than CROWD with at most this cost would lie on each other on a linear scale.
+CHEAP, CROWD = 0.15, 8
 # Of a logarithmic scale of costs.
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 EPOCH_STYLES = {"correlation": style(1), "chance": style(3)}
@@ -143,7 +145,9 @@ def drawable(quality: StudyQuality) -> list[str]:
 
 def on_log_scale(costs: Iterable[float]) -> bool:
     """Whether costs are drawn on a logarithmic scale: where some are so low that the cheap ones would be one heap."""
-    return 0 < min(costs, default=1.0) < LOG_BELOW
+    found = list(costs)
+    lowest = min(found, default=1.0)
+    return lowest > 0 and (lowest < LOG_BELOW or sum(cost <= CHEAP for cost in found) > CROWD)
 
 
 def regression(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[list[float], list[float]] | None:

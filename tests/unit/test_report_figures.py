@@ -236,6 +236,8 @@ def test_very_cheap_combinations_are_drawn_on_a_logarithmic_scale_with_their_who
     assert on_log_scale([0.01, 1.0])
     assert not on_log_scale([0.0, 1.0])
     assert not on_log_scale([])
+    assert on_log_scale([0.1] * 9 + [1.0]), "nine at one place"
+    assert not on_log_scale([0.1] * 8 + [0.3, 1.0])
     figure = interactive_figures(quality_of(combined_study()))["cost-r2"]
     assert figure["layout"]["xaxis"]["type"] == "log"
     assert all(x is None or x > 0 for trace in figure["data"] for x in trace["x"])
