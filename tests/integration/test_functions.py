@@ -150,3 +150,22 @@ def test_wrong_arguments_of_a_study(store: str, tmp_path: Path, monkeypatch: pyt
 
     with pytest.raises(TrainingFailed):
         pf.study(broken, labels=labels, grid=[{"a": 1}], name=f"{tmp_path.name} broken", strategies="full")
+
+
+def test_a_function_is_told_what_a_proxy_reduces(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told: list[tuple[int, int, dict[str, Any]]] = []
+
+    def train(job: Any) -> float:
+        told.append((len(job.train), job.epochs, dict(job.reduced)))
+        return float(job.config["a"]) / 10
+
+    train.fidelities = ("data", "epochs", "size")  # type: ignore[attr-defined]
+    labels = np.arange(60) % 3
+    grid = [{"a": value} for value in (1, 2, 3)]
+    study = pf.study(train, labels=labels, grid=grid, strategies=["full", "size:16 + random:.5+epochs:2"], epochs=4)
+    assert set(study.frame["strategy"]) == {"full", "random:0.5+epochs:2+size:16"}
+    n = max(each[0] for each in told)
+    assert {(each[0] == n, each[1], str(each[2])) for each in told} == {(True, 4, "{}"), (False, 2, "{'size': 16}")}
+    with pytest.raises(InvalidValue, match="data, epochs, size"):
+        pf.study(train, labels=labels, grid=grid, strategies=["full", "width:0.5"], epochs=4)
