@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -135,6 +136,25 @@ def missing_member(item: object, members: Mapping[str, Any]) -> str:
         return f"{item.__name__} is a class; provide an instance of it"
     wrong = [name for name, kind in members.items() if not isinstance(getattr(item, name, None), kind)]
     return f"its {wrong[0]} is missing, or not a {members[wrong[0]].__name__}" if wrong else ""
+
+
+def class_problem(name: str, item: object, base: type, texts: Sequence[str]) -> str:
+    """Why an item cannot be a plug-in that is a class, as a sentence; empty if it can.
+
+    Args:
+        name: of the entry point.
+        base: what it must be a subclass of.
+        texts: attributes that must be text; `name` is that of the entry point.
+    """
+    if not (isinstance(item, type) and issubclass(item, base)):
+        return f"it is no subclass of {base.__module__.rpartition('.')[0]}.{base.__name__}"
+    missing = [each for each in texts if not isinstance(getattr(item, each, None), str)]
+    if missing:
+        return f"{item.__name__} has no {missing[0]}"
+    if inspect.isabstract(item):
+        return f"{item.__name__} does not define {', '.join(sorted(getattr(item, '__abstractmethods__', ())))}"
+    own = getattr(item, "name", "")
+    return "" if own == name else f"{item.__name__} has the name {own}, and not that of the entry point"
 
 
 def installed_plugins() -> list[tuple[str, str]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
-from proxyflow.core.registry import Registry
+from proxyflow.core.registry import Registry, class_problem
 from proxyflow.core.settings import settings_of
 from proxyflow.core.spelling import Spelled
 
@@ -50,19 +50,11 @@ class Reduction(Spelled, ABC):
         return ""
 
 
-def _problem_of(name: str, item: object) -> str:
-    if not (isinstance(item, type) and issubclass(item, Reduction)):
-        return "it is no subclass of proxyflow.proxies.Reduction"
-    texts = ("name", "summary", "helps", "family", "source")
-    missing = [each for each in texts if not isinstance(getattr(item, each, None), str)]
-    if missing:
-        return f"{item.__name__} has no {missing[0]}"
-    if inspect.isabstract(item):
-        return f"{item.__name__} does not define {', '.join(sorted(item.__abstractmethods__))}"
-    return "" if item.name == name else f"{item.__name__} has the name {item.name}, and not that of the entry point"
-
-
-reductions: Registry[type[Reduction]] = Registry("reduction", "proxyflow.reductions", _problem_of)
+reductions: Registry[type[Reduction]] = Registry(
+    "reduction",
+    "proxyflow.reductions",
+    partial(class_problem, base=Reduction, texts=("name", "summary", "helps", "family", "source")),
+)
 
 
 def register_reduction(cls: type[Reduction]) -> type[Reduction]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from proxyflow.core.errors import InvalidValue, UserError
 from proxyflow.core.files import known_sha256
-from proxyflow.core.registry import Registry
+from proxyflow.core.registry import Registry, class_problem
 from proxyflow.core.seeds import generator
 from proxyflow.core.settings import Choice, Number
 from proxyflow.core.spelling import LONGEST_SPELLING, Spelled, parse_spelling
@@ -297,19 +297,11 @@ class Strategy(Spelled, ABC):
         """Positions in `pool`, which is in content order."""
 
 
-def _problem_of(name: str, item: object) -> str:
-    if not (isinstance(item, type) and issubclass(item, Strategy)):
-        return "it is no subclass of proxyflow.strategies.Strategy"
-    texts = ("name", "summary", "family", "source")
-    missing = [each for each in texts if not isinstance(getattr(item, each, None), str)]
-    if missing:
-        return f"{item.__name__} has no {missing[0]}"
-    if inspect.isabstract(item):
-        return f"{item.__name__} does not define {', '.join(sorted(item.__abstractmethods__))}"
-    return "" if item.name == name else f"{item.__name__} has the name {item.name}, and not that of the entry point"
-
-
-strategies: Registry[type[Strategy]] = Registry("strategy", "proxyflow.strategies", _problem_of)
+strategies: Registry[type[Strategy]] = Registry(
+    "strategy",
+    "proxyflow.strategies",
+    partial(class_problem, base=Strategy, texts=("name", "summary", "family", "source")),
+)
 
 
 def register_strategy(cls: type[Strategy]) -> type[Strategy]:
