@@ -17,6 +17,7 @@ from proxyflow.reporting.tables import read_tables, with_interval
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports"
+CLOTHES, REDUCTIONS = REPORTS / "clothes-and-digits", REPORTS / "reductions"
 STUDIES = sorted(path.parent for path in REPORTS.glob("*/runs.csv"))
 # `.62 [.41, .78]`, as the report itself writes a value with its interval.
 NUMBER = r"-?(?:[0-9]+)?\.?[0-9]+"
@@ -28,6 +29,9 @@ BRACKETS = re.compile(r"\[[^\]]*\](?!\()")
 CELL = r" ([^|]*) \|"
 COMPARED = re.compile(rf"^\|[^|]*\| `([^`]+)` \| `([^`]+)` \|{CELL * 8}$", re.MULTILINE)
 ALIKE = 0.2
+# A README's row of one proxy: cost, time, steps, four measures, two differences, pairs that are not ranked.
+REDUCED = re.compile(rf"^\| `([^`]+)` \|{CELL * 10}$", re.MULTILINE)
+BASELINES = (("random:0.1", "epochs:1"), ("random:0.25", "epochs:2"))
 PUBLISHED = {
     **{f"easiest:{share}": f"hard-{1 - share:g}-1.0" for share in (0.1, 0.25, 0.5)},
     **{f"hardest:{share}": f"hard-0.0-{share}" for share in (0.1, 0.25, 0.5)},
@@ -106,8 +110,8 @@ def test_what_the_index_and_the_projects_readme_tell_of_a_study_is_in_its_tables
         assert [each for each in told if each not in known] == []
 
 
-@pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
-def test_every_comparison_in_a_readme_is_that_of_its_two_strategies(folder: Path) -> None:
+def test_every_comparison_in_a_readme_is_that_of_its_two_strategies() -> None:
+    folder = CLOTHES
     tables = read_tables(folder)
     comparisons, robustness = tables["comparisons"], tables["robustness"]
     of_means = robustness[robustness["measure"] == "r2_of_means"]
@@ -135,6 +139,27 @@ def test_every_comparison_in_a_readme_is_that_of_its_two_strategies(folder: Path
         )
 
 
+def test_every_row_of_the_reductions_is_that_of_its_proxy() -> None:
+    """Cost, time, steps, four measures, the differences to both baselines, and how many pairs are not ranked."""
+    tables = read_tables(REDUCTIONS)
+    strategies, runs = tables["strategies"].set_index("strategy"), tables["runs"]
+    measures = tables["measures"].set_index(["strategy", "measure"])
+    of_means = tables["comparisons"][tables["comparisons"]["measure"] == "r2_of_means"]
+    seconds = runs.groupby("strategy")["train_seconds"].sum()
+    rows = REDUCED.findall((REDUCTIONS / "README.md").read_text(encoding="utf-8"))
+    assert {name for name, *_ in rows} == set(strategies.index) - {"full"}
+    for name, cost, time, steps, *told, unranked in rows:
+        of = strategies.loc[name]
+        assert (cost, time) == (f"{of['relative_cost']:.2f}", f"{seconds[name] / seconds['full']:.2f}"), name
+        assert (int(steps), int(unranked)) == (of["steps"], of["n_unranked"]), name
+        for measure, cell in zip(("r2_of_means", "r2", "spearman_all", "expected_regret"), told, strict=False):
+            assert cell == with_interval(*map(float, measures.loc[(name, measure), ["value", "low", "high"]])), name
+        for base, cell in zip(BASELINES[float(cost) > 0.2], told[4:], strict=True):
+            if name != base and cell:
+                assert cell == with_interval(*difference(of_means, name, base)), (name, base)
+                assert (difference(of_means, name, base)[1] > 0) is False, "the README says that none is shown"
+
+
 def difference(table: pd.DataFrame, first: str, other: str) -> tuple[float, float, float]:
     """The first strategy's measure minus the other's, whichever the table has first, with its interval."""
     for strategy, against, sign in ((first, other, 1), (other, first, -1)):
@@ -152,7 +177,6 @@ def test_the_index_names_every_study() -> None:
     assert all(f"({folder.name}/README.md)" in index for folder in STUDIES)
 
 
-CLOTHES = REPORTS / "clothes-and-digits"
 EXCESS = ["excess", "excess_low", "excess_high"]
 OF_THE_SIXTEEN = slice(0, 16)
 
