@@ -38,7 +38,7 @@ from proxyflow.core.progress import Progress
 from proxyflow.data.catalog import canonical_name
 from proxyflow.data.evaluation import TEST, VALID, EvaluationSettings
 from proxyflow.proxies import Proxy, parse_proxy
-from proxyflow.strategies import Full, parse_strategy
+from proxyflow.strategies import Full
 from proxyflow.trainers.images.space import IMAGE_SPACE
 
 if TYPE_CHECKING:
@@ -162,9 +162,9 @@ def _named_subset(context: StudyContext, run_id: str, proxy: Proxy) -> tuple[Sub
     from proxyflow.studies.subsets import load_subset  # imports mlflow
 
     data = load_subset(context, run_id)
-    own = parse_strategy(data.strategy)
+    own = parse_proxy(data.strategy)  # of an earlier version it may name epochs, too
     if isinstance(proxy.data, Full):
-        return data, run_id, Proxy(own, proxy.reductions)
+        return data, run_id, Proxy(own.data, proxy.reductions or own.reductions)
     if proxy.subset_strategy == own.subset_strategy:
         return data, run_id, proxy
     rule = f"subset={run_id} was selected by {own.canonical}; leave out {proxy.data.canonical}"

@@ -129,7 +129,7 @@ def parse_proxy(text: str) -> Proxy:
             data.append(parse_strategy(part))
         elif not part.strip() and text.strip():
             raise InvalidValue("strategy", text, "a part is missing beside +; write random:0.25+epochs:5")
-        elif "=" in part.partition(":")[0]:
+        elif data + others and "=" in part.partition(":")[0]:
             raise InvalidValue("strategy", text, f"{part.strip()!r} is an option; write it after a comma")
         else:
             raise UnknownName("strategy", name, [*strategies, *reductions])

@@ -25,8 +25,8 @@ from proxyflow.core.validation import CHECKSUM, Entries, Fields, Items, Nullable
 from proxyflow.data.catalog import DataOptions  # and with it the modalities that come with the package
 from proxyflow.data.modality import KEYS, Codec, Reader, modalities
 from proxyflow.data.protocol import Examples
+from proxyflow.proxies import parse_proxy
 from proxyflow.scores.table import COST, SelectionCost
-from proxyflow.strategies import parse_strategy
 from proxyflow.subsets.subset import Subset
 
 SCHEMA_VERSION = 1
@@ -167,7 +167,7 @@ def read_subset(folder: Path, options: DataOptions | None = None) -> Subset:
         preprocessing=codec.preprocessing(valid, options),
         selection=None if cost is None else SelectionCost.from_json(cost),
         n_source=manifest.get("n_source"),
-        ranked=scores is not None and parse_strategy(manifest["strategy"]).ranks,
+        ranked=scores is not None and parse_proxy(manifest["strategy"]).data.ranks,
     )
     stated = manifest["subset_fingerprint"]
     if subset.fingerprint != stated:
@@ -210,7 +210,7 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], Codec]:
         names, classes = manifest["class_names"], manifest["classes"]
         parts = {FILE_NAME.fullmatch(name)[1] for name in manifest["sha256"]}  # type: ignore[index]
         expected = {"train", "valid", *(("test",) if "n_test" in manifest else ())}
-        if parse_strategy(manifest["strategy"]).canonical != manifest["strategy"]:
+        if parse_proxy(manifest["strategy"]).canonical != manifest["strategy"]:
             raise InvalidValue("strategy", manifest["strategy"], "it must be in its one canonical spelling")
         for name, holds, rule in (
             ("classes", list(classes) == sorted(set(classes)), "each must occur once, in order"),

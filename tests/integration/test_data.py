@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -15,6 +16,7 @@ from mlflow.tracking import MlflowClient
 from picture_files import BAD, make_folder
 from source_files import MAKE
 
+from proxyflow.proxies import Proxy
 from proxyflow.strategies import parse_strategy
 from proxyflow.studies.presets import Preset, presets
 from proxyflow.trainers import ImageTrainer
@@ -202,6 +204,8 @@ def test_subsets_of_one_study_share_the_store(entry: Entry, pets: Path) -> None:
         dataset = context.dataset(f"folder:{pets}")
         for strategy in (parse_strategy("full"), parse_strategy("random:0.5")):
             reference = ensure_subset(context, dataset, strategy, 0, None)
-            subset = load_planned_subset(context, PlannedTraining(dataset.name, strategy, spec_of()), reference)
+            subset = load_planned_subset(
+                context, PlannedTraining(dataset.name, replace(spec_of(), proxy=Proxy(strategy))), reference
+            )
             assert subset.train.store is dataset.train.store
             assert subset.valid.store is dataset.train.store

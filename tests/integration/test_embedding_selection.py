@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from entry_points import STUDY, Entry
-from image_training import spec_of
+from image_training import planned_of, spec_of
 from mlflow.tracking import MlflowClient
 
 STRATEGY = "prototypes:0.1,embeddings=file:{},embedding_seconds=50"
@@ -65,7 +65,6 @@ def test_a_worker_without_the_file_or_with_another_trains_on_the_artifact(
     from proxyflow.cli.opening import open_context
     from proxyflow.data.catalog import DataOptions
     from proxyflow.strategies import parse_strategy
-    from proxyflow.studies.plan import PlannedTraining
     from proxyflow.studies.subsets import ensure_subset, load_planned_subset
 
     path = embeddings_of(100, tmp_path)
@@ -79,6 +78,7 @@ def test_a_worker_without_the_file_or_with_another_trains_on_the_artifact(
         change()
         context = open_context("elsewhere", DataOptions())
         capfd.readouterr()
-        subset = load_planned_subset(context, PlannedTraining("digits@100", strategy, spec_of()), reference)
+        planned = planned_of(strategy.canonical, spec_of(), "digits@100")
+        subset = load_planned_subset(context, planned, reference)
         assert subset.fingerprint == reference.fingerprint
         assert said in capfd.readouterr().err

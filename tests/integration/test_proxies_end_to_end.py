@@ -84,7 +84,9 @@ def test_a_study_of_compositions(store: str, entry: Entry, tmp_path: Path) -> No
     assert not charged["curriculum:0.5,order=random"] > 0
 
     out = tmp_path / "report"
-    reported = entry("report", "--study", "joined", "--out", str(out), "--bootstrap", "20")
+    reported = entry(
+        "report", "--study", "joined", "--out", str(out), "--bootstrap", "20", "--cost-basis", "train_flops"
+    )
     assert reported.status == 0, reported.err
     table = pd.read_csv(out / "joined" / "strategies.csv").set_index("strategy")
     assert set(table.index) == CANONICAL

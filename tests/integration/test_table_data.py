@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from proxyflow_example.trainers import Surface
 from table_files import made_up_frame, write
 
 from proxyflow.data.table.store import rows_of
+from proxyflow.proxies import Proxy
 from proxyflow.subsets.artifact import read_subset
 from proxyflow.trainers import trainers
 
@@ -149,7 +151,7 @@ def test_a_row_that_changed_after_its_subset_was_made_is_named(
     write(frame, reviews)
     context = open_context("changing", DataOptions())
     capfd.readouterr()
-    subset = load_planned_subset(context, PlannedTraining(name, strategy, spec_of()), reference)
+    subset = load_planned_subset(context, PlannedTraining(name, replace(spec_of(), proxy=Proxy(strategy))), reference)
     assert subset.fingerprint == reference.fingerprint != context.dataset(name).fingerprint
     said = capfd.readouterr().err
     assert f"row {changed + 1} (id r{changed:03d})" in said

@@ -18,7 +18,8 @@ from proxyflow.core.errors import InvalidValue, UserError
 from proxyflow.core.files import known_sha256
 from proxyflow.data.embeddings import read_embeddings
 from proxyflow.data.protocol import Dataset
-from proxyflow.strategies import ExamplePool, parse_strategies, parse_strategy
+from proxyflow.proxies import parse_proxies
+from proxyflow.strategies import ExamplePool, parse_strategy
 from proxyflow.strategies.embeddings import EmbeddingRows
 from proxyflow.studies.plan import subset_key
 from proxyflow.studies.study_file import load_study_file
@@ -183,7 +184,7 @@ def test_a_digest_is_computed_once_for_a_file_that_did_not_change(
 @pytest.mark.parametrize("text", ["a b.npy", "a;b.npy", "a+b.npy", "a,b.npy"])
 def test_a_path_with_a_separator_cannot_be_written(text: str) -> None:
     with pytest.raises(InvalidValue):
-        parse_strategies(f"k-center:0.1,embeddings=file:{text}")
+        parse_proxies(f"k-center:0.1,embeddings=file:{text}")
     from proxyflow.strategies import KCenter
 
     with pytest.raises(InvalidValue, match="which separates strategies"):
@@ -202,7 +203,7 @@ def test_seconds_are_of_a_file() -> None:
 
 
 def test_a_list_of_strategies_keeps_a_path_with_its_strategy() -> None:
-    found = parse_strategies("full,k-center:0.1,embeddings=file:C:/e.npy,balance=class,classes=0+1,random:0.1")
+    found = parse_proxies("full,k-center:0.1,embeddings=file:C:/e.npy,balance=class,classes=0+1,random:0.1")
     assert [each.canonical for each in found] == [
         "full",
         "k-center:0.1,balance=class,embeddings=file:C:/e.npy",
@@ -217,7 +218,7 @@ def test_a_list_of_strategies_keeps_a_path_with_its_strategy() -> None:
 def test_a_study_files_path_is_relative_to_it(written: str, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(f"datasets: [digits]\nstrategies: {written}\n")
     file = load_study_file(str(tmp_path / "s.yaml"), ["datasets", "strategies"])
-    assert parse_strategies(file.values["strategies"])[1].files == {"embeddings": tmp_path / "e.npy"}
+    assert parse_proxies(file.values["strategies"])[1].data.files == {"embeddings": tmp_path / "e.npy"}
 
 
 def test_a_pool_without_embeddings_says_so_and_arrays_are_given_as_arrays(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ class FunctionJob:
     seed: int
     device: torch.device
     checkpoints: Path
-    reduced: Mapping[str, Any] = field(default_factory=dict)
+    reduced: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     _metric: str = ""
     _record: Callable[[EpochRecord], bool] = lambda record: False
     _records: list[EpochRecord] = field(default_factory=list)
