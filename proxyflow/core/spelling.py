@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -10,6 +11,8 @@ from typing import Any, ClassVar, TypeVar
 from proxyflow.core.errors import InvalidValue
 from proxyflow.core.settings import settings_of, validate_settings
 
+# Parts of a proxy are joined with it; before a digit it belongs to a list, as in classes:0+3.
+JOIN = re.compile(r"\s*\+\s*(?!\d)")
 LIST = "LIST"  # symbol of an argument whose items are joined with +
 LONGEST_SPELLING = 5000  # characters of a tag's value that every tracking server accepts
 
@@ -40,6 +43,16 @@ class Spelled:
         given = [field for field in fields[1:] if getattr(self, field.name) != field.default]
         argument = "".join(f":{getattr(self, field.name)}" for field in fields[:1])
         return self.name + argument + "".join(f",{field.name}={getattr(self, field.name)}" for field in given)
+
+
+def parts_of(text: str) -> list[str]:
+    """The parts of a proxy's spelling, in order: what `+` joins, else the text itself.
+
+    Example:
+        >>> parts_of("classes:0+3+epochs:5")
+        ['classes:0+3', 'epochs:5']
+    """
+    return JOIN.split(text.strip())
 
 
 S = TypeVar("S", bound=Spelled)

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from proxyflow.core.errors import InvalidValue, UnknownName
-from proxyflow.core.spelling import LONGEST_SPELLING, parse_spelling, takes_list
+from proxyflow.core.spelling import LONGEST_SPELLING, parse_spelling, parts_of, takes_list
 from proxyflow.proxies.reduction import Reduction, reductions
 from proxyflow.strategies import Full, Strategy, strategies
 from proxyflow.strategies.base import parse_strategy
 
 R = TypeVar("R", bound=Reduction)
 
-# Before a digit it belongs to a list, as in classes:0+3.
-JOIN = re.compile(r"\s*\+\s*(?!\d)")
 COMBINED = "Combinations"  # family of proxies that reduce in several ways
 
 
@@ -120,7 +118,7 @@ def parse_proxy(text: str) -> Proxy:
     """
     data: list[Strategy] = []
     others: list[Reduction] = []
-    for part in JOIN.split(text.strip()):
+    for part in parts_of(text):
         name = _name_of(part)
         _check_joined(text, part)
         if name in reductions:
@@ -163,7 +161,7 @@ def split_proxies(text: str) -> list[str]:
     """Splits a comma- or space-separated list; a piece `key=value` belongs to the proxy before it."""
     found: list[str] = []
     for piece in re.sub(r"\s*\+\s*", "+", text).replace(";", " ").replace(",", " ").split():
-        head = JOIN.split(piece)[0]  # by=el2n+size:16 continues the proxy before it
+        head = parts_of(piece)[0]  # by=el2n+size:16 continues the proxy before it
         key, equals, _ = head.partition("=")
         # classes=0+3 is a strategy: its name is not an option of another one. A value may have a colon, not a key.
         option = equals and ":" not in key and key not in strategies

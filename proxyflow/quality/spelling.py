@@ -1,4 +1,4 @@
-"""What the name of a strategy says by itself: its parts, and the epochs that it trains.
+"""The epochs that the name of a proxy states by itself.
 
 The statistics compare trainings of any origin, so they read names and do not look strategies up.
 """
@@ -7,19 +7,9 @@ from __future__ import annotations
 
 import re
 
-# A plus before a digit is inside a part: `classes:0+3`.
-_JOIN = re.compile(r"\+(?![0-9])")
+from proxyflow.core.spelling import parts_of
+
 _EPOCHS = re.compile(r"epochs:([1-9][0-9]*)")
-
-
-def parts_of(strategy: str) -> list[str]:
-    """The parts of a strategy's name, in order: those of a composition, else the name itself.
-
-    Example:
-        >>> parts_of("classes:0+3+epochs:5")
-        ['classes:0+3', 'epochs:5']
-    """
-    return _JOIN.split(strategy)
 
 
 def epochs_named(strategy: str) -> int | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proxyflow.core.errors import UserError
+from proxyflow.core.spelling import parts_of
 from proxyflow.proxies import COMBINED, parse_proxy, reductions
 from proxyflow.quality.options import Families
-from proxyflow.quality.spelling import parts_of
 from proxyflow.reporting.styles import GREY, MarkerStyle, style
 from proxyflow.strategies import strategies
 

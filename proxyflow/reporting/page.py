@@ -16,11 +16,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from proxyflow.core.files import write_text
+from proxyflow.core.spelling import parts_of
 from proxyflow.quality.bootstrap import Estimate
 from proxyflow.quality.ceiling import NOISE_FREE, NOISE_FREE_MEANS, SEED_MEANS
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.runs import TARGET
-from proxyflow.quality.spelling import parts_of
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.reporting import policy_views, views
 from proxyflow.reporting.embedded import all_pairs, all_runs, as_json, dataset_marks, metric_axes

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from made_up import training, trainings_frame
 
+from proxyflow.core.spelling import parts_of
 from proxyflow.quality.runs import select_runs
-from proxyflow.quality.spelling import epochs_named, parts_of
+from proxyflow.quality.spelling import epochs_named
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from proxyflow.core.files import atomic_write
 from proxyflow.core.plotting import STYLE, SVG
-from proxyflow.quality.spelling import parts_of
+from proxyflow.core.spelling import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
