@@ -47,8 +47,10 @@ class Proxy:
             both = [each.canonical for each in self.reductions if each.name == again[0]]
             raise InvalidValue("strategy", "+".join(both), f"{again[0]} is given twice; give it once")
         kept = [each for each in self.reductions if not each.changes_nothing]
-        order = list(reductions)
-        object.__setattr__(self, "reductions", tuple(sorted(kept, key=lambda each: order.index(each.name))))
+        if len(kept) > 1:  # to list the registry imports plug-ins, which may import this module
+            order = list(reductions)
+            kept.sort(key=lambda each: order.index(each.name))
+        object.__setattr__(self, "reductions", tuple(kept))
 
     @property
     def subset_strategy(self) -> Strategy:
