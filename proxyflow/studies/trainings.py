@@ -254,11 +254,12 @@ def chance_objective(metric: Metric, subset: Subset) -> float | None:
 def _last_step(metrics: Mapping[str, float | None], result: TrainingResult, user_run: UserCodeRun | None) -> int:
     """The step at which the metrics of the whole training are the latest: a server shows those of the highest step.
 
-    A user's metric may be called `objective`, and a program may log `train_seconds` after each epoch.
+    A user's metric may be called `objective`, and a program may log `train_seconds` after each epoch. Of two values of
+    one step and one millisecond a server shows the larger, so ours come a step later.
     """
     epochs = [record.epoch for record in result.records if not metrics.keys().isdisjoint(record.values)]
-    logged = user_run.last_step(metrics) if user_run is not None else 0
-    return max(0, logged, *epochs)
+    logged = user_run.last_step(metrics) if user_run is not None else -1
+    return max(-1, logged, *epochs) + 1
 
 
 def _save_best(run: Run, trained: Trained, spec: TrainingSpec, subset: Subset, save: SaveOptions) -> None:

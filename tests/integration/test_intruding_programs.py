@@ -169,3 +169,14 @@ def test_programs_on_ray_share_nothing_but_their_data(entry: Entry, tmp_path: Pa
     # Ray gives the cores of this process back a while after it has shut down, so another executor finds them finished.
     status, said = sweep(entry, tmp_path, "on-ray", **(content | {"executor": "local", "jobs": "auto"}))
     assert "3 of 4 trainings are already finished" in said
+
+
+def test_values_of_ours_are_the_latest_even_within_a_millisecond(entry: Entry, tmp_path: Path) -> None:
+    """Of two values of one step and time a server shows the larger."""
+    (tmp_path / "returns_more.py").write_text("def fit(job):\n    return {'loss': 0.5, 'objective': 9, 'steps': 7}\n")
+    status, said = sweep(entry, tmp_path, "later", trainer="python:returns_more:fit", metric="loss", grid=[{"lr": 1}])
+    assert status == 0, said
+    (run,) = trainings("later")
+    history = MlflowClient().get_metric_history(run.info.run_id, "objective")
+    steps = {each.value: each.step for each in history}
+    assert steps[0.5] > steps[9.0]

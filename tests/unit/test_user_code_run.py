@@ -93,7 +93,7 @@ def test_a_refusal_is_raised(wait: bool) -> None:
 def test_the_last_step_of_some_metrics() -> None:
     run = run_of(Client(loss=[(1, 90, 0.5)], objective=[(1, 5, 1.0), (2, 3, 1.0)]))
     assert run.last_step(["objective", "train_seconds"]) == 5
-    assert run.last_step(["train_seconds"]) == 0
+    assert run.last_step(["train_seconds"]) == -1
 
 
 def test_variables_that_the_user_has_set_are_the_users_also_in_further_processes(

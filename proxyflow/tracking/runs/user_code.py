@@ -54,9 +54,9 @@ class UserCodeRun:
         return dict(self._run.client.get_run(self._run.id).data.metrics)
 
     def last_step(self, metrics: Iterable[str]) -> int:
-        """The highest step at which the program has logged one of these metrics; 0 for none."""
+        """The highest step at which the program has logged one of these metrics; -1 for none."""
         steps = [step for name in self.latest().keys() & set(metrics) for step, _ in self.history(name) or ()]
-        return max(steps, default=0)
+        return max(steps, default=-1)
 
     def log_files(self, folder: Path) -> None:
         self._run.log_folder(folder, "")
