@@ -42,7 +42,7 @@ def mean_over_seeds(pairs: Pairs) -> Pairs:
     Returns:
         Pairs with the same columns but `unranked`; `seed` is 0 throughout, as all configurations of a data set compete.
     """
-    # That a mean learned nothing is said of its trainings.
+    # The flag belongs to single trainings; a mean has none.
     frame = pairs.frame.drop(columns=UNRANKED, errors="ignore")
     same = [name for name in ("config_group", "cluster") if name in frame]
     numbers = [name for name in frame.columns if name not in (*PAIR, *same)]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from proxyflow.quality.best import BEST_COLUMNS, BestConfigurations, best_configurations, best_rows, mean_over_datasets
-from proxyflow.quality.bootstrap import Estimate, draw, number_configurations, percentile
+from proxyflow.quality.bootstrap import Draws, Estimate, draw, number_configurations, percentile
 from proxyflow.quality.ceiling import ceiling_gaps, noise_ceiling
 from proxyflow.quality.comparisons import compare_strategies
 from proxyflow.quality.configurations import Configurations
@@ -190,16 +190,7 @@ def measure_study(
         ["proxy", "relative_cost", "strategy"], kind="stable", ascending=[True, False, True]
     )
     ordered = {name: measured[name] for name in order["strategy"]}
-    means = {
-        name: measure(mean_over_seeds(each.pairs), draws, options, MEASURED_OF_MEANS)
-        for name, each in ordered.items()
-        if has_several_seeds(each.pairs)
-    }
-    across = {
-        name: measure(found, draws, options, MEASURED_ACROSS_SEEDS)
-        for name in ordered
-        if len((found := across_seeds(runs, name)).frame)
-    }
+    means, across = _over_seeds(ordered, runs, draws, options)
     pairs = {name: each.pairs for name, each in ordered.items()}
     ceiling = noise_ceiling(target, draws, options)
     policies = replace(replay(pairs, target, draws, options), steps=steps)
@@ -240,18 +231,30 @@ def measure_study(
         lasso=lasso_powers(*(table.loc[~synthetic, name].to_numpy(dtype=np.float64) for name in CURVE_OF)),
         epochs=selected.epochs,
         notes=(
-            *(
-                ("", note)
-                for note in (
-                    *selected.notes,
-                    *study_notes(target, noise, objective.metric, rough if len(table) else ""),
-                )
-            ),
+            *(("", note) for note in selected.notes),
+            *(("", note) for note in study_notes(target, noise, objective.metric, rough if len(table) else "")),
             *cost_notes(runs, cost.basis),
             *((name, note) for name, each in ranked.items() for note in ranked_notes(name, each)),
             *((name, reason) for name, each in measured.items() for reason in strategy_notes(name, each, options)),
         ),
     )
+
+
+def _over_seeds(
+    ordered: Mapping[str, StrategyMeasures], runs: pd.DataFrame, draws: Draws | None, options: QualityOptions
+) -> tuple[dict[str, StrategyMeasures], dict[str, StrategyMeasures]]:
+    """Measures over means of seeds, and over pairs of different seeds, of the strategies that have several."""
+    means = {
+        name: measure(mean_over_seeds(each.pairs), draws, options, MEASURED_OF_MEANS)
+        for name, each in ordered.items()
+        if has_several_seeds(each.pairs)
+    }
+    across = {
+        name: measure(found, draws, options, MEASURED_ACROSS_SEEDS)
+        for name in ordered
+        if len((found := across_seeds(runs, name)).frame)
+    }
+    return means, across
 
 
 def _strategy_table(

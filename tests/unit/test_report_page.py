@@ -106,7 +106,7 @@ def test_what_a_proxy_cannot_rank_stands_below_its_name_with_the_values_of_the_r
         assert row.count(" ranked<") == sum(each.known for each in ranked.estimates.values()) >= 2
     assert sum(ranked.some for ranked in quality.ranked.values()) == 3
     assert "9</strong> learned nothing (unranked)" in combined
-    # Where all are ranked nothing is said.
+    # No sentence where all are ranked.
     assert "cannot rank" not in section(html, "strategies").lower()
     assert "learned nothing" not in html
     states = embedded(combined)["runs"]["status"]

@@ -1,4 +1,4 @@
-"""A reduction: fewer points at which the trainer `surface` looks at its surface."""
+"""A reduction: fewer points at which the trainer `surface` evaluates its surface."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Points(Reduction):
     """N points of the surface instead of a hundred."""
 
     name = "points"
-    summary = "N points of the surface instead of 100, for trainers that look at points"
+    summary = "N points of the surface instead of 100, for trainers that evaluate points"
     helps = "Costs N hundredths of the target, and knows errors to 1/N."
     family = "Fewer Points"
     source = "an example, 2026"
 
-    count: int = setting(dataclasses.MISSING, Number(low=1, whole=True, example="10"), "points to look at", symbol="N")
+    count: int = setting(dataclasses.MISSING, Number(low=1, whole=True, example="10"), "points to evaluate", symbol="N")
