@@ -261,6 +261,14 @@ def test_a_result_without_epochs_is_of_the_last_one(subset: Subset) -> None:
     assert result.objective == 0.5
 
 
+def test_peak_memory_is_measured_unless_the_function_knows_better(subset: Subset) -> None:
+    def fill(job: Any) -> dict[str, float]:
+        return {"loss": float(torch.ones(2**24).mean())}  # 64 MB
+
+    assert train(fill, subset).metrics["peak_memory_mb"] > 64
+    assert train(lambda job: {"loss": 0.5, "peak_memory_mb": 3}, subset).metrics["peak_memory_mb"] == 3
+
+
 def raises(error: BaseException) -> Callable[[Any], Any]:
     def fit(job: Any) -> None:
         job.report(epoch=1, loss=0.5)

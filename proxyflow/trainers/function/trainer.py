@@ -132,16 +132,18 @@ class FunctionTrainer(Trainer):
         Raises:
             TrainingFailed: It raised an exception, or did not report the metric.
         """
+        from proxyflow.core import cuda  # these import torch
+        from proxyflow.trainers.devices import peak_memory_mb, reset_peak_memory
+
         function = self.load()
         if job.device.type == "cuda":
-            from proxyflow.core import cuda  # imports torch
-
             # What the function of an earlier training has left behind.
             gc.collect()
             cuda.empty_cache()
         with explained(job.workspace), checkpoint_folder(job) as checkpoints:
             logging = _Timed(job.record)
             given = _job_of(job, checkpoints, self.metric.name, logging)
+            reset_peak_memory(job.device, self.name)
             begun = time.perf_counter()
             try:
                 values = returned_values(_call(function, given), self.metric.name)
@@ -163,7 +165,7 @@ class FunctionTrainer(Trainer):
                 "examples_seen": passed_examples(records, len(job.subset.train), job.epochs),
             }
             told = measured | whole_training(values)
-            extra = {
+            extra = {"peak_memory_mb": peak_memory_mb(job.device)} | {
                 name: value
                 for name, value in values.items()
                 if name != self.metric.name and name not in told and math.isfinite(value)
