@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
+from proxyflow.core.csv_files import read_csv
 from proxyflow.core.errors import UserError, shortened
 from proxyflow.core.files import atomic_write
 from proxyflow.quality.pairs import UNRANKED
@@ -148,11 +148,7 @@ def read_tables(folder: str | Path) -> dict[str, pd.DataFrame]:
     Raises:
         UserError: it is no folder of a report.
     """
-    options: dict[str, Any] = {"keep_default_na": False, "na_values": [""]}
-    if int(pd.__version__.split(".")[0]) < 3:
-        # To the last digit, as later versions do by themselves.
-        options["float_precision"] = "round_trip"
-    found = {path.stem: pd.read_csv(path, **options) for path in Path(folder).glob("*.csv")}
+    found = {path.stem: read_csv(path) for path in Path(folder).glob("*.csv")}
     if "strategies" not in found:
         raise UserError(f"{folder} is not a report: give a folder with strategies.csv, such as report/demo")
     return found
