@@ -252,7 +252,7 @@ class LookupTable:
         sign = self.metric.sign
         values = self.runs["objective"].where(np.isfinite(self.runs["objective"].astype(float)))
         found = (sign * values).groupby(self.runs["strategy"]).min() * sign
-        return {proxy: self.metric.worst if self.metric.share else float(worst) for proxy, worst in found.items()}
+        return {str(proxy): self.metric.worst if self.metric.share else float(worst) for proxy, worst in found.items()}
 
 
 def load(table: str | Path, dataset: str | None = None) -> LookupTable:
