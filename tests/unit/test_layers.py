@@ -28,6 +28,7 @@ LAYERS = (
     ("scoring",),
     ("distillation",),
     ("tracking",),
+    ("searching",),
     ("studies",),
     ("reporting",),
     ("testing",),
@@ -36,7 +37,7 @@ LAYERS = (
 LAYER_OF = {folder: number for number, folders in enumerate(LAYERS) for folder in folders}
 
 # Neither a framework nor a server: what these folders hold is values and arithmetic on them.
-PURE = ("spaces", "quality", "scores", "strategies", "proxies")
+PURE = ("spaces", "quality", "scores", "strategies", "proxies", "searching")
 FRAMEWORKS = {"torch", "torchvision", "fastai", "mlflow", "ray", "PIL"}
 # Whatever the data and the trainer are, these are the same.
 GENERIC = (
