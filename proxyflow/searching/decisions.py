@@ -1,0 +1,295 @@
+"""What a search trains next: a pure function of what it has seen, so that it resumes from its trainings alone.
+
+Each decision takes the training that is expected to raise the value of the best configuration most for its cost
+(knowledge gradient per cost, Frazier et al. 2009; over several fidelities Poloczek, Wang & Frazier 2017), by the joint
+model of all rungs (`surrogate`). Which configuration, on which rung and with which seed is one decision: cheap rungs
+explore while they tell much, promising configurations move up, doubtful finalists get another seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxyflow.core.seeds import generator
+from proxyflow.searching.encoding import encode
+from proxyflow.searching.ladder import Ladder
+from proxyflow.searching.surrogate import Belief, Evidence, Fit, Floats, Ints, Prior, knowledge_gradient
+from proxyflow.spaces.configuration import Configuration
+from proxyflow.spaces.metric import Metric
+from proxyflow.spaces.space import Space
+
+FIRST = 4  # configurations that are trained on the cheapest rung before there is a model
+FEW = 6  # values of a rung that do not have a spread of their own
+QUANTILE, WORST = 0.9, 2.0
+DOUBT = 4.0  # times the noise variance, of a training that learned nothing
+SAMPLES = 1000
+SURE = 0.05
+LEAST_SPREAD = 1e-12
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A training that a search asks for.
+
+    Attributes:
+        configuration: its hyperparameters.
+        rung: number of its rung.
+        seed: number of its seed, from 0: how many there are of this configuration on this rung before.
+    """
+
+    configuration: Configuration
+    rung: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A training that has ended.
+
+    Attributes:
+        trial: what was trained.
+        value: the metric; not finite where it diverged.
+        cost: in full trainings.
+        unranked: whether it learned nothing (on a proxy, that says little of the target).
+    """
+
+    trial: Trial
+    value: float
+    cost: float
+    unranked: bool = False
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What is searched for, and with how much.
+
+    Attributes:
+        space: the space of the configurations.
+        metric: what is compared.
+        ladder: the rungs.
+        candidates: the configurations to choose from, in the order in which they are tried while nothing is known.
+        budget: in full trainings.
+        tolerance: the search stops when the best configuration is within this of the best candidate, in the metric's
+            own unit; None never stops early.
+        confirm: the most seeds of a configuration on the full data.
+        seeds: the most seeds on a proxy.
+    """
+
+    space: Space
+    metric: Metric
+    ladder: Ladder
+    candidates: tuple[Configuration, ...]
+    budget: float
+    tolerance: float | None = None
+    confirm: int = 3
+    seeds: int = 2
+    seed: int = 0
+    prior: Prior = field(default_factory=Prior)
+
+    @cached_property
+    def points(self) -> Floats:
+        """`(candidates, columns)`, see `encode`."""
+        return encode(self.space, self.candidates)
+
+    @cached_property
+    def places(self) -> dict[Configuration, int]:
+        """Where a configuration is among the candidates."""
+        return {each: place for place, each in enumerate(self.candidates)}
+
+    def most_seeds(self, rung: int) -> int:
+        """Of one configuration on a rung."""
+        return self.confirm if rung == self.ladder.target else self.seeds
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do next.
+
+    Attributes:
+        trial: the training to start; None where the search ends.
+        reason: why, in a few words.
+        gain: the expected rise of the best value per full training, in the metric's unit; nan without a model.
+    """
+
+    trial: Trial | None
+    reason: str
+    gain: float = math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """What a search knows after some observations.
+
+    Attributes:
+        plan: of the search.
+        observations: in the order in which they were told.
+        pending: trainings that have been started. They are taken to give what is believed of them.
+    """
+
+    plan: SearchPlan
+    observations: tuple[Observation, ...]
+    pending: tuple[Trial, ...] = ()
+
+    @cached_property
+    def _arrays(self) -> tuple[Ints, Ints, Floats]:
+        trials = [each.trial for each in self.observations]
+        place = np.array([self.plan.places[each.configuration] for each in trials], dtype=np.int64)
+        rung = np.array([each.rung for each in trials], dtype=np.int64)
+        sign = self.plan.metric.sign
+        value = np.array([sign * each.value for each in self.observations], dtype=np.float64)
+        worst = np.min(value[np.isfinite(value)], initial=0.0)
+        return place, rung, np.where(np.isfinite(value), value, worst)
+
+    @cached_property
+    def scale(self) -> tuple[float, float]:
+        """The middle and the spread by which values are standardized, in the metric's unit."""
+        _, rung, value = self._arrays
+        seen = _winsorized(value, rung, len(self.plan.ladder))[rung == _most_seen(rung)]
+        spread = float(seen.std())
+        return float(np.median(seen)), spread if spread > LEAST_SPREAD else 1.0
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """All observations, standardized."""
+        place, rung, value = self._arrays
+        middle, spread = self.scale
+        standardized = (_winsorized(value, rung, len(self.plan.ladder)) - middle) / spread
+        unranked = np.array([each.unranked for each in self.observations]) & (rung < self.plan.ladder.target)
+        return Evidence(place, rung, standardized, np.where(unranked, DOUBT, 0.0))
+
+    @cached_property
+    def belief(self) -> Belief:
+        """The model, fitted to the observations; pending trainings count as observed where they are believed to be."""
+        plan, evidence = self.plan, self.evidence
+        trust = np.array([each.trust for each in plan.ladder.rungs[:-1]])
+        fit = Fit(plan.points, evidence, trust, plan.prior)
+        parameters = fit.unpack(fit.best())
+        belief = Belief(plan.points, evidence, parameters, plan.prior)
+        if not self.pending:
+            return belief
+        place = np.array([plan.places[each.configuration] for each in self.pending])
+        rung = np.array([each.rung for each in self.pending])
+        value = np.array([belief.mean_of(r)[p] for p, r in zip(place, rung, strict=True)])
+        joined = (
+            np.concatenate(pair)
+            for pair in zip(
+                (evidence.place, evidence.rung, evidence.value, evidence.doubt),
+                (place, rung, value, np.zeros(len(place))),
+                strict=True,
+            )
+        )
+        return Belief(plan.points, Evidence(*joined), parameters, plan.prior)
+
+    @cached_property
+    def started(self) -> Counter[tuple[int, int]]:
+        """Trainings that have ended or been started, by place and rung."""
+        trials = (*(each.trial for each in self.observations), *self.pending)
+        return Counter((self.plan.places[each.configuration], each.rung) for each in trials)
+
+    @cached_property
+    def best(self) -> int:
+        """The place of the configuration with the best believed value on the target."""
+        return int(np.argmax(self.belief.mean))
+
+    def value_of(self, place: int) -> tuple[float, float]:
+        """What is believed of a configuration's value on the target: mean and standard deviation, in its unit."""
+        middle, spread = self.scale
+        deviation = math.sqrt(max(self.belief.covariance[place, place], 0.0))
+        return self.plan.metric.sign * (middle + spread * float(self.belief.mean[place])), spread * deviation
+
+    @cached_property
+    def samples(self) -> Floats:
+        """`(SAMPLES, candidates)` draws of all configurations' values from what is believed, standardized."""
+        belief = self.belief
+        covariance = belief.covariance + 1e-9 * np.eye(len(belief.mean))
+        values, vectors = np.linalg.eigh(covariance)
+        rng = generator(self.plan.seed, "search", "samples")
+        drawn = rng.standard_normal((SAMPLES, len(values))) * np.sqrt(np.maximum(values, 0))
+        return np.asarray(belief.mean + drawn @ vectors.T)
+
+    def chance_of_better(self, place: int, by: float) -> float:
+        """The probability that a candidate is better than a configuration by more than `by`, in the metric's unit."""
+        samples = self.samples
+        return float((samples.max(axis=1) - samples[:, place] > by / self.scale[1]).mean())
+
+
+def _most_seen(rung: Ints) -> int:
+    return int(np.bincount(rung).argmax())
+
+
+def _winsorized(value: Floats, rung: Ints, rungs: int) -> Floats:
+    """Values that are not far below their rung's median.
+
+    How bad a bad configuration is says nothing of the good ones, and a Gaussian model would spend itself on it.
+    """
+    reference = value[rung == _most_seen(rung)]
+    usual = max(float(np.quantile(reference, QUANTILE) - np.median(reference)), LEAST_SPREAD)
+    found = value.copy()
+    for number in range(rungs):
+        of_rung = value[rung == number]
+        if len(of_rung) >= FEW:
+            middle = float(np.median(of_rung))
+            floor = middle - WORST * max(float(np.quantile(of_rung, QUANTILE)) - middle, LEAST_SPREAD)
+        elif len(of_rung):
+            floor = float(of_rung.max()) - (WORST + 1) * usual
+        else:
+            continue
+        found[rung == number] = np.maximum(of_rung, floor)
+    return found
+
+
+def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
+    """The next training of a search.
+
+    Args:
+        knowledge: what it knows.
+        cost: `(candidates, rungs)` of a training, in full trainings.
+        left: how much of the budget is neither spent nor pending.
+
+    Returns:
+        The training that is expected to be worth most for its cost; none where nothing is affordable, nothing is worth
+        its cost, or the search is sure.
+    """
+    plan, started = knowledge.plan, knowledge.started
+    first = next((place for place in range(len(plan.candidates)) if not started[place, 0]), None)
+    begun = sum(1 for (_, rung), n in started.items() if rung == 0 and n)
+    if first is not None and begun < FIRST and cost[first, 0] <= left + 1e-9:
+        return Decision(Trial(plan.candidates[first], 0, 0), "nothing is known yet")
+    if not knowledge.observations:
+        return Decision(None, "the budget does not pay for a training on the cheapest rung")
+    if _is_sure(knowledge):
+        return Decision(None, "the best configuration is within the tolerance")
+    best, chosen = -math.inf, None
+    for rung in range(len(plan.ladder)):
+        places = _affordable(knowledge, cost[:, rung], rung, left)
+        if not len(places):
+            continue
+        gains = knowledge_gradient(knowledge.belief.mean, knowledge.belief.shift(rung, places)) / cost[places, rung]
+        place = int(np.argmax(gains))
+        if gains[place] > best:
+            best, chosen = float(gains[place]), (int(places[place]), rung)
+    if chosen is None:
+        return Decision(None, "the budget is spent")
+    place, rung = chosen
+    trial = Trial(plan.candidates[place], rung, started[place, rung])
+    return Decision(trial, "the largest expected gain for its cost", best * knowledge.scale[1])
+
+
+def _affordable(knowledge: Knowledge, cost: Floats, rung: int, left: float) -> NDArray[np.int64]:
+    most, started = knowledge.plan.most_seeds(rung), knowledge.started
+    open_ = [place for place in range(len(cost)) if started[place, rung] < most and cost[place] <= left + 1e-9]
+    return np.array(open_, dtype=np.int64)
+
+
+def _is_sure(knowledge: Knowledge) -> bool:
+    """Whether the best configuration was trained in full and is very likely within the tolerance of the best."""
+    plan, best = knowledge.plan, knowledge.best
+    if plan.tolerance is None or not knowledge.started[best, plan.ladder.target]:
+        return False
+    return knowledge.chance_of_better(best, plan.tolerance) < SURE

@@ -1,0 +1,80 @@
+"""The rungs of a search: proxies from cheap to expensive, and the target as the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proxyflow.core.errors import InvalidValue
+from proxyflow.proxies import Proxy
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One rung.
+
+    Attributes:
+        proxy: what is trained; the target on the last rung.
+        trust: how far its values are expected to correlate with the target's, before any are seen; 1 for the target.
+    """
+
+    proxy: Proxy
+    trust: float
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Rungs from cheap to expensive.
+
+    Attributes:
+        rungs: the last one is the target.
+
+    Raises:
+        InvalidValue: it does not end in `full`, or a rung is there twice.
+    """
+
+    rungs: tuple[Rung, ...]
+
+    def __post_init__(self) -> None:
+        spellings = [each.proxy.canonical for each in self.rungs]
+        if not self.rungs or not self.rungs[-1].proxy.is_target:
+            raise InvalidValue("ladder", ",".join(spellings), "its last rung must be full, which the search is about")
+        for number, spelling in enumerate(spellings):
+            if spelling in spellings[:number]:
+                raise InvalidValue("ladder", spelling, "it is there twice; give each rung once")
+
+    def __len__(self) -> int:
+        return len(self.rungs)
+
+    @property
+    def target(self) -> int:
+        """The number of the last rung."""
+        return len(self.rungs) - 1
+
+    @classmethod
+    def of(cls, proxies: Sequence[Proxy], steps: Sequence[float]) -> Ladder:
+        """The ladder of some proxies.
+
+        Args:
+            proxies: from cheap to expensive, the target last.
+            steps: optimizer steps of each, relative to the target's.
+        """
+        return cls(
+            tuple(Rung(proxy, expected_trust(proxy, share)) for proxy, share in zip(proxies, steps, strict=True))
+        )
+
+
+# Correlation of a proxy with all steps, and how it falls with the share of the steps.
+TRUST, PER_STEPS = 0.97, 0.12
+
+
+def expected_trust(proxy: Proxy, steps: float) -> float:
+    """How far a proxy is expected to agree with the target: the more, the more optimizer steps it keeps.
+
+    Args:
+        proxy: the proxy.
+        steps: its optimizer steps, relative to the target's.
+    """
+    if proxy.is_target:
+        return 1.0
+    return float(TRUST * min(1.0, max(steps, 1e-3)) ** PER_STEPS)

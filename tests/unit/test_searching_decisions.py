@@ -1,0 +1,152 @@
+"""A search decides by what it has seen alone: within its budget, without repeating itself, and towards the best."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from proxyflow.core.errors import InvalidValue
+from proxyflow.proxies import parse_proxies
+from proxyflow.searching.decisions import FIRST, Knowledge, Observation, SearchPlan, Trial, decide
+from proxyflow.searching.ladder import Ladder, expected_trust
+from proxyflow.spaces.metric import Metric
+from proxyflow.spaces.parameters import Categorical, Float
+from proxyflow.spaces.space import Space
+
+SPACE = Space((Float("rate", 1e-4, 1.0, log=True), Categorical("optimizer", choices=("adam", "sgd"))))
+ACCURACY = Metric("accuracy", share=True)
+LADDER = Ladder.of(parse_proxies("epochs:1 epochs:5 full"), [0.05, 0.25, 1.0])
+COSTS = (0.05, 0.25, 1.0)
+
+
+def plan(n: int = 40, **changes: object) -> SearchPlan:
+    given = SearchPlan(SPACE, ACCURACY, LADDER, SPACE.sample(n, 0), budget=6.0)
+    return dataclasses.replace(given, **changes)
+
+
+def accuracy(trial: Trial) -> float:
+    """Best at a rate of .01 with Adam; the first rung is noisy."""
+    off = math.log10(trial.configuration["rate"]) + 2
+    loss = 0.05 + 0.04 * off**2 + 0.03 * (trial.configuration["optimizer"] == "sgd")
+    noise = np.random.default_rng(abs(hash((trial.configuration["rate"], trial.rung, trial.seed))) % 2**32)
+    return max(0.1, 1 - loss - 0.1 * (2 - trial.rung) + (0.01, 0.005, 0.002)[trial.rung] * noise.standard_normal())
+
+
+def run(search: SearchPlan, known: tuple[Observation, ...] = (), most: int = 1000) -> tuple[Observation, ...]:
+    """Observations of a search until it ends, or of its next trainings."""
+    cost = np.tile(COSTS, (len(search.candidates), 1))
+    observed = list(known)
+    while len(observed) < most:
+        left = search.budget - sum(each.cost for each in observed)
+        decision = decide(Knowledge(search, tuple(observed)), cost, left)
+        if decision.trial is None:
+            break
+        observed.append(Observation(decision.trial, accuracy(decision.trial), COSTS[decision.trial.rung]))
+    return tuple(observed)
+
+
+@pytest.fixture(scope="module")
+def searched() -> tuple[Observation, ...]:
+    return run(plan())
+
+
+def test_it_finds_a_good_configuration_within_its_budget(searched: tuple[Observation, ...]) -> None:
+    assert sum(each.cost for each in searched) <= 6 + 1e-9
+    found = plan().candidates[Knowledge(plan(), searched).best]
+    values = sorted((accuracy(Trial(each, 2, 9)) for each in plan().candidates), reverse=True)
+    assert accuracy(Trial(found, 2, 9)) >= values[3]
+    assert {each.trial.rung for each in searched} == {0, 1, 2} or {each.trial.rung for each in searched} == {0, 2}
+
+
+def test_no_training_is_asked_for_twice(searched: tuple[Observation, ...]) -> None:
+    trials = [each.trial for each in searched]
+    assert len(set(trials)) == len(trials)
+    assert max(trial.seed for trial in trials if trial.rung < 2) < plan().seeds
+
+
+def test_it_goes_on_from_its_observations_as_if_it_had_not_been_interrupted(searched: tuple[Observation, ...]) -> None:
+    for known in (2, 9):
+        assert run(plan(), searched[:known], most=known + 6) == searched[: known + 6]
+
+
+def test_pending_trainings_are_not_started_again() -> None:
+    search, pending = plan(), []
+    cost = np.tile(COSTS, (len(search.candidates), 1))
+    begun = run(search, most=8)
+    for _ in range(6):
+        decision = decide(Knowledge(search, begun, tuple(pending)), cost, 5.0)
+        assert decision.trial is not None
+        assert decision.trial not in (*pending, *(each.trial for each in begun))
+        pending.append(decision.trial)
+
+
+def test_the_first_ones_are_candidates_in_their_order_on_the_cheapest_rung() -> None:
+    begun = run(plan(), most=FIRST)
+    assert [each.trial for each in begun] == [Trial(each, 0, 0) for each in plan().candidates[:FIRST]]
+
+
+@pytest.mark.parametrize("budget", [0.01, 0.07, 0.5, 2.0])
+def test_small_budgets_are_kept(budget: float) -> None:
+    assert sum(each.cost for each in run(plan(budget=budget))) <= budget + 1e-9
+
+
+def test_it_stops_when_it_is_sure() -> None:
+    generous = plan(budget=60.0, tolerance=0.2)
+    observed = run(generous)
+    assert sum(each.cost for each in observed) < 30
+    knowledge = Knowledge(generous, observed)
+    assert any(
+        each.trial.rung == 2 and each.trial.configuration == generous.candidates[knowledge.best] for each in observed
+    )
+    assert knowledge.chance_of_better(knowledge.best, 0.2) < 0.05
+
+
+def test_what_learned_nothing_on_a_proxy_is_doubted_and_not_discarded() -> None:
+    search = plan()
+    known = run(search, most=12)
+    place = next(
+        place for place in range(40) if all(each.trial.configuration != search.candidates[place] for each in known)
+    )
+    trial = Trial(search.candidates[place], 0, 0)
+    spreads = []
+    for unranked in (False, True):
+        knowledge = Knowledge(search, (*known, Observation(trial, 0.1, 0.05, unranked)))
+        spreads.append(knowledge.value_of(place)[1])
+    assert spreads[1] > spreads[0]
+
+
+def test_a_training_that_diverged_counts_as_the_worst() -> None:
+    search = plan()
+    known = run(search, most=10)
+    trial = decide(Knowledge(search, known), np.tile(COSTS, (40, 1)), 5.0).trial
+    assert trial is not None
+    knowledge = Knowledge(search, (*known, Observation(trial, math.nan, 0.05)))
+    assert np.isfinite(knowledge.belief.mean).all()
+    assert knowledge.best != search.places[trial.configuration]
+
+
+def test_less_is_better_for_losses() -> None:
+    search = plan(metric=Metric("loss", "minimize"))
+    cost = np.tile(COSTS, (40, 1))
+    observed: list[Observation] = []
+    while (decision := decide(Knowledge(search, tuple(observed)), cost, 6 - sum(o.cost for o in observed))).trial:
+        observed.append(Observation(decision.trial, 1 - accuracy(decision.trial), COSTS[decision.trial.rung]))
+    knowledge = Knowledge(search, tuple(observed))
+    mean, deviation = knowledge.value_of(knowledge.best)
+    assert 0 < mean < 0.2
+    assert deviation > 0
+
+
+def test_a_ladder_ends_in_full_and_has_each_rung_once() -> None:
+    for wrong in ("full epochs:1", "epochs:1", "epochs:1 epochs:1 full"):
+        with pytest.raises(InvalidValue) as caught:
+            Ladder.of([proxy for text in wrong.split() for proxy in parse_proxies(text)], [0.5] * len(wrong.split()))
+        assert caught.value.name == "ladder"
+
+
+def test_more_steps_are_trusted_more() -> None:
+    proxies = parse_proxies("epochs:1 epochs:5 full")
+    assert expected_trust(proxies[0], 0.05) < expected_trust(proxies[1], 0.25) < expected_trust(proxies[2], 1) == 1
