@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import permutations
@@ -226,6 +227,7 @@ class Replay:
         self._epochs: dict[tuple[int, int], int] = {}  # of the target, by configuration and order
         self._trained: dict[tuple[str, int], set[int]] = {}
         self._chosen: set[str] = set()
+        self._turns: dict[tuple[str, int | None], Counter[int]] = {}  # of configurations, by what was proposed
         self._free = 0
 
     def train(self, configuration: int, proxy: str = TARGET, order: int = 0) -> float:
@@ -289,9 +291,16 @@ class Replay:
         """The nearest configuration that is not trained yet at this fidelity.
 
         Packages believe that they propose something new, and would else learn nothing from what they pay for. When all
-        are trained it is the nearest one, whose values are known and free.
+        are trained each gets another turn, the nearest first, at which what is known is free: a search that stops
+        trainings for good can so go on with one that it stopped before it knew the others.
         """
-        return self.box.nearest(values, self.trained(proxy, epoch=epoch))
+        exclude, turns = self.trained(proxy, epoch=epoch), self._turns.setdefault((proxy, epoch), Counter())
+        if len(exclude) == len(self.box):
+            least = min(turns[each] for each in exclude)
+            exclude = {each for each in exclude if turns[each] > least}
+        chosen = self.box.nearest(values, exclude)
+        turns[chosen] += 1
+        return chosen
 
     def _place(self, proxy: str, order: int) -> int:
         """The column of a proxy's seed.
