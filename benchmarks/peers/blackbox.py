@@ -251,7 +251,7 @@ class Replay:
             self._answer_free()
         else:
             choice = 0.0 if proxy in self._chosen else self.box.choice_costs.get(proxy, 0.0)
-            self._pay(float(self.box.costs[proxy][configuration, place]) + choice)
+            self._pay(self.price(configuration, proxy, order) + choice)
             self._chosen.add(proxy)
             self._trained.setdefault((proxy, order), set()).add(configuration)
         return float(self.box.values[proxy][configuration, place])
@@ -270,6 +270,10 @@ class Replay:
             raise ValueError(f"the target has {self.box.epochs[TARGET]} epochs, counted from 1: not {epoch}")
         self._go_on(configuration, epoch, order)
         return float(self.box.curves[configuration, place, epoch - 1])
+
+    def price(self, configuration: int, proxy: str = TARGET, order: int = 0) -> float:
+        """What a whole training costs that nothing is known of, without choosing its examples."""
+        return float(self.box.costs[proxy][configuration, self._place(proxy, order)])
 
     def recommend(self, configuration: int) -> None:
         """Notes what the search would return if it ended here."""
@@ -327,8 +331,7 @@ class Replay:
         if done >= epoch:
             self._answer_free()
             return
-        whole = self.box.costs[TARGET][configuration, self._place(TARGET, order)]
-        self._pay(float(whole) * (epoch - done) / self.box.epochs[TARGET])
+        self._pay(self.price(configuration, TARGET, order) * (epoch - done) / self.box.epochs[TARGET])
         self._epochs[configuration, order] = epoch
 
     def _pay(self, price: float) -> None:

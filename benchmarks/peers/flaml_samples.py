@@ -1,7 +1,7 @@
 """FLAML's BlendSearch on growing samples of the data, the one package that offers samples as its resource.
 
-Costs and the budget are given in full trainings, as the time of a replay says nothing. The search is passed as an
-instance, since `tune.run` fixes the seed of the one that it makes.
+Costs are given in full trainings, as the time of a replay says nothing. The search is passed as an instance, since
+`tune.run` fixes the seed of the one that it makes.
 """
 
 from __future__ import annotations
@@ -31,18 +31,22 @@ def run(replay: Replay, seed: int, rungs: tuple[str, ...] = ()) -> None:
     """
     shares = {FACTOR**rung: proxy for rung, proxy in enumerate(rungs)} if rungs else samples_of(replay.box.proxies)
     incumbent = Incumbent(replay)
+    configurations: dict[str, int] = {}  # of the table, by what FLAML proposed: a larger sample trains the same one
 
     def trained(proposed: Mapping[str, Any]) -> dict[str, float] | None:
         values = dict(proposed)
-        share = min(shares, key=lambda each: abs(math.log(each / values[RESOURCE])))
-        before = replay.cost
+        sample = values.pop(RESOURCE)
+        share = min(shares, key=lambda each: abs(math.log(each / sample)))
+        if str(values) not in configurations:
+            configurations[str(values)] = replay.propose(values, shares[share])
+        configuration = configurations[str(values)]
         try:
-            configuration = replay.propose(values, shares[share])
             value = replay.train(configuration, shares[share])
         except BudgetSpent:
             return None  # which ends the search
         incumbent.add(configuration, value, share)
-        return {"value": value, "cost": replay.cost - before}
+        # Its price even where the replay gives it for free: FLAML only enlarges the sample as costs add up.
+        return {"value": value, "cost": replay.price(configuration, shares[share])}
 
     for name in ("flaml", "optuna"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -55,7 +59,6 @@ def run(replay: Replay, seed: int, rungs: tuple[str, ...] = ()) -> None:
         max_resource=max(shares),
         seed=seed,
         cost_attr="cost",
-        cost_budget=replay.budget,
     )
     tune.run(trained, search_alg=search, metric="value", mode="max", num_samples=-1, verbose=0)
 
