@@ -36,9 +36,16 @@ def search_of(policy: str) -> Callable[[Replay, int, tuple[str, ...]], None]:
     return run
 
 
-def replicate_of(policy: str, box: Blackbox, replicate: int, budget: float, rungs: tuple[str, ...]) -> dict[str, Any]:
-    """One search from its start to the end of its budget; its seed is the number of the replicate."""
-    replay = box.replay(replicate, budget)
+def replicate_of(
+    policy: str, box: Blackbox, replicate: int, budget: float, rungs: tuple[str, ...], share: float = 1.0
+) -> dict[str, Any]:
+    """One search from its start to the end of its budget; its seed is the number of the replicate.
+
+    Args:
+        share: of the configurations, that it may choose from, see `Blackbox.part_of`; the trace has their own numbers.
+    """
+    part = box.part_of(replicate, share) if share < 1 else range(len(box))
+    replay = box.part(part).replay(replicate, budget)
     started = time.perf_counter()
     search_of(policy)(replay, replicate, rungs)
     return {
@@ -49,7 +56,7 @@ def replicate_of(policy: str, box: Blackbox, replicate: int, budget: float, rung
         "ladder": list(rungs),
         "budget": budget,
         "cost": replay.cost,
-        "trace": replay.trace,
+        "trace": [(cost, part[configuration]) for cost, configuration in replay.trace],
         "seconds": round(time.perf_counter() - started, 3),
     }
 
@@ -88,7 +95,9 @@ def main(arguments: list[str] | None = None) -> None:
     with asked.out.open("a", encoding="utf-8") as file:
         for replicate in asked.replicates:
             if replicate not in done:
-                file.write(json.dumps(replicate_of(asked.policy, box, replicate, asked.budget, rungs)) + "\n")
+                file.write(
+                    json.dumps(replicate_of(asked.policy, box, replicate, asked.budget, rungs, asked.part)) + "\n"
+                )
                 file.flush()
 
 
@@ -107,6 +116,7 @@ def add_arguments(found: argparse.ArgumentParser) -> None:
     found.add_argument("--budget", type=float, default=18.0, help="in full trainings (18)")
     found.add_argument("--rungs", choices=["own", "ladder"], default="own", help="the search's own rungs, or proxies")
     found.add_argument("--ladder", type=_proxies, default=[], help="from cheap to full: epochs:1,random:0.25,full")
+    found.add_argument("--part", type=float, default=1.0, help="share of the configurations that a replicate sees (1)")
     found.add_argument("--out", type=Path, required=True, help="a file of JSON lines, which is added to")
 
 

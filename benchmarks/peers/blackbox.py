@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,26 @@ class Blackbox:
         np.savez_compressed(path.with_suffix(".npz"), **arrays)  # type: ignore[arg-type]
         path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
+    def part_of(self, replicate: int, share: float) -> list[int]:
+        """Numbers of the configurations that a replicate may choose from: the default, and a random part of the others.
+
+        Replicates of one table would else all look for the same best configuration.
+        """
+        others = np.random.default_rng([replicate, len(self)]).permutation(np.arange(1, len(self)))
+        return [0, *sorted(map(int, others[: max(1, round(share * len(self)) - 1)]))]
+
+    def part(self, numbers: Collection[int]) -> Blackbox:
+        """The table of these configurations, which are numbered anew in this order."""
+        rows = list(numbers)
+        return replace(
+            self,
+            configurations=tuple(self.configurations[number] for number in rows),
+            values={proxy: each[rows] for proxy, each in self.values.items()},
+            costs={proxy: each[rows] for proxy, each in self.costs.items()},
+            judge=self.judge[rows],
+            curves=None if self.curves is None else self.curves[rows],
+        )
+
     def replay(self, replicate: int, budget: float) -> Replay:
         """A search's trainings from the first one on.
 
@@ -244,7 +264,7 @@ class Replay:
             BudgetSpent: it does not fit.
             ValueError: the box has no such proxy or seed.
         """
-        place = self._place(proxy, order)
+        place = self.column(proxy, order)
         if proxy == TARGET:
             self._go_on(configuration, self.box.epochs[TARGET], order)
         elif configuration in self.trained(proxy, order):
@@ -263,7 +283,7 @@ class Replay:
             BudgetSpent: they do not fit.
             ValueError: the box has no curves, or no such epoch or seed.
         """
-        place = self._place(TARGET, order)
+        place = self.column(TARGET, order)
         if self.box.curves is None:
             raise ValueError(f"{self.box.table} has no curves of the target: train proxies instead")
         if not 1 <= epoch <= self.box.epochs[TARGET]:
@@ -273,7 +293,7 @@ class Replay:
 
     def price(self, configuration: int, proxy: str = TARGET, order: int = 0) -> float:
         """What a whole training costs that nothing is known of, without choosing its examples."""
-        return float(self.box.costs[proxy][configuration, self._place(proxy, order)])
+        return float(self.box.costs[proxy][configuration, self.column(proxy, order)])
 
     def recommend(self, configuration: int) -> None:
         """Notes what the search would return if it ended here."""
@@ -306,8 +326,8 @@ class Replay:
         turns[chosen] += 1
         return chosen
 
-    def _place(self, proxy: str, order: int) -> int:
-        """The column of a proxy's seed.
+    def column(self, proxy: str, order: int) -> int:
+        """The column of `Blackbox.values` that a search's first (order 0) or second seed is in.
 
         A proxy may have fewer seeds than the target: a search takes its own one where there is, else one that the
         other order does not take.

@@ -63,6 +63,7 @@ def launch(
     replicates: range = range(20),
     budget: float = 18.0,
     ladder: Sequence[str] = (),
+    part: float = 1.0,
 ) -> None:
     """Runs replicates of a search, and returns when they are done.
 
@@ -73,6 +74,7 @@ def launch(
         replicates: their numbers, one after the other.
         budget: in full trainings.
         ladder: proxies from cheap to full; none for the search's own rungs.
+        part: share of the configurations that a replicate may choose from.
 
     Raises:
         CannotLaunch: there is no such search, no uv, or its package cannot be had.
@@ -86,7 +88,7 @@ def launch(
         why = there.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise CannotLaunch(f"uv cannot make an environment with {', '.join(PEERS[name])}: {why[0]}")
     rungs = ["--rungs", "ladder", "--ladder", ",".join(ladder)] if ladder else []
-    asked = ["--box", str(box), "--out", str(out), "--budget", str(budget), *rungs]
+    asked = ["--box", str(box), "--out", str(out), "--budget", str(budget), "--part", str(part), *rungs]
     asked += ["--replicates", f"{replicates.start}:{replicates.stop}"]
     done = subprocess.run([*command, "-m", "benchmarks.peers", name, *asked], env=environment)
     if done.returncode:
@@ -100,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     ladder = asked.ladder if asked.rungs == "ladder" else ()
     try:
-        launch(asked.name, asked.box, asked.out, asked.replicates, asked.budget, ladder)
+        launch(asked.name, asked.box, asked.out, asked.replicates, asked.budget, ladder, asked.part)
     except (CannotLaunch, RuntimeError) as error:
         raise SystemExit(str(error)) from None
 

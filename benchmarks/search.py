@@ -1,0 +1,320 @@
+"""Our search and its peers, replayed on lookup tables at equal cost and judged by test values that none of them sees.
+
+    python -m benchmarks.search --tables reports/digits reports/sections --peers optuna_tpe syne_tune_asha --out OUT
+
+Every replicate of a search sees a random part of a table's configurations, with the default, and one or two of the
+target's seeds; another seed judges it. Costs are in full trainings, by `--unit`. Searches that plan for their budget
+(`screen`, `halving`) are replayed for each budget; the others once, and asked at each.
+
+It writes `traces.jsonl` (what each replicate recommended at what cost; a second run goes on from there), `regret.csv`
+(regret of each search at each budget, by table and over tables) and `speedup.csv` (what our search pays for each other
+search's regret). Peers run in environments of their own, see benchmarks/peers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing import Pool
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.peers.blackbox import TARGET, Blackbox, BudgetSpent
+from benchmarks.peers.export import box_of
+from benchmarks.peers.launch import launch
+from benchmarks.peers.simple import halving, random_search, screen
+from proxyflow.core.seeds import generator, stream_seed
+from proxyflow.proxies import parse_proxy
+from proxyflow.searching.decisions import FIRST, Knowledge, Observation, SearchPlan, decide
+from proxyflow.searching.ladder import Ladder
+from proxyflow.tables import LookupTable, load
+
+Floats = NDArray[np.float64]
+BUDGETS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0)
+PART = 0.7  # of the configurations, that a replicate may choose from
+SAMPLES = 2000
+OURS = "ours"
+Trace = list[tuple[float, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A table to search on.
+
+    Attributes:
+        table: the table.
+        box: the same for replays, its costs in the chosen unit.
+        unranked: by proxy, `(configurations, seeds)`.
+    """
+
+    table: LookupTable
+    box: Blackbox
+    unranked: Mapping[str, NDArray[np.bool_]]
+
+    @classmethod
+    def of(cls, folder: Path, unit: str) -> Case:
+        table = load(folder)
+        box = box_of(table, unit)
+        runs = table.runs.set_index(["strategy", "configuration", "seed"])["unranked"].fillna(value=False).astype(bool)
+        unranked = {
+            proxy: np.array([[bool(runs[proxy, c, s]) for s in seeds] for c in range(len(box))])
+            for proxy, seeds in box.seeds.items()
+        }
+        return cls(table, box, unranked)
+
+
+def ladder_of(box: Blackbox) -> tuple[str, ...]:
+    """The rungs that a trainer offers which reduces epochs and width, else epochs alone."""
+    quarter = f"epochs:{max(1, round(box.epochs[TARGET] / 4))}"
+    narrow = f"{quarter}+width:0.5"
+    return (*(each for each in (narrow, quarter) if each in box.values), TARGET)
+
+
+def ours(
+    case: Case, replicate: int, budget: float, rungs: Sequence[str] = (), plan_options: Mapping[str, object] = {}
+) -> Trace:
+    """Our search without memory: the candidates are tried in random order while nothing is known, the default first."""
+    box, table = case.box, case.table
+    names = tuple(rungs) or ladder_of(box)
+    part = box.part_of(replicate, PART)
+    order = [part[0], *generator(replicate, "search benchmark", "order").permutation(part[1:]).tolist()]
+    steps = {name: float(table.runs.loc[table.runs["strategy"] == name, "steps"].median()) for name in names}
+    ladder = Ladder.of([parse_proxy(name) for name in names], [steps[name] / steps[TARGET] for name in names])
+    plan = SearchPlan(
+        table.space,
+        table.metric,
+        ladder,
+        tuple(table.configurations[c] for c in order),
+        budget,
+        confirm=min(2, len(box.seeds[TARGET]) - 1),
+        seeds=min(2, *(len(box.seeds[name]) for name in names)),
+        seed=stream_seed(replicate, "search benchmark") % 2**31,
+        **plan_options,
+    )
+    # What a search knows of costs beforehand: a proxy's mean.
+    cost = np.tile([box.costs[name].mean() for name in names], (len(order), 1))
+    replay, sign = box.replay(replicate, budget), table.metric.sign
+    observed: list[Observation] = []
+    while True:
+        knowledge = Knowledge(plan, tuple(observed))
+        if len(observed) >= FIRST:
+            replay.recommend(order[knowledge.best])
+        trial = decide(knowledge, cost, budget - replay.cost).trial
+        if trial is None:
+            break
+        number, name = order[plan.places[trial.configuration]], names[trial.rung]
+        before = replay.cost
+        try:
+            value = replay.train(number, name, trial.seed)
+        except BudgetSpent:
+            break
+        unranked = bool(case.unranked[name][number, replay.column(name, trial.seed)])
+        observed.append(Observation(trial, sign * value, replay.cost - before, unranked))
+    return replay.trace
+
+
+# Searches that plan for their budget, and so are replayed for each.
+Run = Callable[[Case, int, float], Trace]
+
+
+def _simple(search: Callable[..., None], *rungs: str) -> Run:
+    def run(case: Case, replicate: int, budget: float) -> Trace:
+        part = case.box.part_of(replicate, PART)
+        replay = case.box.part(part).replay(replicate, budget)
+        search(replay, stream_seed(replicate, "search benchmark", "order") % 2**31, rungs)
+        return [(cost, part[c]) for cost, c in replay.trace]
+
+    return run
+
+
+def default(case: Case, replicate: int, budget: float) -> Trace:
+    """No search at all."""
+    return [(0.0, 0)]
+
+
+POLICIES: dict[str, tuple[Run, bool]] = {
+    OURS: (ours, False),
+    "random search": (_simple(random_search), False),
+    "successive halving on curves": (_simple(halving), True),
+    "shortest schedule + top-K": (_simple(screen), True),
+    "random:0.25 + top-K": (_simple(screen, "random:0.25"), True),
+    "default": (default, False),
+}
+
+
+def traces_of(case: Case, name: str, replicate: int, budgets: Sequence[float]) -> dict[float, Trace]:
+    """A replicate's trace, by the budget that it was planned for."""
+    run, planned = POLICIES[name]
+    return {budget: run(case, replicate, budget) for budget in (budgets if planned else [max(budgets)])}
+
+
+def regret_of(box: Blackbox, replicate: int, trace: Iterable[tuple[float, int]], cost: float) -> float:
+    """In points: how far what was recommended last is below the best configuration of the replicate's part.
+
+    The best one is by the mean over seeds, as the best of one seed is partly the luckiest; so a regret may be negative.
+    """
+    chosen = 0
+    for spent, configuration in trace:
+        if spent <= cost + 1e-9:
+            chosen = configuration
+    judge = box.seeds[TARGET].index(box.order_of(replicate)[-1])
+    best = box.judge[box.part_of(replicate, PART)].mean(axis=1).max()
+    return float(best - box.judge[chosen, judge]) * 100
+
+
+def _work(asked: tuple[Case, str, int, tuple[float, ...]]) -> list[dict[str, object]]:
+    case, name, replicate, budgets = asked
+    traces = traces_of(case, name, replicate, budgets)
+    return [
+        {"policy": name, "table": case.box.table, "replicate": replicate, "budget": budget, "trace": trace}
+        for budget, trace in traces.items()
+    ]
+
+
+def collect(
+    cases: Sequence[Case], names: Sequence[str], replicates: range, budgets: Sequence[float], out: Path, jobs: int
+) -> None:
+    """Adds the traces of our own searches to a file; what it has is left out."""
+    done = {(each["policy"], each["table"], each["replicate"]) for each in read_traces(out)}
+    asked = [
+        (case, name, replicate, tuple(budgets))
+        for case in cases
+        for name in names
+        for replicate in replicates
+        if (name, case.box.table, replicate) not in done
+    ]
+    with Pool(jobs) as pool, out.open("a", encoding="utf-8") as file:
+        for rows in pool.imap(_work, asked):
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.flush()
+
+
+def read_traces(path: Path) -> list[dict[str, object]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def regrets(
+    cases: Mapping[str, Case], traces: Iterable[Mapping[str, object]], budgets: Sequence[float]
+) -> pd.DataFrame:
+    """Regret of each search, table, replicate and budget."""
+    rows = []
+    for each in traces:
+        case = cases.get(str(each["table"]))
+        if case is None:
+            continue
+        planned = POLICIES.get(str(each["policy"]), (None, False))[1]
+        for budget in budgets:
+            if planned and budget != each["budget"]:
+                continue
+            value = regret_of(case.box, int(each["replicate"]), each["trace"], budget)  # type: ignore[arg-type,call-overload]
+            rows.append((each["policy"], each["table"], each["replicate"], budget, value))
+    return pd.DataFrame(rows, columns=["policy", "table", "replicate", "budget", "regret"])
+
+
+def summary(found: pd.DataFrame) -> pd.DataFrame:
+    """Mean regret by search and budget: of each table, and over tables with 95 % intervals over replicates."""
+    rng = generator(0, "search benchmark", "bootstrap")
+    rows = []
+    for (policy, budget), group in found.groupby(["policy", "budget"], sort=False):
+        drawn, means = [], []
+        for table, values in group.groupby("table")["regret"]:
+            numbers = values.to_numpy()
+            drawn.append(numbers[rng.integers(0, len(numbers), (SAMPLES, len(numbers)))].mean(axis=1))
+            means.append(numbers.mean())
+            low, high = np.quantile(drawn[-1], [0.025, 0.975])
+            rows.append((policy, budget, table, means[-1], low, high, len(numbers)))
+        low, high = np.quantile(np.mean(drawn, axis=0), [0.025, 0.975])
+        rows.append((policy, budget, "mean of tables", np.mean(means), low, high, len(group)))
+    return pd.DataFrame(rows, columns=["policy", "budget", "table", "regret", "low", "high", "n"])
+
+
+def speedups(found: pd.DataFrame, budgets: Sequence[float], ours_name: str = OURS) -> pd.DataFrame:
+    """What each search pays for its regret at the largest budget, relative to what ours pays for the same.
+
+    By table: the budget over the smallest budget at which our mean regret is as small, interpolated between budgets.
+    Over tables the geometric mean, with an interval over replicates.
+    """
+    rng = generator(0, "search benchmark", "speedup")
+    tables = sorted(found["table"].unique())
+    grid = np.array(sorted(budgets))
+    wide = {
+        (policy, table): group.pivot(index="replicate", columns="budget", values="regret").to_numpy()
+        for (policy, table), group in found.groupby(["policy", "table"])
+    }
+    rows = []
+    for policy in found["policy"].unique():
+        if policy == ours_name or any((policy, table) not in wide for table in tables):
+            continue
+        drawn = []
+        for sample in range(SAMPLES // 4 + 1):
+            logs = []
+            for table in tables:
+                mine, other = wide[ours_name, table], wide[policy, table]
+                if sample:  # the first is the estimate
+                    mine = mine[rng.integers(0, len(mine), len(mine))]
+                    other = other[rng.integers(0, len(other), len(other))]
+                logs.append(math.log(grid[-1] / cost_at(grid, mine.mean(axis=0), float(other.mean(axis=0)[-1]))))
+            drawn.append(np.mean(logs))
+        low, high = np.exp(np.quantile(drawn[1:], [0.025, 0.975]))
+        rows.append((policy, math.exp(drawn[0]), low, high, len(tables)))
+    return pd.DataFrame(rows, columns=["policy", "speedup", "low", "high", "n_tables"])
+
+
+def cost_at(budgets: Floats, regret: Floats, wanted: float) -> float:
+    """The smallest budget at which a regret is at most `wanted`; the largest budget where it never is.
+
+    Example:
+        >>> cost_at(np.array([2.0, 4.0, 8.0]), np.array([3.0, 1.0, 0.5]), 2.0)
+        3.0
+    """
+    reached = np.flatnonzero(regret <= wanted)
+    if not len(reached):
+        return float(budgets[-1])
+    at = int(reached[0])
+    if at == 0:
+        return float(budgets[0])
+    share = (regret[at - 1] - wanted) / (regret[at - 1] - regret[at])
+    return float(budgets[at - 1] + share * (budgets[at] - budgets[at - 1]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", nargs="+", type=Path, required=True, help="folders with runs.csv and curves.csv")
+    parser.add_argument("--policies", nargs="*", default=list(POLICIES), help=f"some of {', '.join(POLICIES)}")
+    parser.add_argument("--peers", nargs="*", default=[], help="packages, see benchmarks/peers/launch.py")
+    parser.add_argument("--replicates", type=int, default=60)
+    parser.add_argument("--budgets", nargs="+", type=float, default=list(BUDGETS))
+    parser.add_argument("--unit", default="seconds", help="of costs: seconds, flops, examples or steps")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True, help="folder for traces and tables")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    cases = [Case.of(folder, args.unit) for folder in args.tables]
+    path = args.out / "traces.jsonl"
+    collect(cases, args.policies, range(args.replicates), args.budgets, path, args.jobs)
+    traces = read_traces(path)
+    for case in cases:
+        box = args.out / f"{case.box.table}.npz"
+        case.box.save(box)
+        for peer in args.peers:
+            file = args.out / f"{case.box.table}-{peer}.jsonl"
+            launch(peer, box, file, range(args.replicates), max(args.budgets), part=PART)
+            traces += [{"policy": peer, "budget": max(args.budgets), **each} for each in read_traces(file)]
+    found = regrets({case.box.table: case for case in cases}, traces, args.budgets)
+    for name, table in (("regret", summary(found)), ("speedup", speedups(found, args.budgets))):
+        table.to_csv(args.out / f"{name}.csv", index=False, float_format="%.4g")
+    over = summary(found).query("table == 'mean of tables'")
+    print(over.pivot(index="policy", columns="budget", values="regret").round(2).to_string())
+    print(speedups(found, args.budgets).round(2).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
