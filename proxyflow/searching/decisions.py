@@ -24,10 +24,13 @@ from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.metric import Metric
 from proxyflow.spaces.space import Space
 
-FIRST = 4  # configurations that are trained on the cheapest rung before there is a model
+FIRST = 4  # configurations that are trained on a rung before there is a model, or it is dropped
 FEW = 6  # values of a rung that do not have a spread of their own
 QUANTILE, WORST = 0.9, 2.0
-DOUBT = 4.0  # times the noise variance, of a training that learned nothing
+# What a training that learned nothing says of its configuration is this much noisier: in variance, and the more so the
+# fewer of its rung learn anything.
+DOUBT = 4.0
+BELIEVED_RANKED = 2.0  # trainings that learned something, which every rung has beforehand
 SAMPLES = 1000
 SURE = 0.05
 LEAST_SPREAD = 1e-12
@@ -150,6 +153,8 @@ class Knowledge:
     def scale(self) -> tuple[float, float]:
         """The middle and the spread by which values are standardized, in the metric's unit."""
         _, rung, value = self._arrays
+        if not len(value):
+            return 0.0, 1.0
         seen = _winsorized(value, rung, len(self.plan.ladder))[rung == _most_seen(rung)]
         spread = float(seen.std())
         return float(np.median(seen)), spread if spread > LEAST_SPREAD else 1.0
@@ -160,8 +165,25 @@ class Knowledge:
         place, rung, value = self._arrays
         middle, spread = self.scale
         standardized = (_winsorized(value, rung, len(self.plan.ladder)) - middle) / spread
-        unranked = np.array([each.unranked for each in self.observations]) & (rung < self.plan.ladder.target)
-        return Evidence(place, rung, standardized, np.where(unranked, DOUBT, 0.0))
+        unranked = np.array([each.unranked for each in self.observations], dtype=bool) & (
+            rung < self.plan.ladder.target
+        )
+        return Evidence(place, rung, standardized, np.where(unranked, DOUBT / self.ranked[rung] ** 2, 0.0))
+
+    @cached_property
+    def ranked(self) -> Floats:
+        """`(rungs,)`, the share of a rung's trainings that learn something, and so rank their configurations."""
+        _, rung, _ = self._arrays
+        some = np.array([not each.unranked for each in self.observations], dtype=np.float64)
+        n = np.bincount(rung, minlength=len(self.plan.ladder))
+        learned = np.bincount(rung, weights=some, minlength=len(self.plan.ladder))
+        share = (learned + BELIEVED_RANKED) / (n + BELIEVED_RANKED)
+        return np.append(share[:-1], 1.0)  # on the target, learning nothing is a result
+
+    def is_dropped(self, rung: int) -> bool:
+        """Whether a rung is of no use, as nothing learns on it; the target never is."""
+        flags = [each.unranked for each in self.observations if each.trial.rung == rung]
+        return rung < self.plan.ladder.target and len(flags) >= FIRST and all(flags)
 
     @cached_property
     def belief(self) -> Belief:
@@ -228,6 +250,8 @@ def _winsorized(value: Floats, rung: Ints, rungs: int) -> Floats:
 
     How bad a bad configuration is says nothing of the good ones, and a Gaussian model would spend itself on it.
     """
+    if not len(value):
+        return value
     reference = value[rung == _most_seen(rung)]
     usual = max(float(np.quantile(reference, QUANTILE) - np.median(reference)), LEAST_SPREAD)
     found = value.copy()
@@ -257,10 +281,9 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         its cost, or the search is sure.
     """
     plan, started = knowledge.plan, knowledge.started
-    first = next((place for place in range(len(plan.candidates)) if not started[place, 0]), None)
-    begun = sum(1 for (_, rung), n in started.items() if rung == 0 and n)
-    if first is not None and begun < FIRST and cost[first, 0] <= left + 1e-9:
-        return Decision(Trial(plan.candidates[first], 0, 0), "nothing is known yet")
+    opening = _opening(knowledge, cost, left)
+    if opening is not None:
+        return Decision(opening, "nothing is known yet")
     if not knowledge.observations:
         return Decision(None, "the budget does not pay for a training on the cheapest rung")
     if _is_sure(knowledge):
@@ -268,9 +291,10 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
     best, chosen = -math.inf, None
     for rung in range(len(plan.ladder)):
         places = _affordable(knowledge, cost[:, rung], rung, left)
-        if not len(places):
+        if not len(places) or knowledge.is_dropped(rung):
             continue
         gains = knowledge_gradient(knowledge.belief.mean, knowledge.belief.shift(rung, places)) / cost[places, rung]
+        gains *= knowledge.ranked[rung]
         place = int(np.argmax(gains))
         if gains[place] > best:
             best, chosen = float(gains[place]), (int(places[place]), rung)
@@ -279,6 +303,18 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
     place, rung = chosen
     trial = Trial(plan.candidates[place], rung, started[place, rung])
     return Decision(trial, "the largest expected gain for its cost", best * knowledge.scale[1])
+
+
+def _opening(knowledge: Knowledge, cost: Floats, left: float) -> Trial | None:
+    """The first trainings: candidates in their order, on the cheapest rung on which something learns."""
+    plan, started = knowledge.plan, knowledge.started
+    rung = next(number for number in range(len(plan.ladder)) if not knowledge.is_dropped(number))
+    if sum(n for (_, on), n in started.items() if on == rung) >= FIRST:
+        return None
+    for place, configuration in enumerate(plan.candidates):
+        if not started[place, rung] and cost[place, rung] <= left + 1e-9:
+            return Trial(configuration, rung, 0)
+    return None
 
 
 def _affordable(knowledge: Knowledge, cost: Floats, rung: int, left: float) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -116,10 +116,17 @@ class StudySpec:
 
 @dataclass(frozen=True)
 class PlannedTraining:
-    """One training of a study."""
+    """One training of a study.
+
+    Attributes:
+        dataset: the data set.
+        spec: what is trained.
+        reason: why a search trains it; no part of what it is.
+    """
 
     dataset: str
     spec: TrainingSpec
+    reason: str = field(default="", compare=False)
 
     @property
     def strategy(self) -> Proxy:

@@ -324,6 +324,7 @@ def _tags(context: StudyContext, planned: PlannedTraining, subset: Subset, subse
         names.SUBSET_RUN: subset_run,
         names.SCORE_RUN: subset.score_run or None,
         names.RUN_KEY: key_of_training_on(context, planned, subset),
+        names.REASON: planned.reason or None,
     }
 
 

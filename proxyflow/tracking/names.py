@@ -16,7 +16,7 @@ from proxyflow.core.platform import colons_in_names
 SCHEMA_VERSION = "2"
 STUDY_FILES = (".yaml", ".yml")  # endings of study files, in any case
 
-Kind = Literal["study", "score", "subset", "distillation", "training", "report"]
+Kind = Literal["study", "search", "score", "subset", "distillation", "training", "report"]
 Status = Literal["running", "finished", "failed", "interrupted"]
 
 # tags
@@ -50,6 +50,7 @@ HEARTBEAT = "proxyflow.heartbeat"
 LAUNCHED = "proxyflow.launched"
 GIT_DIRTY = "proxyflow.git_dirty"
 RESUMED_FROM = "proxyflow.resumed_from"
+REASON = "proxyflow.reason"
 
 # Followed by the digest in a shortened name; the tag has the full name.
 FULL_VALUE = "proxyflow.whole."

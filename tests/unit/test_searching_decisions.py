@@ -118,6 +118,20 @@ def test_what_learned_nothing_on_a_proxy_is_doubted_and_not_discarded() -> None:
     assert spreads[1] > spreads[0]
 
 
+def test_a_rung_on_which_nothing_learns_is_left() -> None:
+    search = plan()
+    cost = np.tile(COSTS, (40, 1))
+    observed: list[Observation] = []
+    while (decision := decide(Knowledge(search, tuple(observed)), cost, 6 - sum(o.cost for o in observed))).trial:
+        trial = decision.trial
+        value = 0.1 if trial.rung == 0 else accuracy(trial)
+        observed.append(Observation(trial, value, COSTS[trial.rung], unranked=trial.rung == 0))
+    on_it = sum(each.trial.rung == 0 for each in observed)
+    assert on_it == FIRST
+    found = search.candidates[Knowledge(search, tuple(observed)).best]
+    assert accuracy(Trial(found, 2, 9)) > np.median([accuracy(Trial(each, 2, 9)) for each in search.candidates])
+
+
 def test_a_training_that_diverged_counts_as_the_worst() -> None:
     search = plan()
     known = run(search, most=10)

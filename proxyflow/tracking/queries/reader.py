@@ -28,13 +28,18 @@ LAST_METRICS = {"final_valid_loss": "valid_loss", "final_train_loss": "train_los
 
 
 def search(
-    client: MlflowClient, experiments: Sequence[str] | None = None, running: bool = False, **tags: str
+    client: MlflowClient,
+    experiments: Sequence[str] | None = None,
+    running: bool = False,
+    ended_after: int | None = None,
+    **tags: str,
 ) -> Iterator[TrackedRun]:
     """Runs with the given tags, newest first, each once.
 
     Args:
         experiments: experiment ids; None searches all, an empty list none.
         running: only those that MLflow itself takes for running.
+        ended_after: only those that ended after this time, in ms since 1970.
         tags: constant's name in `names` to value (`KIND="training"`).
     """
     if experiments is not None and not experiments:
@@ -44,6 +49,8 @@ def search(
     parts = [f"tags.`{getattr(names, key)}` = '{_quoted(value)}'" for key, value in tags.items()]
     if running:
         parts.append("attributes.status = 'RUNNING'")
+    if ended_after is not None:
+        parts.append(f"attributes.end_time > {ended_after}")
     seen: set[str] = set()
     for page in run_pages(client, experiments, " and ".join(parts)):
         # A run that begins meanwhile moves the others by one place, and a page then begins with the end of the last.
@@ -157,7 +164,10 @@ WHOLE_NUMBERS = ("epochs", "n_valid", "n_test")
 
 
 def trainings(
-    client: MlflowClient, experiments: Sequence[str], on_run: Callable[[TrackedRun], None] | None = None
+    client: MlflowClient,
+    experiments: Sequence[str],
+    on_run: Callable[[TrackedRun], None] | None = None,
+    ended_after: int | None = None,
 ) -> pd.DataFrame:
     """All trainings of a study, one row each, newest first.
 
@@ -166,6 +176,7 @@ def trainings(
 
     Args:
         on_run: called with each run as it is found, all of its tags included.
+        ended_after: only those that ended after this time, in ms since 1970.
 
     Returns:
         Columns `run_id`, `name`, `status`, those of `TRAINING_TAGS` (str, missing is empty), `seed` int,
@@ -176,7 +187,8 @@ def trainings(
         is that of classes of equal sizes). A training by the previous version is judged by
         `ACCURACY`, and its `config_json` is made of its params.
     """
-    return _frame(_row(run) for run in _reported(search(client, experiments, KIND="training"), on_run))
+    found = search(client, experiments, ended_after=ended_after, KIND="training")
+    return _frame(_row(run) for run in _reported(found, on_run))
 
 
 def _reported(runs: Iterable[TrackedRun], on_run: Callable[[TrackedRun], None] | None) -> Iterator[TrackedRun]:

@@ -29,7 +29,7 @@ from proxyflow.tracking.runs.system_metrics import SystemMetrics, log_system_met
 from proxyflow.tracking.ui.views import create_saved_views
 
 # Kinds of runs that last long enough for system metrics.
-LONG_KINDS: tuple[names.Kind, ...] = ("study", "score", "distillation", "training")
+LONG_KINDS: tuple[names.Kind, ...] = ("study", "search", "score", "distillation", "training")
 
 
 class RunWriter:
