@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from proxyflow.core.seeds import generator
 from proxyflow.searching.encoding import encode
 from proxyflow.searching.ladder import Ladder
+from proxyflow.searching.scales import Scale
 from proxyflow.searching.surrogate import Belief, Evidence, Fit, Floats, Ints, Prior, knowledge_gradient
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.metric import Metric
@@ -33,6 +34,7 @@ DOUBT = 4.0
 BELIEVED_RANKED = 2.0  # trainings that learned something, which every rung has beforehand
 SAMPLES = 1000
 SURE = 0.05
+Z = 1.96  # standard deviations of a 95 % interval
 LEAST_SPREAD = 1e-12
 
 
@@ -78,8 +80,8 @@ class SearchPlan:
         ladder: the rungs.
         candidates: the configurations to choose from, in the order in which they are tried while nothing is known.
         budget: in full trainings.
-        tolerance: the search stops when the best configuration is within this of the best candidate, in the metric's
-            own unit; None never stops early.
+        tolerance: the search stops when the best configuration is within this of the best candidate: in points where
+            the metric is a share, else in per cent of the spread of values; None never stops early.
         confirm: the most seeds of a configuration on the full data.
         seeds: the most seeds on a proxy.
     """
@@ -117,7 +119,8 @@ class Decision:
     Attributes:
         trial: the training to start; None where the search ends.
         reason: why, in a few words.
-        gain: the expected rise of the best value per full training, in the metric's unit; nan without a model.
+        gain: the expected rise of the best value per full training, in standard deviations of the values; nan without
+            a model.
     """
 
     trial: Trial | None
@@ -144,14 +147,20 @@ class Knowledge:
         trials = [each.trial for each in self.observations]
         place = np.array([self.plan.places[each.configuration] for each in trials], dtype=np.int64)
         rung = np.array([each.rung for each in trials], dtype=np.int64)
-        sign = self.plan.metric.sign
-        value = np.array([sign * each.value for each in self.observations], dtype=np.float64)
-        worst = np.min(value[np.isfinite(value)], initial=0.0)
-        return place, rung, np.where(np.isfinite(value), value, worst)
+        value = self.scale.forward(np.array([each.value for each in self.observations], dtype=np.float64))
+        known = np.isfinite(value)
+        # What diverged is as bad as the worst; without any other value there is nothing to compare.
+        return place, rung, np.where(known, value, value[known].min() if known.any() else 0.0)
 
     @cached_property
-    def scale(self) -> tuple[float, float]:
-        """The middle and the spread by which values are standardized, in the metric's unit."""
+    def scale(self) -> Scale:
+        """On which values are modelled."""
+        values = np.array([each.value for each in self.observations], dtype=np.float64)
+        return Scale.of(self.plan.metric, values[np.isfinite(values)])
+
+    @cached_property
+    def standard(self) -> tuple[float, float]:
+        """The middle and the spread by which values are standardized."""
         _, rung, value = self._arrays
         if not len(value):
             return 0.0, 1.0
@@ -163,7 +172,7 @@ class Knowledge:
     def evidence(self) -> Evidence:
         """All observations, standardized."""
         place, rung, value = self._arrays
-        middle, spread = self.scale
+        middle, spread = self.standard
         standardized = (_winsorized(value, rung, len(self.plan.ladder)) - middle) / spread
         unranked = np.array([each.unranked for each in self.observations], dtype=bool) & (
             rung < self.plan.ladder.target
@@ -219,11 +228,17 @@ class Knowledge:
         """The place of the configuration with the best believed value on the target."""
         return int(np.argmax(self.belief.mean))
 
-    def value_of(self, place: int) -> tuple[float, float]:
-        """What is believed of a configuration's value on the target: mean and standard deviation, in its unit."""
-        middle, spread = self.scale
+    def value_of(self, place: int) -> tuple[float, float, float]:
+        """What is believed of a configuration's value on the target: it and its 95 % interval, in the metric's unit."""
         deviation = math.sqrt(max(self.belief.covariance[place, place], 0.0))
-        return self.plan.metric.sign * (middle + spread * float(self.belief.mean[place])), spread * deviation
+        mean = float(self.belief.mean[place])
+        value, *ends = self._metric(np.array([mean, mean - Z * deviation, mean + Z * deviation])).tolist()
+        return value, min(ends), max(ends)
+
+    def _metric(self, standardized: Floats) -> Floats:
+        """Standardized values in the metric's unit."""
+        middle, spread = self.standard
+        return self.scale.back(middle + spread * standardized)
 
     @cached_property
     def samples(self) -> Floats:
@@ -235,10 +250,13 @@ class Knowledge:
         drawn = rng.standard_normal((SAMPLES, len(values))) * np.sqrt(np.maximum(values, 0))
         return np.asarray(belief.mean + drawn @ vectors.T)
 
-    def chance_of_better(self, place: int, by: float) -> float:
-        """The probability that a candidate is better than a configuration by more than `by`, in the metric's unit."""
-        samples = self.samples
-        return float((samples.max(axis=1) - samples[:, place] > by / self.scale[1]).mean())
+    def chance_of_better(self, place: int, tolerance: float) -> float:
+        """The probability that a candidate beats a configuration by more than a tolerance, see `SearchPlan`."""
+        samples, metric = self.samples, self.plan.metric
+        if not metric.share:
+            return float((samples.max(axis=1) - samples[:, place] > tolerance / 100).mean())
+        better = metric.sign * (self._metric(samples.max(axis=1)) - self._metric(samples[:, place]))
+        return float((better > tolerance / 100).mean())
 
 
 def _most_seen(rung: Ints) -> int:
@@ -302,7 +320,7 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         return Decision(None, "the budget is spent")
     place, rung = chosen
     trial = Trial(plan.candidates[place], rung, started[place, rung])
-    return Decision(trial, "the largest expected gain for its cost", best * knowledge.scale[1])
+    return Decision(trial, "the largest expected gain for its cost", best)
 
 
 def _opening(knowledge: Knowledge, cost: Floats, left: float) -> Trial | None:

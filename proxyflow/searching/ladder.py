@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from proxyflow.core.errors import InvalidValue
-from proxyflow.proxies import Proxy
+from proxyflow.proxies import Proxy, parse_proxies
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,30 @@ class Ladder:
         return cls(
             tuple(Rung(proxy, expected_trust(proxy, share)) for proxy, share in zip(proxies, steps, strict=True))
         )
+
+
+def auto_ladder(fidelities: Collection[str], epochs: int) -> tuple[Proxy, ...]:
+    """The rungs of `ladder=auto`, from cheap to expensive.
+
+    A quarter of the epochs, with half of the width first where the trainer can: of all proxies that were measured on
+    lookup tables, these keep the most of the ranking for their cost. Without epochs to reduce, a tenth and a quarter of
+    the examples.
+
+    Args:
+        fidelities: what the trainer can reduce.
+        epochs: of the target.
+
+    Example:
+        >>> [proxy.canonical for proxy in auto_ladder({"data", "epochs", "width"}, 20)]
+        ['epochs:5+width:0.5', 'epochs:5', 'full']
+        >>> [proxy.canonical for proxy in auto_ladder({"data"}, 1)]
+        ['random:0.1', 'random:0.25', 'full']
+    """
+    if "epochs" not in fidelities or epochs < 2:
+        return parse_proxies("random:0.1 random:0.25 full")
+    quarter = f"epochs:{max(1, round(epochs / 4))}"
+    narrow = f"{quarter}+width:0.5 " if "width" in fidelities else f"random:0.25+{quarter} "
+    return parse_proxies(f"{narrow}{quarter} full")
 
 
 # Correlation of a proxy with all steps, and how it falls with the share of the steps.

@@ -53,7 +53,7 @@ class Prior:
     spread: tuple[float, float] = (0.0, 0.4)
     noise: tuple[float, float] = (np.log(0.25), 0.5)
     offset: float = 4.0
-    offset_of_rung: float = 1.0
+    offset_of_rung: float = 9.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -136,6 +136,15 @@ class Space:
         except InvalidValue:
             return None
 
+    @cached_property
+    def centre(self) -> Configuration:
+        """The configuration of defaults, with the middle of its range for a parameter that has none."""
+        values: dict[str, Any] = {}
+        for parameter in self._parents_first:
+            if parameter.is_active(values):
+                values[parameter.name] = parameter.from_unit(0.5) if parameter.default is None else parameter.default
+        return self.configuration(values)
+
     def configuration(self, values: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Configuration:
         """The configuration with these values, and defaults for the rest.
 
@@ -222,6 +231,23 @@ class Space:
             )
         generator(seed, "space", "rest").shuffle(rest)
         return (*found, *rest[: n - len(found)])
+
+    def candidates(self, n: int, seed: int) -> tuple[Configuration, ...]:
+        """At most `n` configurations to choose the best from, the centre first: all that there are, or an even sample.
+
+        Raises:
+            InvalidValue: a parameter has no bounds.
+
+        Example:
+            >>> space = Space.of({"optimizer": ["adam", "sgd"], "rate": {"low": 0.01, "high": 1, "log": True}}, "file")
+            >>> [each.name for each in space.candidates(2, seed=0)]
+            ['optimizer=sgd,rate=0.1', 'optimizer=sgd,rate=0.131']
+        """
+        few = all(parameter.is_discrete for parameter in self.tunable)
+        found = list(dict.fromkeys(islice(self._all(), n + 1))) if few else []
+        if not few or len(found) > n:
+            found = [*self.sample(n, seed)]
+        return tuple(dict.fromkeys([self.centre, *found]))[:n]
 
     def _sequence(self, n: int, seed: int) -> Iterator[Configuration]:
         from scipy.stats.qmc import Sobol  # imports scipy

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.grids import Grid
 from proxyflow.spaces.space import Space
-from proxyflow.studies.context import StudyContext
+from proxyflow.studies.context import StudyContext, temporary_folder
 from proxyflow.studies.dependencies import Dependencies, SubsetId, subset_id
 from proxyflow.studies.executors import WorkerContext, WorkerPool
 from proxyflow.studies.plan import AUTO, PlannedTraining, StudySpec, training_spec
@@ -60,7 +61,7 @@ class SearchSpec:
         ladder: the proxies from cheap to expensive, the target last.
         epochs: of the target.
         budget: in full trainings.
-        tolerance: see `SearchPlan`, in the metric's own unit.
+        tolerance: see `SearchPlan`.
         confirm: the most seeds of a configuration on the full data.
         seed: the first of the trainings' seeds, and the root of all random streams of the search.
         scores: see `StudySpec`.
@@ -120,6 +121,8 @@ class Found:
         made: trainings that this command finished.
         failed: title and error of each failed training.
         ended: why it ended, in a few words.
+        run_ids: of the trainings, in the order of the knowledge's observations.
+        reasons: why trainings were started, as JSON by run id.
     """
 
     spec: SearchSpec
@@ -129,6 +132,8 @@ class Found:
     made: int
     failed: tuple[tuple[str, str], ...]
     ended: str
+    run_ids: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> Configuration:
@@ -157,8 +162,16 @@ def relative_costs(context: StudyContext, spec: SearchSpec) -> tuple[Floats, Flo
     return cost, np.median(known / known[:, -1:], axis=0)
 
 
-def run_search(context: StudyContext, spec: SearchSpec, execution: ExecutionOptions) -> Found:
+def run_search(
+    context: StudyContext,
+    spec: SearchSpec,
+    execution: ExecutionOptions,
+    write: Callable[[Found, Path], None] | None = None,
+) -> Found:
     """Searches until it is sure or its budget, or another limit, is reached.
+
+    Args:
+        write: writes files of the outcome, which are logged with the search's run.
 
     Raises:
         Unsupported: the data set does not support a rung; no run was made.
@@ -188,7 +201,12 @@ def run_search(context: StudyContext, spec: SearchSpec, execution: ExecutionOpti
             priced = dataclasses.replace(context, price_per_hour=context.price_per_hour / jobs)
         with execution.executor.open(WorkerContext(priced, run.id), execution.resources) as pool:
             found = searching.run(pool)
-        run.log_metrics(_metrics(found))
+        if found.knowledge.observations:
+            run.log_metrics(_metrics(found))
+        if write is not None and found.knowledge.observations:
+            with temporary_folder() as folder:
+                write(found, folder)
+                run.log_folder(folder, names.SEARCH)
     return found
 
 
@@ -218,8 +236,9 @@ def _params(spec: SearchSpec) -> dict[str, Any]:
 
 
 def _metrics(found: Found) -> dict[str, float | None]:
-    value, deviation = found.knowledge.value_of(found.knowledge.best)
-    return {"best_value": value, "best_value_sd": deviation, "spent": found.spent, "trainings": float(found.made)}
+    value, low, high = found.knowledge.value_of(found.knowledge.best)
+    best = {"best_value": value, "best_value_low": low, "best_value_high": high}
+    return {**best, "spent": found.spent, "trainings": float(found.made)}
 
 
 @dataclass(eq=False)
@@ -240,6 +259,7 @@ class _Search:
     subsets: dict[SubsetId, SubsetRef] = field(default_factory=dict)
     failed: dict[str, tuple[PlannedTraining, str]] = field(default_factory=dict)
     excluded: set[int] = field(default_factory=set)
+    reasons: dict[str, str] = field(default_factory=dict)
     made: int = 0
     ended: str = ""
     latest: int = 0
@@ -256,7 +276,9 @@ class _Search:
                     break
         knowledge = self._knowledge()
         failed = tuple((planned.title, error) for planned, error in self.failed.values())
-        return Found(self.spec, knowledge, self.cost, self._spent(), self.made, failed, self.ended)
+        run_ids = tuple(run_id for _, run_id, _ in sorted(self.observed.values(), key=lambda each: each[:2]))
+        outcome = (self._spent(), self.made, failed, self.ended)
+        return Found(self.spec, knowledge, self.cost, *outcome, run_ids, self.reasons)
 
     def _tasks(self) -> Iterator[Task]:
         """Decides whenever a worker is free."""
@@ -326,19 +348,19 @@ class _Search:
         self.made += done.status == "trained"
         self._refresh()
         best = self._knowledge()
-        value, deviation = best.value_of(best.best) if best.observations else (np.nan, np.nan)
+        value, low, high = best.value_of(best.best)
         self.context.say(
             f"{self._spent():.2f} of {self.spec.budget:g} spent · {title}: {done.note} · best so far "
-            f"{self.spec.candidates[best.best].name}: {value:.3f} ± {1.96 * deviation:.3f}"
+            f"{self.spec.candidates[best.best].name}: {value:.3f} [{low:.3f}, {high:.3f}]"
         )
 
     def _refresh(self) -> None:
         """Reads what has ended since the last time, by this process or others, and what others are training."""
-        experiment, asked = [self.context.writer.experiment_id], set[str]()
+        experiment = [self.context.writer.experiment_id]
 
         def note(run: TrackedRun) -> None:
             if names.REASON in run.tags:
-                asked.add(run.id)
+                self.reasons[run.id] = run.tags[names.REASON]
 
         frame = trainings(self.context.client, experiment, note, ended_after=max(0, self.latest - CLOCKS))
         frame = frame[(frame["status"] == "finished") & ~frame["run_key"].isin(self.observed)]
@@ -350,7 +372,7 @@ class _Search:
             if trial is None:
                 continue
             # What no search asked for was paid by the sweep that trained it.
-            cost = self._cost_of(trial) if run_id in asked else 0.0
+            cost = self._cost_of(trial) if run_id in self.reasons else 0.0
             self.observed[key] = ended, run_id, Observation(trial, row["objective"], cost, bool(flag))
             self.latest = max(self.latest, ended)
             self.pending.pop(key, None)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from proxyflow.spaces.grids import is_grid_file
 
 # A file that a strategy names: its path has none of the characters that separate strategies.
 STRATEGY_FILE = re.compile(r"(=file:)([^,;+\s]+)")
+WRITTEN = ("grid", "space")  # keys whose value may be spelled out instead of naming a file
 BUDGET = ("max_hours", "max_cost_usd", "price_per_hour")
 
 
@@ -31,13 +32,13 @@ class StudyFile:
         path: the path as the user gave it.
         values: option name to value, as typed on a command line.
         lines: key to line number, starting at 1.
-        configurations: a grid that the file spells out.
+        written: what the file spells out, by key: a grid, or a space.
     """
 
     path: str
     values: dict[str, str]
     lines: dict[str, int]
-    configurations: Any = None
+    written: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def study(self) -> str:
@@ -71,7 +72,7 @@ def load_study_file(name: str, accepted: Collection[str]) -> StudyFile:
 
     Args:
         name: path of the file.
-        accepted: accepted keys; those in `BUDGET` belong below `budget`.
+        accepted: accepted keys; those in `BUDGET` belong below `budget`, unless that is a key of its own.
 
     Raises:
         UserError: the file does not exist or is not YAML, or a key is unknown, repeated or without a value; the
@@ -98,10 +99,12 @@ def load_study_file(name: str, accepted: Collection[str]) -> StudyFile:
         raise UserError(f"{name}: a study file is a mapping such as 'datasets: [digits]' and 'strategies: [full, ...]'")
     lines = _lines(root, name)
     # Keys as written: YAML converts some words (yes, on, null).
+    flat = "budget" in accepted
     for key in lines:
-        check_keys(f"{name}, line {lines[key]}: key", [key], [*(k for k in accepted if k not in BUDGET), "budget"])
-    budget = content.pop("budget", None)
-    if "budget" in lines:
+        known = accepted if flat else [*(k for k in accepted if k not in BUDGET), "budget"]
+        check_keys(f"{name}, line {lines[key]}: key", [key], list(known))
+    budget = None if flat else content.pop("budget", None)
+    if "budget" in lines and not flat:
         if not isinstance(budget, dict):
             raise UserError(f"{name}, line {lines['budget']}: budget is a mapping of {', '.join(BUDGET)}")
         node = next(value for key, value in root.value if key.value == "budget")
@@ -110,14 +113,14 @@ def load_study_file(name: str, accepted: Collection[str]) -> StudyFile:
             check_keys(f"{name}, line {inner[key]}: budget", [key], BUDGET)
         content |= budget
         lines |= inner
-    configurations = content.pop("grid") if isinstance(content.get("grid"), (list, dict)) else None
+    written = {key: content.pop(key) for key in WRITTEN if isinstance(content.get(key), (list, dict))}
     # Strategies contain commas, which their parser handles; paths of data sets may contain any character.
     joins: dict[str, Callable[[list[str]], str]] = {"datasets": join_names, "program": shlex.join}
     values = {
         key: _text(_resolved(path.parent, key, value), f"{name}, line {lines[key]}: {key}", joins.get(key, ",".join))
         for key, value in content.items()
     }
-    return StudyFile(name, values, lines, configurations)
+    return StudyFile(name, values, lines, written)
 
 
 def _resolved(folder: Path, key: str, value: Any) -> Any:
@@ -132,7 +135,7 @@ def _resolved(folder: Path, key: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     is_folder = key == "data_dir" and value not in ("", "auto")
-    return _relative_to(folder, value) if is_folder or (key == "grid" and is_grid_file(value)) else value
+    return _relative_to(folder, value) if is_folder or (key in WRITTEN and is_grid_file(value)) else value
 
 
 def _resolved_dataset(folder: Path, name: str) -> str:

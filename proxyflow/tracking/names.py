@@ -144,6 +144,7 @@ SYSTEM_METRICS = {
 # artifact folders and files
 SCORES = "scores"
 SUBSET = "subset"
+SEARCH = "search"
 REPORT = "report"
 WEIGHTS = "weights"
 DISTILLATION = "distillation"

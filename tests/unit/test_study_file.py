@@ -55,14 +55,14 @@ def test_a_study_is_named_by_its_key_or_else_by_its_file() -> None:
 @pytest.mark.parametrize("text", ["grid: [{}, {epochs: 1}]\n", "grid: {base: {}, configurations: [{}]}\n"])
 def test_a_grid_that_is_written_out_is_kept_as_it_is(text: str) -> None:
     found = load(text)
-    assert found.configurations
+    assert found.written["grid"]
     assert "grid" not in found.values
     assert found.lines["grid"] == 1
 
 
 def test_a_grid_that_is_named_is_a_value() -> None:
     found = load("grid: paper\n")
-    assert (found.configurations, found.values["grid"]) == (None, "paper")
+    assert (dict(found.written), found.values["grid"]) == ({}, "paper")
 
 
 @pytest.mark.parametrize(

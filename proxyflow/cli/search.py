@@ -1,0 +1,232 @@
+"""`search`: the best configuration of a space, with as little training as it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxyflow.cli.command import command
+from proxyflow.cli.execution import check_execution, execution_options, take_execution
+from proxyflow.cli.files import at, take_from_file
+from proxyflow.cli.launched import check_used
+from proxyflow.cli.listings import data_sets, executor_list, strategy_list, trainer_list
+from proxyflow.cli.opening import open_context, retry_timeout
+from proxyflow.cli.options import AUTO, NONE, ruled_option, switch, word_option
+from proxyflow.cli.program import next_command
+from proxyflow.cli.shared import DATASET, SEED, SYSTEM_METRICS, data_options, study_option, take_data_options
+from proxyflow.cli.training import EPOCHS, check_request, take_trainer, trainer_options
+from proxyflow.core.errors import InvalidValue
+from proxyflow.core.settings import Number, OptionalValue
+from proxyflow.data.catalog import canonical_name
+from proxyflow.proxies import Proxy, data_of, parse_proxies
+from proxyflow.searching.ladder import Ladder, auto_ladder
+from proxyflow.spaces.grids import Grid, grid_of, is_grid_file, load_grid
+from proxyflow.spaces.space import Space
+from proxyflow.spaces.space_file import read_yaml
+from proxyflow.studies.study_file import StudyFile, load_study_file
+from proxyflow.tracking.names import check_study_name, is_study_file
+from proxyflow.trainers import ImageTrainer, Trainer
+
+if TYPE_CHECKING:
+    from proxyflow.studies.search import Found, SearchSpec
+
+NOT_IN_FILES = ("dry_run",)
+DEMO = "demo"  # what the image trainer searches by default
+CANDIDATES = 256
+SEARCH_FILES = """\b
+Search files:
+  study: pets                        # default: the file's name
+  dataset: folder:my/pets
+  space:                             # or the path of a YAML file
+    learning_rate: {low: 0.0001, high: 0.1, log: true}
+    optimizer: [adam, sgd]
+  budget: 8
+  Every other option may be a key as well. Paths are relative to the file."""
+
+
+@command(
+    "search",
+    "Finds the best configuration of a space. It trains many configurations on cheap proxies, and few on the full "
+    "data: after each training it decides which one is worth most for its cost, by a model of all that it has seen. It "
+    "stops when it is sure or the budget is spent, and says how sure it is. After any interruption the same command "
+    "resumes; several processes with the same command share a search.",
+    "--study pets --dataset folder:my/pets --space space.yaml --budget 8",
+    lambda: SEARCH_FILES,
+    data_sets,
+    strategy_list,
+    executor_list,
+    trainer_list,
+)
+@DATASET
+@data_options
+@click.option(
+    "--space",
+    default=DEMO,
+    show_default=True,
+    help="What to choose from: a YAML file with the range or the values of each hyperparameter ({low: 0.0001, high: "
+    "0.1, log: true} or [adam, sgd]); SPACE.yaml@36, 36 configurations of it; a list of configurations; or "
+    f"{' or '.join(ImageTrainer.grids)}.",
+)
+@ruled_option(
+    "candidates",
+    CANDIDATES,
+    Number(low=2, high=2000, whole=True, example="256"),
+    "configurations that are drawn evenly from a space with ranges, to choose from; the default is one of them",
+)
+@click.option(
+    "--ladder",
+    default=AUTO,
+    show_default=True,
+    help="Proxies from cheap to expensive, separated by commas, the last one full; see Strategies below. auto: a "
+    "quarter of the epochs, with half of the network's width first where the trainer can reduce it.",
+)
+@ruled_option(
+    "budget",
+    8,
+    Number(low=0, above=True, example="8"),
+    "what the search may spend, in trainings on the full data",
+)
+@ruled_option(
+    "tolerance",
+    0.5,
+    OptionalValue(Number(low=0, high=100, example="0.5"), NONE),
+    "stop once the probability is below 5 % that a candidate is better by more than this many points (for metrics that "
+    "are not shares: per cent of the spread of values); none: use the whole budget",
+)
+@ruled_option(
+    "confirm",
+    3,
+    Number(low=1, high=20, whole=True, example="3"),
+    "the most seeds with which a configuration is trained on the full data",
+)
+@word_option(
+    "scores",
+    AUTO,
+    "For proxies that need scores: id of a score run; latest; or auto, see sweep.",
+)
+@trainer_options
+@EPOCHS
+@SEED
+@execution_options
+@switch("dry_run", "print the rungs, their costs and the candidates; run nothing")
+@SYSTEM_METRICS
+@study_option("Or a search file (.yaml), see Search files below.")
+def search(**options: Any) -> None:
+    file, asked = None, dict(options)
+    if is_study_file(options["study"]):
+        ctx = click.get_current_context()
+        file = load_study_file(options["study"], [name for name in options if name not in NOT_IN_FILES])
+        take_from_file(ctx, file, options)
+    with at(file, "study"):
+        if options["study"] != AUTO:
+            check_study_name(options["study"])
+    used = {name: value for name, value in options.items() if name != "study"}
+    spec = _spec(options, file)
+    with at(file):
+        check_execution(options)
+    context = open_context(
+        options["study"],
+        take_data_options(options, spec.trainer.settings.get("image_size")),
+        options["price_per_hour"],
+        retry_timeout(options["max_hours"]),
+        options["system_metrics"],
+    )
+    check_used(context.writer, asked, used)
+    check_request(spec.trainer, spec.candidates, context.say)
+    from proxyflow.studies.scores import check_scores  # imports mlflow, as the next ones
+    from proxyflow.studies.search import run_search
+    from proxyflow.studies.search_files import summary_lines, write_search
+
+    check_scores(context, spec.scores, *data_of(spec.ladder))
+    if options["dry_run"]:
+        _print_plan(context, spec)
+        return
+    found = run_search(context, spec, take_execution(options), write_search)
+    for line in summary_lines(found):
+        print(line)
+    if found.knowledge.observations:
+        print(f"train it: {_train_command(found, context.writer.study, asked)}")
+
+
+def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
+    """The search that the options describe; messages name the line of the file that a value came from."""
+    from proxyflow.studies.search import SearchSpec  # imports mlflow
+
+    with at(file, "dataset"):
+        dataset = canonical_name(options["dataset"])
+    with at(file):
+        trainer = take_trainer(options, None if file is None else Path(file.path).parent)
+    with at(file, "space"):
+        written = None if file is None else file.written.get("space")
+        space, candidates = _candidates(options["space"], written, trainer, options["candidates"], options["seed"])
+        if len(candidates) < 2:
+            raise InvalidValue("space", candidates[0].name, "it has one configuration: give values to choose from")
+    with at(file, "ladder"):
+        ladder = _ladder(options["ladder"], trainer, options["epochs"])
+    with at(file, "budget"):
+        if options["budget"] < 1:
+            rule = "it must pay for one training on the full data at least: give 1 or more"
+            raise InvalidValue("budget", f"{options['budget']:g}", rule)
+    with at(file):
+        names = ("epochs", "budget", "tolerance", "confirm", "seed", "scores")
+        spec = SearchSpec(dataset, trainer, space, candidates, ladder, **{name: options[name] for name in names})
+        _ = spec.study  # checks that the trainer can reduce what the ladder does
+    return spec
+
+
+def _candidates(text: str, written: Any, trainer: Trainer, most: int, seed: int) -> tuple[Space, Grid]:
+    """The space, and the configurations to choose from."""
+    if written is None and text == DEMO and DEMO not in trainer.grids:
+        raise InvalidValue("space", "", f"trainer={trainer.name} has no space of its own; give space=FILE.yaml")
+    origin, draws = text, text in trainer.grids or "@" in Path(text).name
+    if written is None and not draws:
+        if not is_grid_file(text):
+            known = f"one of {', '.join(trainer.grids)}, or " if trainer.grids else ""
+            raise InvalidValue("space", text, f"it must be {known}the path of a .yaml file")
+        written = read_yaml("space", text)
+    if draws and written is None:
+        grid = load_grid(text, trainer.space, trainer.grids)
+        return grid[0].space, grid
+    if isinstance(written, list) or (isinstance(written, dict) and "configurations" in written):
+        grid = grid_of(written, origin, trainer.space)
+        return grid[0].space, grid
+    space = Space.of(written, origin, trainer.space)
+    return space, space.candidates(most, seed)
+
+
+def _ladder(text: str, trainer: Trainer, epochs: int) -> tuple[Proxy, ...]:
+    if text == AUTO:
+        return auto_ladder(trainer.fidelities, epochs)
+    proxies = parse_proxies(text)
+    Ladder.of(proxies, [1.0] * len(proxies))  # refuses one that does not end in full
+    return proxies
+
+
+def _print_plan(context: Any, spec: SearchSpec) -> None:
+    from proxyflow.studies.search import relative_costs  # imports torch
+    from proxyflow.tracking.runs.launch import end_assigned_run
+
+    cost, _ = relative_costs(context, spec)
+    print(f"{len(spec.candidates)} candidates, the default {spec.candidates[0].name}")
+    for proxy, each in zip(spec.ladder, cost.T, strict=True):
+        print(f"  {proxy.canonical}: {each.mean():.3f} full trainings each ({each.min():.3f} to {each.max():.3f})")
+    print(f"budget: {spec.budget:g} full trainings; training every candidate in full costs {len(spec.candidates)}")
+    end_assigned_run("A dry run: it printed the plan of a search and ran nothing.")
+
+
+def _train_command(found: Found, study: str, asked: dict[str, Any]) -> str:
+    """The command that trains the best configuration on the full data, with the options that both commands have."""
+    from proxyflow.cli.train import train
+
+    ctx = click.get_current_context()
+    of_train = {str(param.name) for param in train.params}
+    same = {
+        str(param.name): asked[str(param.name)]
+        for param in ctx.command.params
+        if param.name in of_train and asked[str(param.name)] != param.type_cast_value(ctx, param.get_default(ctx))
+    }
+    same |= {"dataset": found.spec.dataset, "trainer": found.spec.trainer.name, "epochs": found.spec.epochs}
+    same["config"] = found.best.to_json()
+    return next_command("train", study, **{name: value for name, value in same.items() if name != "study"})

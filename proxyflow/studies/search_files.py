@@ -1,0 +1,114 @@
+"""What a search leaves behind: the best configuration to train with, every trial, and why each was started."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from proxyflow.core.files import write_text
+from proxyflow.studies.search import Found
+
+BEST, TRIALS, DECISIONS = "best.yaml", "trials.csv", "decisions.jsonl"
+
+
+def write_search(found: Found, folder: Path) -> None:
+    """Writes `best.yaml`, `trials.csv` and `decisions.jsonl`."""
+    trials = trial_table(found)
+    write_text(folder / BEST, best_yaml(found))
+    write_text(folder / TRIALS, trials.drop(columns="reason").to_csv(index=False))
+    # What another process decided, and left no reason, has none here.
+    reasons = [{"number": row["number"], **json.loads(row["reason"] or "{}")} for row in trials.to_dict("records")]
+    ended = {"number": len(reasons) + 1, "reason": found.ended, "end": True}
+    write_text(folder / DECISIONS, "".join(json.dumps(each) + "\n" for each in [*reasons, ended]))
+
+
+def best_yaml(found: Found) -> str:
+    """The best configuration as `train --config` takes it, with what is known of it in comments."""
+    value, low, high = found.knowledge.value_of(found.knowledge.best)
+    metric = found.spec.trainer.metric
+    head = f"# {metric.name} {value:.4f} on the full data, 95 % interval {low:.4f} to {high:.4f}\n"
+    return head + yaml.safe_dump(dict(found.best), sort_keys=False, allow_unicode=True)
+
+
+def trial_table(found: Found) -> pd.DataFrame:
+    """A row for each training that the search knows, in the order in which they ended."""
+    spec = found.spec
+    rows: list[dict[str, Any]] = []
+    spent = 0.0
+    for number, each in enumerate(found.knowledge.observations, start=1):
+        spent += each.cost
+        rows.append(
+            {
+                "number": number,
+                "rung": spec.ladder[each.trial.rung].canonical,
+                "config": each.trial.configuration.name,
+                "seed": spec.seed + each.trial.seed,
+                "value": each.value if math.isfinite(each.value) else None,
+                "cost": each.cost,
+                "spent": spent,
+                "unranked": each.unranked,
+                "run_id": found.run_ids[number - 1],
+                "config_json": each.trial.configuration.to_json(),
+                "reason": found.reasons.get(found.run_ids[number - 1], ""),
+            }
+        )
+    columns = [
+        "number",
+        "rung",
+        "config",
+        "seed",
+        "value",
+        "cost",
+        "spent",
+        "unranked",
+        "run_id",
+        "config_json",
+        "reason",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def summary_lines(found: Found) -> list[str]:
+    """What a search found, cost and saved, for a terminal."""
+    knowledge, spec = found.knowledge, found.spec
+    if not knowledge.observations:
+        return [f"nothing was trained: {found.ended}"]
+    metric, best = spec.trainer.metric, knowledge.best
+    value, low, high = knowledge.value_of(best)
+    seeds = knowledge.started[best, knowledge.plan.ladder.target]
+    basis = f"{seeds} full training(s) of it" if seeds else "cheaper trainings alone: none in full fits the budget"
+    lines = [
+        f"best configuration: {found.best.name}",
+        f"  {metric.label} {value:.4f} on the full data, 95 % interval {low:.4f} to {high:.4f}, from {basis}",
+    ]
+    if spec.tolerance is not None:
+        within = 1 - knowledge.chance_of_better(best, spec.tolerance)
+        unit = "points" if metric.share else "% of the spread"
+        lines.append(f"  within {spec.tolerance:g} {unit} of the best candidate with a probability of {within:.0%}")
+    lines += _against_default(found)
+    everything = len(spec.candidates)
+    lines.append(
+        f"cost: {found.spent:.2f} full trainings, where training all {everything} candidates costs {everything}"
+    )
+    for rung, proxy in enumerate(spec.ladder):
+        trained = [each for each in knowledge.observations if each.trial.rung == rung]
+        if trained:
+            trust = knowledge.belief.parameters.trust[rung]
+            told = "" if proxy.is_target else f", believed to correlate with full by {trust:.2f}"
+            cost = sum(each.cost for each in trained)
+            lines.append(f"  {proxy.canonical}: {len(trained)} trainings, {cost:.2f} full trainings{told}")
+    return [*lines, f"ended: {found.ended}"]
+
+
+def _against_default(found: Found) -> list[str]:
+    """Whether the best configuration is better than the default, as far as is known."""
+    knowledge = found.knowledge
+    if knowledge.best == 0:
+        return ["  it is the default: nothing was found that beats it"]
+    better = float((knowledge.samples[:, knowledge.best] > knowledge.samples[:, 0]).mean())
+    return [f"  better than the default with a probability of {better:.0%}"]
