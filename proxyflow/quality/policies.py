@@ -7,7 +7,7 @@ Each data set and seed of the study is one such search, judged as `truth` descri
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -140,6 +140,7 @@ def replay(pairs: Mapping[str, Pairs], target: pd.DataFrame, draws: Draws | None
     own = frames.pop(TARGET, None)
     if own is None or not _enough(own):
         return Replay((), math.nan, 0, judged_by)
+    own = _searched(own, list(frames.values()))
     searches = _searches(own, draws)
     size, count = float(searches[0].size.mean()), len(searches[0].contests)
     full = _both(each.regret_of_full() for each in searches)
@@ -161,6 +162,15 @@ def replay(pairs: Mapping[str, Pairs], target: pd.DataFrame, draws: Draws | None
         else:
             left_out.append(name)
     return Replay(tuple(policies), size, count, judged_by, int(sizes.min()), tuple(left_out))
+
+
+def _searched(own: pd.DataFrame, proxies: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The target's pairs without those of seeds that no proxy has on a data set: these only judge."""
+    keys = ["dataset", "seed"]
+    found = pd.concat([each[keys] for each in proxies], ignore_index=True) if proxies else own[keys]
+    kept = own.merge(found.drop_duplicates(), on=keys, how="inner")
+    whole = own[~own["dataset"].isin(kept["dataset"])]
+    return pd.concat([kept, whole], ignore_index=True) if len(whole) else kept
 
 
 def _enough(frame: pd.DataFrame) -> bool:

@@ -73,6 +73,7 @@ RUN_COLUMNS = [
 ]
 # Columns of the runs that `curves.csv` has besides those of `tracking.queries.curves`.
 CURVE_LABELS = ["dataset", "strategy", "config", "seed"]
+SINGLE = ("valid_loss", "train_loss", "epoch_seconds")
 
 
 def write_tables(
@@ -137,6 +138,8 @@ def _write_curves(curves: pd.DataFrame, trainings: pd.DataFrame, path: Path) -> 
     labels = trainings.drop_duplicates("run_id").set_index("run_id")[CURVE_LABELS]
     rows = labels.reindex(curves["run_id"]).reset_index(drop=True)
     values = curves.drop(columns=["run_id", *CURVE_LABELS], errors="ignore").reset_index(drop=True)
+    # Losses are of single precision, and seconds of no more: further digits would double the size of the file.
+    values = values.astype({name: "float32" for name in SINGLE if name in values})
     table = pd.concat([curves["run_id"].reset_index(drop=True), rows, values], axis=1)
     with atomic_write(path) as temporary:
         pa.csv.write_csv(pa.Table.from_pandas(table, preserve_index=False), temporary)

@@ -63,6 +63,19 @@ def tables(runs: pd.DataFrame) -> dict[tuple[str, int], tuple[np.ndarray, np.nda
     return found
 
 
+def test_further_seeds_of_the_target_judge_and_are_no_searches() -> None:
+    runs = study()
+    fewer = runs[(runs["strategy"] == TARGET) | (runs["seed"] != 2)]
+    lost = [
+        100 * (truth.max() - truth[int(np.argmax(proxy))])
+        for (_, seed), (proxy, _, truth) in tables(runs).items()
+        if seed != 2
+    ]
+    found = replayed(fewer)
+    assert (found.n_searches, found.left_out) == (4, ())
+    assert only(found, PROXY, 1).regret.value == pytest.approx(np.mean(lost), abs=1e-9)
+
+
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_a_policy_is_played_out_on_every_data_set_and_seed_and_judged_by_the_other_seeds(k: int) -> None:
     runs = study()
@@ -235,10 +248,12 @@ def test_a_third_seed_that_has_only_begun_is_no_search() -> None:
 )
 def test_a_proxy_that_lacks_a_part_of_the_study_has_no_policies_and_is_named(lost: Callable) -> None:
     runs = study(n=12)
-    partial = runs[(runs["strategy"] == TARGET) | ~lost(runs)]
+    # Another proxy has it all: a seed that no proxy has would only judge.
+    whole = runs[runs["strategy"] == STRATEGY].assign(strategy="random:0.2")
+    partial = pd.concat([runs[(runs["strategy"] == TARGET) | ~lost(runs)], whole])
     found = replayed(partial)
     assert found.left_out == (STRATEGY,)
-    assert not [policy for policy in found.policies if policy.kind == PROXY]
+    assert not [policy for policy in found.policies if policy.strategy == STRATEGY]
     assert replayed(runs).left_out == ()
 
 
