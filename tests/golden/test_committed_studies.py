@@ -13,12 +13,15 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from benchmarks.tables.__main__ import check, tables_at
+from benchmarks.tables.page import proxy_table, whole
 from proxyflow.reporting.tables import read_tables, with_interval
 
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports"
 CLOTHES, REDUCTIONS = REPORTS / "clothes-and-digits", REPORTS / "reductions"
 STUDIES = sorted(path.parent for path in REPORTS.glob("*/runs.csv"))
+TABLES = tables_at(REPORTS)
 # `.62 [.41, .78]`, as the report itself writes a value with its interval.
 NUMBER = r"-?(?:[0-9]+)?\.?[0-9]+"
 TOLD = re.compile(rf"(?<![\w.])({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
@@ -108,6 +111,26 @@ def test_what_the_index_and_the_projects_readme_tell_of_a_study_is_in_its_tables
         told = [f"{value} [{low}, {high}]" for value, low, high in TOLD.findall(paragraph)]
         assert told
         assert [each for each in told if each not in known] == []
+
+
+@pytest.mark.parametrize("folder", TABLES, ids=lambda folder: folder.name)
+def test_the_page_of_a_lookup_table_has_its_table_of_proxies(folder: Path) -> None:
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert proxy_table(folder) in text
+    assert whole(read_tables(folder)) in text
+
+
+@pytest.mark.parametrize("folder", TABLES, ids=lambda folder: folder.name)
+def test_a_lookup_table_is_whole_and_its_page_says_what_it_holds(folder: Path) -> None:
+    """Nothing that was planned is missing, and the target spreads as the plan asks."""
+    found = check(folder)
+    assert found.passed, found
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"{found.configurations} configurations" in text
+    assert f"{found.proxies} fidelities: {found.trainings:,} trainings" in text
+    assert f"The quartiles of the target are {found.quartiles[0]:.1f} and {found.quartiles[1]:.1f} %" in text
+    agreement = (f"{each:.2f}".removeprefix("0") for each in (found.agreement, found.better_half))
+    assert "two seeds of it agree by {} (Spearman; {} in the better half)".format(*agreement) in text
 
 
 def test_every_comparison_in_a_readme_is_that_of_its_two_strategies() -> None:
