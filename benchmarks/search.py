@@ -139,7 +139,7 @@ def default(case: Case, replicate: int, budget: float) -> Trace:
 
 
 POLICIES: dict[str, tuple[Run, bool]] = {
-    OURS: (ours, False),
+    OURS: (ours, True),
     "random search": (_simple(random_search), False),
     "successive halving on curves": (_simple(halving), True),
     "shortest schedule + top-K": (_simple(screen), True),

@@ -316,9 +316,15 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         place = int(np.argmax(gains))
         if gains[place] > best:
             best, chosen = float(gains[place]), (int(places[place]), rung)
+    place, rung = chosen if chosen is not None else (knowledge.best, plan.ladder.target)
+    final = cost[knowledge.best, plan.ladder.target]
+    # Nobody should be told of a value on the full data that was not measured there.
+    if not started[knowledge.best, plan.ladder.target] and final <= left + 1e-9 < final + cost[place, rung]:
+        return Decision(
+            Trial(plan.candidates[knowledge.best], plan.ladder.target, 0), "what is left pays for this alone"
+        )
     if chosen is None:
         return Decision(None, "the budget is spent")
-    place, rung = chosen
     trial = Trial(plan.candidates[place], rung, started[place, rung])
     return Decision(trial, "the largest expected gain for its cost", best)
 

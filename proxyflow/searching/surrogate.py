@@ -52,8 +52,8 @@ class Prior:
     trust: float = 0.8
     spread: tuple[float, float] = (0.0, 0.4)
     noise: tuple[float, float] = (np.log(0.25), 0.5)
-    offset: float = 4.0
-    offset_of_rung: float = 9.0
+    offset: float = 25.0
+    offset_of_rung: float = 100.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 
@@ -10,6 +11,20 @@ def fit(job: Any) -> None:
         loss = (job.config["width"] - 0.3) ** 2 + (job.seed + 1) / (100 * epoch) + 10 / len(job.train)
         if job.report(epoch=epoch, valid_loss=loss):
             break
+
+
+def classify(job: Any) -> None:
+    """An accuracy that is best at a width of .3, the lower the fewer epochs.
+
+    Is interrupted after as many trainings as the environment says.
+    """
+    left = int(os.environ.get("INTERRUPT_AFTER", 1000)) - 1
+    os.environ["INTERRUPT_AFTER"] = str(left)
+    if left < 0:
+        raise KeyboardInterrupt
+    for epoch in range(1, job.epochs + 1):
+        off = job.config["width"] - 0.3
+        job.report(epoch=epoch, valid_accuracy=0.9 - off**2 - 0.2 / epoch - 0.001 * job.seed)
 
 
 def fit_at_once(job: Any) -> float:

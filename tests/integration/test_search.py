@@ -1,0 +1,184 @@
+"""A search on a function that trains nothing: it finds the best, within its budget, and goes on where it ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from entry_points import Ended, Entry, spawn
+from mlflow.tracking import MlflowClient
+
+from proxyflow.tracking import names
+
+SUPPORT = Path(__file__).parents[1] / "support"
+SPACE = "width: {low: 0.05, high: 0.95}\n"
+
+
+@pytest.fixture(autouse=True)
+def support(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SUPPORT))
+
+
+def search(entry: Entry, folder: Path, *more: str, trainer: str = "classify", space: str = SPACE) -> Ended:
+    (folder / "space.yaml").write_text(space)
+    metric = "valid_loss" if trainer == "fit" else "valid_accuracy"
+    fixed = ("--trainer", f"python:user_functions:{trainer}", "--metric", metric, "--dataset", "digits@100")
+    sizes = ("--space", str(folder / "space.yaml"), "--candidates", "40", "--epochs", "4", "--tolerance", "none")
+    return entry("search", *fixed, *sizes, "--study", folder.name, *more)
+
+
+def runs_of(study: str, kind: str) -> list[Any]:
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(study)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], f"tags.`{names.KIND}` = '{kind}'"))
+
+
+def files_of(study: str, tmp_path: Path) -> Path:
+    [run] = runs_of(study, "search")[:1]
+    return Path(MlflowClient().download_artifacts(run.info.run_id, "search", str(tmp_path)))
+
+
+def test_a_search_finds_the_best_within_its_budget_and_says_what_it_knows(entry: Entry, tmp_path: Path) -> None:
+    done = search(entry, tmp_path, "--budget", "4")
+    assert done.status == 0, done.err
+    folder = files_of(tmp_path.name, tmp_path)
+    best = yaml.safe_load((folder / "best.yaml").read_text())
+    assert best["width"] == pytest.approx(0.3, abs=0.06)
+    trials = pd.read_csv(folder / "trials.csv")
+    assert trials["cost"].sum() <= 4
+    assert trials["spent"].iloc[-1] == pytest.approx(trials["cost"].sum())
+    assert set(trials["rung"]) <= {"random:0.25+epochs:1", "epochs:1", "full"}
+    assert "full" in set(trials["rung"])
+    assert not trials.duplicated(["rung", "config", "seed"]).any()
+    decisions = [json.loads(line) for line in (folder / "decisions.jsonl").read_text().splitlines()]
+    assert [each["number"] for each in decisions] == list(range(1, len(trials) + 2))
+    assert all(each["reason"] for each in decisions)
+    assert decisions[-1]["end"]
+    trained = runs_of(tmp_path.name, "training")
+    assert sorted(run.info.run_id for run in trained) == sorted(trials["run_id"])
+    [parent] = runs_of(tmp_path.name, "search")
+    assert {run.data.tags["mlflow.parentRunId"] for run in trained} == {parent.info.run_id}
+    assert parent.data.metrics["best_value"] == pytest.approx(0.85, abs=0.03)
+    # The command that it prints trains the best configuration.
+    command = next(line for line in done.out.splitlines() if line.startswith("train it: "))
+    assert json.dumps(best["width"]) in command
+
+
+def test_the_same_command_goes_on_and_makes_the_decisions_of_a_search_that_was_not_interrupted(
+    entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    assert search(entry, whole, "--budget", "3").status == 0
+    for trainings in (1, 5, 4):
+        monkeypatch.setenv("INTERRUPT_AFTER", str(trainings))
+        assert search(entry, parts, "--budget", "3").status == 130
+    monkeypatch.delenv("INTERRUPT_AFTER")
+    assert search(entry, parts, "--budget", "3").status == 0
+    columns = ["rung", "config", "seed", "value", "cost"]
+    tables = []
+    for folder in (whole, parts):
+        (folder / "files").mkdir()
+        tables.append(pd.read_csv(files_of(folder.name, folder / "files") / "trials.csv")[columns])
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_trainings_of_a_sweep_are_evidence_that_costs_nothing(entry: Entry, tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text("[{width: 0.25}, {width: 0.35}, {width: 0.6}]")
+    fixed = ("--trainer", "python:user_functions:classify", "--metric", "valid_accuracy", "--epochs", "4")
+    grid = ("--grid", str(tmp_path / "grid.yaml"), "--datasets", "digits@100", "--strategies", "full")
+    assert entry("sweep", *fixed, *grid, "--study", tmp_path.name).status == 0
+    done = search(entry, tmp_path, "--budget", "1", space="[{width: 0.25}, {width: 0.35}, {width: 0.6}, {width: 0.31}]")
+    assert done.status == 0, done.err
+    trials = pd.read_csv(files_of(tmp_path.name, tmp_path) / "trials.csv")
+    assert trials.loc[trials["cost"] == 0, "rung"].tolist() == ["full"] * 3
+    assert trials["cost"].sum() <= 1
+
+
+def test_less_is_better_for_losses(entry: Entry, tmp_path: Path) -> None:
+    done = search(entry, tmp_path, "--budget", "3", trainer="fit")
+    assert done.status == 0, done.err
+    best = yaml.safe_load((files_of(tmp_path.name, tmp_path) / "best.yaml").read_text())
+    assert best["width"] == pytest.approx(0.3, abs=0.1)
+
+
+def test_a_search_file(entry: Entry, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "trainer: python:user_functions:classify\nmetric: valid_accuracy\ndataset: digits@100\nepochs: 4\n"
+        "space:\n  width: {low: 0.05, high: 0.95}\nbudget: 2\ncandidates: 20\nladder: [epochs:1, full]\n"
+    )
+    done = entry("search", "--study", str(path))
+    assert done.status == 0, done.err
+    trials = pd.read_csv(files_of("mine", tmp_path) / "trials.csv")
+    assert set(trials["rung"]) <= {"epochs:1", "full"}
+
+
+def test_a_dry_run_trains_nothing(entry: Entry, tmp_path: Path) -> None:
+    done = search(entry, tmp_path, "--dry-run", "true")
+    assert done.status == 0, done.err
+    assert "40 candidates" in done.out
+    assert MlflowClient().get_experiment_by_name(tmp_path.name) is None or not runs_of(tmp_path.name, "training")
+
+
+def test_two_processes_share_a_search(store: str, tmp_path: Path, entry: Entry) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    (tmp_path / "user_functions.py").write_text((SUPPORT / "user_functions.py").read_text())
+    fixed = ("--trainer", "python:user_functions:classify", "--metric", "valid_accuracy", "--dataset", "digits@100")
+    sizes = ("--space", "space.yaml", "--candidates", "40", "--epochs", "4", "--tolerance", "none", "--budget", "3")
+    both = [spawn(store, tmp_path, "search", *fixed, *sizes, "--study", "shared") for _ in range(2)]
+    time.sleep(0)
+    ended = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ended
+    trained = runs_of("shared", "training")
+    keys = [run.data.tags[names.RUN_KEY] for run in trained if run.data.tags[names.STATUS] == "finished"]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize(
+    ("more", "space", "wrong"),
+    [
+        ((), "width: {low: 0.9, high: 0.1}", "width.high"),
+        ((), "width: [0.3]", "space"),
+        ((), "width: {low: 0.1}", "width"),
+        (("--ladder", "epochs:1"), SPACE, "ladder"),
+        (("--ladder", "full,epochs:1"), SPACE, "ladder"),
+        (("--ladder", "size:8,full"), SPACE, "strategy"),
+        (("--budget", "0.5"), SPACE, "budget"),
+        (("--space", "nowhere.yaml"), SPACE, "space"),
+        (("--space", "nothing"), SPACE, "space"),
+        (("--tolerance", "-1"), SPACE, "tolerance"),
+        (("--confirm", "0"), SPACE, "confirm"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_any_run(
+    entry: Entry, tmp_path: Path, more: tuple[str, ...], space: str, wrong: str
+) -> None:
+    done = search(entry, tmp_path, *more, space=space)
+    assert done.status == 2, done.err
+    assert wrong in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert MlflowClient().get_experiment_by_name(tmp_path.name) is None or not runs_of(tmp_path.name, "search")
+
+
+def test_a_hyperparameter_that_the_trainer_does_not_have_is_refused(entry: Entry, tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text("learning_rte: [0.1, 0.2]\n")
+    done = entry("search", "--space", str(tmp_path / "space.yaml"), "--study", tmp_path.name)
+    assert done.status == 2
+    assert "learning_rate" in done.err
+
+
+def test_a_metric_that_is_never_reported_ends_the_search(entry: Entry, tmp_path: Path) -> None:
+    done = search(entry, tmp_path, trainer="other_metric")
+    assert done.status == 1
+    assert "valid_accuracy" in done.err
+    [run] = runs_of(tmp_path.name, "search")
+    assert run.data.tags[names.STATUS] == "failed"
+    assert len(runs_of(tmp_path.name, "training")) == 3
