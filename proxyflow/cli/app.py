@@ -21,7 +21,7 @@ COMMANDS = {
     "distill": "makes synthetic images that stand for a data set, as a subset",
     "train": "trains one configuration on one subset",
     "sweep": "runs a study of many trainings, or resumes it",
-    "search": "finds the best configuration, with proxies, for a fraction of the cost",
+    "search": "finds the best configuration for a fraction of the cost",
     "report": "measures the proxies of a study",
 }
 

@@ -130,6 +130,13 @@ STUDY_METRICS = {
     "hours_left": "estimated hours that remain",
     "cost_usd": "US dollars of `hours`, where `price_per_hour` was given",
 }
+SEARCH_METRICS = {
+    "best_value": "the value of the best configuration on the full data, as it is believed at the end",
+    "best_value_low": "the lower end of its 95 % interval",
+    "best_value_high": "the upper end of its 95 % interval",
+    "spent": "what the search's trainings cost, in full trainings",
+    "trainings": "trainings that this command finished",
+}
 REPORT_METRICS = {
     "MEASURE/STRATEGY": "a quality measure of a strategy, as `r2/easiest:0.1`; see [report.md](report.md)",
     "ceiling_SOURCE/MEASURE": "the best value that noise permits, likewise",
