@@ -11,20 +11,21 @@ Example:
     10
 
 `score` says how hard examples are, from predictions of any model, and `choose` takes that. `measure` says how well
-proxies predicted the full data, from a frame of trainings. `study` runs a sweep of a function in this process. A
-program that proxyflow runs calls `report` after each epoch.
+proxies predicted the full data, from a frame of trainings. `study` runs a sweep of a function in this process, and
+`search` finds its best configuration. A program that proxyflow runs calls `report` after each epoch.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from proxyflow.api import choose, measure, score
+    from proxyflow.api_search import log, search
     from proxyflow.api_study import study
     from proxyflow.program import report
     from proxyflow.spaces.metric import Metric
 
 __version__ = "0.1.0"
-__all__ = ["Metric", "__version__", "choose", "measure", "report", "score", "study"]
+__all__ = ["Metric", "__version__", "choose", "log", "measure", "report", "score", "search", "study"]
 
 
 def __getattr__(name: str) -> Any:
@@ -36,6 +37,10 @@ def __getattr__(name: str) -> Any:
         from proxyflow.api_study import study
 
         return study
+    if name in ("log", "search"):
+        from proxyflow import api_search
+
+        return getattr(api_search, name)
     # numpy, pandas and scipy take a second, which the help of the commands does not wait for.
     if name in __all__:
         from proxyflow import api  # imports scipy

@@ -124,26 +124,90 @@ def study(
         ...     train, labels=["cat", "dog"] * 500, grid={"width": [16, 32]}, metric="valid_loss"
         ... )
     """
-    if (labels is None) == (dataset is None):
-        raise InvalidValue("labels", labels, "give either labels or dataset")
-    check_signature(train, "train")
-    target = f"{getattr(train, '__module__', '?')}:{getattr(train, '__qualname__', type(train).__qualname__)}"
-    settings = UserCodeSettings(metric, goal, aggregate, share)  # type: ignore[arg-type]
-    trainer = FunctionTrainer(target, settings.resolve(), folder=Path.cwd(), function=train)
-    options = DataOptions(evaluation=EvaluationSettings(valid_examples))  # type: ignore[arg-type]
-    made: Dataset | None = None
-    if dataset is None:
-        contents = contents_of(labels, columns, split, groups, ids)
-        made = dataset_of(LABELS, contents, options)
+    trainer = trainer_of(train, metric, goal, aggregate, share)
+    data = data_of(labels, dataset, valid_examples, columns=columns, split=split, groups=groups, ids=ids)
     spec = StudySpec(
-        datasets=(LABELS if dataset is None else canonical_name(dataset),),
+        datasets=(data.name,),
         strategies=_strategies(strategies),
         grid=configurations_of(grid, trainer),
         trainer=trainer,
         epochs=int(Number(low=1, whole=True, example="20").parse("epochs", epochs)),
         seeds=_seeds(seeds),
     )
-    return _run(spec, options, made, name, str(out), bootstrap)
+    return _run(spec, data, name, str(out), bootstrap)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What a function in this process trains on.
+
+    Attributes:
+        name: Of the data set.
+        options: How it is read and split.
+        made: The data set, where it is made of labels; else it is read by its name.
+    """
+
+    name: str
+    options: DataOptions
+    made: Dataset | None
+
+
+def data_of(
+    labels: Any,
+    dataset: str | None,
+    valid_examples: int | str,
+    *,
+    columns: Any = None,
+    split: Any = None,
+    groups: Any = None,
+    ids: Any = None,
+) -> Data:
+    """The data set of labels, or of a name; arguments as of `study`.
+
+    Raises:
+        InvalidValue: Both are given, or neither.
+    """
+    if (labels is None) == (dataset is None):
+        raise InvalidValue("labels", labels, "give either labels or dataset")
+    options = DataOptions(evaluation=EvaluationSettings(valid_examples))  # type: ignore[arg-type]
+    if dataset is not None:
+        return Data(canonical_name(dataset), options, None)
+    return Data(LABELS, options, dataset_of(LABELS, contents_of(labels, columns, split, groups, ids), options))
+
+
+def trainer_of(
+    train: Callable[[Any], Any], metric: str, goal: str, aggregate: str, share: bool | str
+) -> FunctionTrainer:
+    """The trainer of a function in this process.
+
+    Raises:
+        InvalidValue: It cannot be called with a job, or the metric breaks a rule.
+    """
+    check_signature(train, "train")
+    target = f"{getattr(train, '__module__', '?')}:{getattr(train, '__qualname__', type(train).__qualname__)}"
+    settings = UserCodeSettings(metric, goal, aggregate, share)  # type: ignore[arg-type]
+    return FunctionTrainer(target, settings.resolve(), folder=Path.cwd(), function=train)
+
+
+def context_of(name: str, data: Data) -> StudyContext:
+    """Opens a study on MLflow's current tracking server.
+
+    Raises:
+        InvalidValue: No experiment can have the name.
+    """
+    from proxyflow.studies.context import StudyContext  # imports mlflow, as the next ones
+    from proxyflow.tracking.connection import connect
+    from proxyflow.tracking.names import check_study_name
+    from proxyflow.tracking.runs.writer import RunWriter
+
+    check_study_name(name)
+    client = connect()
+    writer = RunWriter(client, name)
+    writer.recovery.deliver()
+    context = StudyContext(client, writer, data=data.options)
+    if data.made is not None:
+        context.datasets[data.made.name] = data.made
+    return context
 
 
 def _strategies(strategies: str | Sequence[str]) -> tuple[Proxy, ...]:
@@ -181,29 +245,19 @@ def _is_list(values: object) -> bool:
     return not isinstance(values, str | Mapping) and hasattr(values, "__iter__")
 
 
-def _run(
-    spec: StudySpec, options: DataOptions, made: Dataset | None, name: str, out: str, bootstrap: int
-) -> StudyResult:
+def _run(spec: StudySpec, data: Data, name: str, out: str, bootstrap: int) -> StudyResult:
     from proxyflow.reporting.run import ReportOptions, check_out, make_report  # imports mlflow, as the next ones
-    from proxyflow.studies.context import StudyContext
     from proxyflow.studies.scheduler import ExecutionOptions
     from proxyflow.studies.study import run_study
-    from proxyflow.tracking.connection import connect
     from proxyflow.tracking.names import check_study_name
-    from proxyflow.tracking.runs.writer import RunWriter
 
     check_study_name(name)
     check_out(out, name)
-    client = connect()
-    writer = RunWriter(client, name)
-    writer.recovery.deliver()
-    context = StudyContext(client, writer, data=options)
-    if made is not None:
-        context.datasets[made.name] = made
+    context = context_of(name, data)
     for line in spec.trainer.check_request(spec.grid):
         context.say(line)
     run_study(context, spec, ExecutionOptions(executors["local"]))
-    report = make_report(client, writer, ReportOptions(out=out, bootstrap=bootstrap))
+    report = make_report(context.client, context.writer, ReportOptions(out=out, bootstrap=bootstrap))
     table = report.quality.strategies.copy()
     return StudyResult(
         _frame_of(context, spec),

@@ -21,10 +21,10 @@ from proxyflow.core.errors import InvalidValue
 from proxyflow.core.settings import Number, OptionalValue
 from proxyflow.data.catalog import canonical_name
 from proxyflow.proxies import Proxy, data_of, parse_proxies
+from proxyflow.searching.candidates import CANDIDATES, candidates_of
 from proxyflow.searching.ladder import Ladder, auto_ladder
-from proxyflow.spaces.grids import Grid, grid_of, is_grid_file, load_grid
+from proxyflow.spaces.grids import Grid, is_grid_file, load_grid
 from proxyflow.spaces.space import Space
-from proxyflow.spaces.space_file import read_yaml
 from proxyflow.studies.study_file import StudyFile, load_study_file
 from proxyflow.tracking.names import check_study_name, is_study_file
 from proxyflow.trainers import ImageTrainer, Trainer
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 NOT_IN_FILES = ("dry_run",)
 DEMO = "demo"  # what the image trainer searches by default
-CANDIDATES = 256
 SEARCH_FILES = """\b
 Search files:
   study: pets                        # default: the file's name
@@ -161,8 +160,6 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
     with at(file, "space"):
         written = None if file is None else file.written.get("space")
         space, candidates = _candidates(options["space"], written, trainer, options["candidates"], options["seed"])
-        if len(candidates) < 2:
-            raise InvalidValue("space", candidates[0].name, "it has one configuration: give values to choose from")
     with at(file, "ladder"):
         ladder = _ladder(options["ladder"], trainer, options["epochs"])
     with at(file, "budget"):
@@ -180,20 +177,13 @@ def _candidates(text: str, written: Any, trainer: Trainer, most: int, seed: int)
     """The space, and the configurations to choose from."""
     if written is None and text == DEMO and DEMO not in trainer.grids:
         raise InvalidValue("space", "", f"trainer={trainer.name} has no space of its own; give space=FILE.yaml")
-    origin, draws = text, text in trainer.grids or "@" in Path(text).name
-    if written is None and not draws:
-        if not is_grid_file(text):
-            known = f"one of {', '.join(trainer.grids)}, or " if trainer.grids else ""
-            raise InvalidValue("space", text, f"it must be {known}the path of a .yaml file")
-        written = read_yaml("space", text)
-    if draws and written is None:
+    if written is None and (text in trainer.grids or "@" in Path(text).name):
         grid = load_grid(text, trainer.space, trainer.grids)
         return grid[0].space, grid
-    if isinstance(written, list) or (isinstance(written, dict) and "configurations" in written):
-        grid = grid_of(written, origin, trainer.space)
-        return grid[0].space, grid
-    space = Space.of(written, origin, trainer.space)
-    return space, space.candidates(most, seed)
+    if written is None and not is_grid_file(text):
+        known = f"one of {', '.join(trainer.grids)}, or " if trainer.grids else ""
+        raise InvalidValue("space", text, f"it must be {known}the path of a .yaml file")
+    return candidates_of(text if written is None else written, most, seed, trainer.space)
 
 
 def _ladder(text: str, trainer: Trainer, epochs: int) -> tuple[Proxy, ...]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from entry_points import Ended, Entry, spawn
 from mlflow.tracking import MlflowClient
 
+import proxyflow as pf
+from proxyflow.core.errors import InvalidValue
 from proxyflow.tracking import names
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -134,7 +136,6 @@ def test_two_processes_share_a_search(store: str, tmp_path: Path, entry: Entry) 
     fixed = ("--trainer", "python:user_functions:classify", "--metric", "valid_accuracy", "--dataset", "digits@100")
     sizes = ("--space", "space.yaml", "--candidates", "40", "--epochs", "4", "--tolerance", "none", "--budget", "3")
     both = [spawn(store, tmp_path, "search", *fixed, *sizes, "--study", "shared") for _ in range(2)]
-    time.sleep(0)
     ended = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], ended
     trained = runs_of("shared", "training")
@@ -182,3 +183,46 @@ def test_a_metric_that_is_never_reported_ends_the_search(entry: Entry, tmp_path:
     [run] = runs_of(tmp_path.name, "search")
     assert run.data.tags[names.STATUS] == "failed"
     assert len(runs_of(tmp_path.name, "training")) == 3
+
+
+def test_a_search_in_python(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen: list[float] = []
+
+    def train(job: Any) -> None:
+        seen.append(job.config["lr"])
+        for epoch in range(1, job.epochs + 1):
+            off = np.log10(job.config["lr"]) + 2
+            job.report(
+                epoch=epoch, valid_accuracy=0.9 - 0.05 * off**2 - 0.1 / epoch - 0.1 * (job.config["width"] == 16)
+            )
+
+    def run(budget: float) -> Any:
+        space = {"lr": pf.log(1e-4, 1), "width": [16, 32, 64]}
+        labels = ["cat", "dog"] * 300
+        return pf.search(train, space=space, labels=labels, budget=budget, epochs=4, candidates=50, name=tmp_path.name)
+
+    best = run(4)
+    assert best.configuration["width"] != 16
+    assert 0.003 < best.configuration["lr"] < 0.03
+    assert best.low < best.value < best.high
+    assert best.spent <= 4
+    assert len(best.trials) == len(seen)
+    assert best.within_tolerance is not None
+    assert str(best).startswith("best configuration: ")
+    again = run(4)
+    assert again.configuration == best.configuration
+    assert len(again.trials) == len(best.trials) == len(seen), "finished trainings are found again"
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("labels", {"dataset": "digits"}),
+        ("space", {"space": {"lr": [0.1]}}),
+        ("budget", {"budget": 0.2}),
+        ("ladder", {"ladder": "epochs:1"}),
+        ("epochs", {"epochs": 0}),
+        ("tolerance", {"tolerance": -1}),
+        ("lr.high", {"space": {"lr": pf.log(1, 0.1)}}),
+    ]
+    for name, arguments in wrong:
+        with pytest.raises(InvalidValue) as caught:
+            pf.search(train, **{"labels": ["cat", "dog"] * 300, "space": {"lr": pf.log(1e-4, 1)}, **arguments})
+        assert caught.value.name.removeprefix("space: ") == name

@@ -1,0 +1,158 @@
+"""`proxyflow.search`: the best configuration for a function in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from proxyflow.api_study import context_of, data_of, trainer_of
+from proxyflow.core.settings import Number
+from proxyflow.proxies import parse_proxies
+from proxyflow.searching.candidates import CANDIDATES, candidates_of
+from proxyflow.searching.ladder import Ladder, auto_ladder
+from proxyflow.studies.executors import executors
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """What `proxyflow.search` returns.
+
+    Attributes:
+        configuration: The best configuration.
+        value: Its value on the full data, as far as is known; `low` and `high` are the ends of a 95 % interval.
+        within_tolerance: The probability that no candidate is better by more than the tolerance; None without one.
+        spent: What the search cost, in full trainings.
+        ended: Why it ended.
+        trials: One row per training, in the order in which they ended.
+        summary: All of this in a few lines.
+    """
+
+    configuration: dict[str, Any]
+    value: float
+    low: float
+    high: float
+    within_tolerance: float | None
+    spent: float
+    ended: str
+    trials: pd.DataFrame
+    summary: str
+
+    def __str__(self) -> str:
+        return self.summary
+
+
+def log(low: float, high: float) -> dict[str, Any]:
+    """A range whose values are spread evenly over magnitudes, for `search` and in spaces.
+
+    Example:
+        >>> log(1e-4, 1e-1)
+        {'low': 0.0001, 'high': 0.1, 'log': True}
+    """
+    return {"low": low, "high": high, "log": True}
+
+
+def search(
+    train: Callable[[Any], Any],
+    *,
+    space: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | Path,
+    labels: Any = None,
+    dataset: str | None = None,
+    ladder: str | Sequence[str] = "auto",
+    budget: float = 8,
+    tolerance: float | None = 0.5,
+    confirm: int = 3,
+    candidates: int = CANDIDATES,
+    epochs: int = 1,
+    seed: int = 0,
+    metric: str = "valid_accuracy",
+    goal: str = "auto",
+    aggregate: str = "best",
+    share: bool | str = "auto",
+    ids: Any = None,
+    groups: Any = None,
+    split: Any = None,
+    columns: Any = None,
+    valid_examples: int | str = "auto",
+    name: str = "search",
+) -> Best:
+    """Finds the best configuration for a function, on cheap proxies and the full data; see docs/search.md.
+
+    Trainings run one after the other in this process, and are runs of MLflow's current tracking server. The same call
+    goes on where an earlier one ended.
+
+    Args:
+        train: `def train(job)`; see `proxyflow.trainers.function.job.FunctionJob` for what a job offers.
+        space: Ranges and values by hyperparameter, `{"lr": pf.log(1e-4, 1e-1), "width": [16, 32, 64]}`; a list of
+            configurations; or the path of a YAML file with either.
+        labels: `(n,)` the class of each example, as for `proxyflow.study`; with `ids`, `groups`, `split` and `columns`.
+        dataset: The name of a data set instead of labels, as on the command line.
+        ladder: Proxies from cheap to expensive, the last one `full`.
+        budget: In full trainings.
+        tolerance: Points (per cent of the spread of values, for metrics that are no shares) within which the best is
+            good enough; None uses the whole budget.
+        confirm: The most seeds of a configuration on the full data.
+        candidates: How many configurations to draw from a space with ranges.
+        epochs: Passes over the training examples on the full data.
+        seed: The first of the trainings' seeds.
+        metric, goal, aggregate, share: What the function reports, see docs/own-training.md.
+        valid_examples: How many examples validate where `split` does not say so.
+        name: The study, an MLflow experiment.
+
+    Raises:
+        InvalidValue: An argument breaks its rule.
+        UserError: The data do not support a rung, or the tracking server does not respond.
+        TrainingFailed: The first trainings all failed.
+
+    Example:
+        >>> import proxyflow as pf
+        >>> def train(job):
+        ...     for epoch in range(1, job.epochs + 1):
+        ...         job.report(epoch=epoch, valid_loss=(job.config["lr"] - 0.01) ** 2 + 1 / len(job.train))
+        >>> best = pf.search(  # doctest: +SKIP
+        ...     train, space={"lr": pf.log(1e-4, 1e-1)}, labels=["cat", "dog"] * 500, metric="valid_loss", budget=4
+        ... )
+        >>> best.configuration  # doctest: +SKIP
+        {'lr': 0.0103}
+    """
+    from proxyflow.studies.scheduler import ExecutionOptions  # imports mlflow, as the next ones
+    from proxyflow.studies.search import SearchSpec, run_search
+    from proxyflow.studies.search_files import summary_lines, trial_table, write_search
+
+    trainer = trainer_of(train, metric, goal, aggregate, share)
+    data = data_of(labels, dataset, valid_examples, columns=columns, split=split, groups=groups, ids=ids)
+    epochs = _whole("epochs", epochs, low=1)
+    found_space, chosen = candidates_of(space, _whole("candidates", candidates, low=2), seed)
+    text = ladder if isinstance(ladder, str) else " ".join(ladder)
+    rungs = auto_ladder(trainer.fidelities, epochs) if text == "auto" else parse_proxies(text)
+    Ladder.of(rungs, [1.0] * len(rungs))  # refuses one that does not end in full
+    spec = SearchSpec(
+        dataset=data.name,
+        trainer=trainer,
+        space=found_space,
+        candidates=chosen,
+        ladder=rungs,
+        epochs=epochs,
+        budget=float(Number(low=1, example="8").parse("budget", budget)),
+        tolerance=None if tolerance is None else float(Number(low=0, high=100).parse("tolerance", tolerance)),
+        confirm=_whole("confirm", confirm, low=1),
+        seed=_whole("seed", seed, low=0),
+    )
+    context = context_of(name, data)
+    for line in trainer.check_request(chosen):
+        context.say(line)
+    found = run_search(context, spec, ExecutionOptions(executors["local"]), write_search)
+    knowledge = found.knowledge
+    within = None if spec.tolerance is None else 1 - knowledge.chance_of_better(knowledge.best, spec.tolerance)
+    trials = trial_table(found).drop(columns="reason")
+    summary = "\n".join(summary_lines(found))
+    return Best(
+        dict(found.best), *knowledge.value_of(knowledge.best), within, found.spent, found.ended, trials, summary
+    )
+
+
+def _whole(name: str, value: object, low: int) -> int:
+    return int(Number(low=low, whole=True, example=str(low)).parse(name, value))

@@ -1,0 +1,50 @@
+"""What a search chooses from: a space as people write one, and the configurations that are drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from proxyflow.core.errors import InvalidValue
+from proxyflow.spaces.grids import Grid, grid_of
+from proxyflow.spaces.space import Space
+from proxyflow.spaces.space_file import read_yaml
+
+CANDIDATES = 256  # that are drawn from a space with ranges
+
+
+def candidates_of(space: Any, most: int, seed: int, schema: Space | None = None) -> tuple[Space, Grid]:
+    """The space of a search, and the configurations that it chooses from, the default first.
+
+    Args:
+        space: Ranges and values by hyperparameter, a list of configurations, or the path of a YAML file with either.
+        most: How many to draw from a space with ranges.
+        seed: Of the draw.
+        schema: The trainer's space; None where it takes anything.
+
+    Raises:
+        InvalidValue: It is of another form, or there is nothing to choose from.
+
+    Example:
+        >>> _, found = candidates_of({"lr": {"low": 1e-4, "high": 0.1, "log": True}, "width": [16, 32]}, 3, 0)
+        >>> [each.name for each in found]
+        ['lr=0.003162,width=32', 'lr=0.09935,width=32', 'lr=0.0002741,width=16']
+    """
+    origin = str(space) if isinstance(space, (str, Path)) else "space"
+    content = read_yaml("space", origin) if isinstance(space, (str, Path)) else space
+    if isinstance(content, Mapping) and "configurations" not in content:
+        lists = {name: [*value] if _is_list(value) else value for name, value in content.items()}
+        found = Space.of(lists, origin, schema)
+        chosen = found.candidates(most, seed)
+    else:
+        entries = content if isinstance(content, Mapping) else [dict(each) for each in content]
+        chosen = grid_of(entries, origin, schema)
+        found = chosen[0].space
+    if len(chosen) < 2:
+        raise InvalidValue("space", chosen[0].name, "it has one configuration: give values to choose from")
+    return found, chosen
+
+
+def _is_list(value: object) -> bool:
+    return not isinstance(value, str | Mapping) and hasattr(value, "__iter__")
