@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from proxyflow.core.seeds import generator
 from proxyflow.searching.encoding import encode
 from proxyflow.searching.ladder import Ladder
+from proxyflow.searching.memory import TRUST as TRUST_OF_MEMORIES
+from proxyflow.searching.memory import Memory
 from proxyflow.searching.scales import Scale
 from proxyflow.searching.surrogate import Belief, Evidence, Fit, Floats, Ints, Prior, knowledge_gradient
 from proxyflow.spaces.configuration import Configuration
@@ -84,6 +86,9 @@ class SearchPlan:
             the metric is a share, else in per cent of the spread of values; None never stops early.
         confirm: the most seeds of a configuration on the full data.
         seeds: the most seeds on a proxy.
+        seed: the root of all random streams.
+        memories: what earlier studies found.
+        prior: of the model.
     """
 
     space: Space
@@ -95,12 +100,31 @@ class SearchPlan:
     confirm: int = 3
     seeds: int = 2
     seed: int = 0
+    memories: tuple[Memory, ...] = ()
     prior: Prior = field(default_factory=Prior)
 
     @cached_property
     def points(self) -> Floats:
-        """`(candidates, columns)`, see `encode`."""
-        return encode(self.space, self.candidates)
+        """`(candidates and configurations of memories, columns)`, see `encode`."""
+        remembered = [each for memory in self.memories for each in memory.within(self.space)]
+        return encode(self.space, [*self.candidates, *remembered])
+
+    @cached_property
+    def remembered(self) -> Evidence:
+        """What the memories say, standardized each by itself; their rungs come before those of the ladder."""
+        places, rungs, values, at = [], [], [], len(self.candidates)
+        for rung, memory in enumerate(self.memories):
+            known = np.array(memory.values, dtype=np.float64)
+            same = np.zeros(len(known), dtype=np.int64)
+            found = _winsorized(Scale.of(self.metric, known).forward(known), same, 1)
+            spread = float(found.std())
+            values.append((found - np.median(found)) / (spread if spread > LEAST_SPREAD else 1.0))
+            places.append(np.arange(at, at + len(known)))
+            rungs.append(same + rung)
+            at += len(known)
+        empty = np.zeros(0, dtype=np.int64)
+        value = np.concatenate([np.zeros(0), *values])
+        return Evidence(np.concatenate([empty, *places]), np.concatenate([empty, *rungs]), value, np.zeros(len(value)))
 
     @cached_property
     def places(self) -> dict[Configuration, int]:
@@ -170,7 +194,7 @@ class Knowledge:
 
     @cached_property
     def evidence(self) -> Evidence:
-        """All observations, standardized."""
+        """All observations, standardized; rungs are numbered as in the ladder."""
         place, rung, value = self._arrays
         middle, spread = self.standard
         standardized = (_winsorized(value, rung, len(self.plan.ladder)) - middle) / spread
@@ -197,25 +221,38 @@ class Knowledge:
     @cached_property
     def belief(self) -> Belief:
         """The model, fitted to the observations; pending trainings count as observed where they are believed to be."""
-        plan, evidence = self.plan, self.evidence
-        trust = np.array([each.trust for each in plan.ladder.rungs[:-1]])
-        fit = Fit(plan.points, evidence, trust, plan.prior)
+        plan, memories = self.plan, len(self.plan.memories)
+        evidence = _joined(plan.remembered, _moved(self.evidence, memories))
+        trust = [TRUST_OF_MEMORIES] * memories + [each.trust for each in plan.ladder.rungs[:-1]]
+        fit = Fit(plan.points, evidence, np.array(trust), plan.prior, memories)
         parameters = fit.unpack(fit.best())
         belief = Belief(plan.points, evidence, parameters, plan.prior)
         if not self.pending:
             return belief
         place = np.array([plan.places[each.configuration] for each in self.pending])
-        rung = np.array([each.rung for each in self.pending])
+        rung = memories + np.array([each.rung for each in self.pending])
         value = np.array([belief.mean_of(r)[p] for p, r in zip(place, rung, strict=True)])
-        joined = (
-            np.concatenate(pair)
-            for pair in zip(
-                (evidence.place, evidence.rung, evidence.value, evidence.doubt),
-                (place, rung, value, np.zeros(len(place))),
-                strict=True,
-            )
-        )
-        return Belief(plan.points, Evidence(*joined), parameters, plan.prior)
+        joined = _joined(evidence, Evidence(place, rung, value, np.zeros(len(place))))
+        return Belief(plan.points, joined, parameters, plan.prior)
+
+    @cached_property
+    def mean(self) -> Floats:
+        """`(candidates,)`, the believed values on the target, standardized."""
+        return self.belief.mean[: len(self.plan.candidates)]
+
+    def shift(self, rung: int, places: Ints) -> Floats:
+        """`(candidates, k)`, see `Belief.shift`, for a rung of the ladder."""
+        return self.belief.shift(len(self.plan.memories) + rung, places)[: len(self.plan.candidates)]
+
+    def trust(self, rung: int) -> float:
+        """How far a rung of the ladder is believed to correlate with the target."""
+        return float(self.belief.parameters.trust[len(self.plan.memories) + rung])
+
+    @cached_property
+    def weights(self) -> dict[str, float]:
+        """By memory, the share of the target's variance that it is believed to explain."""
+        trust = self.belief.parameters.trust
+        return {memory.name: float(trust[rung] ** 2) for rung, memory in enumerate(self.plan.memories)}
 
     @cached_property
     def started(self) -> Counter[tuple[int, int]]:
@@ -226,12 +263,12 @@ class Knowledge:
     @cached_property
     def best(self) -> int:
         """The place of the configuration with the best believed value on the target."""
-        return int(np.argmax(self.belief.mean))
+        return int(np.argmax(self.mean))
 
     def value_of(self, place: int) -> tuple[float, float, float]:
         """What is believed of a configuration's value on the target: it and its 95 % interval, in the metric's unit."""
         deviation = math.sqrt(max(self.belief.covariance[place, place], 0.0))
-        mean = float(self.belief.mean[place])
+        mean = float(self.mean[place])
         value, *ends = self._metric(np.array([mean, mean - Z * deviation, mean + Z * deviation])).tolist()
         return value, min(ends), max(ends)
 
@@ -243,12 +280,12 @@ class Knowledge:
     @cached_property
     def samples(self) -> Floats:
         """`(SAMPLES, candidates)` draws of all configurations' values from what is believed, standardized."""
-        belief = self.belief
-        covariance = belief.covariance + 1e-9 * np.eye(len(belief.mean))
+        n = len(self.plan.candidates)
+        covariance = self.belief.covariance[:n, :n] + 1e-9 * np.eye(n)
         values, vectors = np.linalg.eigh(covariance)
         rng = generator(self.plan.seed, "search", "samples")
         drawn = rng.standard_normal((SAMPLES, len(values))) * np.sqrt(np.maximum(values, 0))
-        return np.asarray(belief.mean + drawn @ vectors.T)
+        return np.asarray(self.mean + drawn @ vectors.T)
 
     def chance_of_better(self, place: int, tolerance: float) -> float:
         """The probability that a candidate beats a configuration by more than a tolerance, see `SearchPlan`."""
@@ -257,6 +294,15 @@ class Knowledge:
             return float((samples.max(axis=1) - samples[:, place] > tolerance / 100).mean())
         better = metric.sign * (self._metric(samples.max(axis=1)) - self._metric(samples[:, place]))
         return float((better > tolerance / 100).mean())
+
+
+def _joined(first: Evidence, second: Evidence) -> Evidence:
+    pairs = ((getattr(first, name), getattr(second, name)) for name in ("place", "rung", "value", "doubt"))
+    return Evidence(*map(np.concatenate, pairs))
+
+
+def _moved(evidence: Evidence, rungs: int) -> Evidence:
+    return replace(evidence, rung=evidence.rung + rungs)
 
 
 def _most_seen(rung: Ints) -> int:
@@ -311,7 +357,7 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         places = _affordable(knowledge, cost[:, rung], rung, left)
         if not len(places) or knowledge.is_dropped(rung):
             continue
-        gains = knowledge_gradient(knowledge.belief.mean, knowledge.belief.shift(rung, places)) / cost[places, rung]
+        gains = knowledge_gradient(knowledge.mean, knowledge.shift(rung, places)) / cost[places, rung]
         gains *= knowledge.ranked[rung]
         place = int(np.argmax(gains))
         if gains[place] > best:
@@ -330,14 +376,18 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
 
 
 def _opening(knowledge: Knowledge, cost: Floats, left: float) -> Trial | None:
-    """The first trainings: candidates in their order, on the cheapest rung on which something learns."""
+    """The first trainings: candidates in their order, or that of memories, on the cheapest rung that learns."""
     plan, started = knowledge.plan, knowledge.started
     rung = next(number for number in range(len(plan.ladder)) if not knowledge.is_dropped(number))
     if sum(n for (_, on), n in started.items() if on == rung) >= FIRST:
         return None
-    for place, configuration in enumerate(plan.candidates):
+    places = list(range(len(plan.candidates)))
+    if plan.memories:
+        remembered = Knowledge(plan, ()).mean
+        places.sort(key=lambda place: -remembered[place])
+    for place in places:
         if not started[place, rung] and cost[place, rung] <= left + 1e-9:
-            return Trial(configuration, rung, 0)
+            return Trial(plan.candidates[place], rung, 0)
     return None
 
 

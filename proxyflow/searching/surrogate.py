@@ -8,8 +8,9 @@ process prediction", eq. 2, with a part of its own for each configuration):
 `k` is a Matern-5/2 kernel with a length scale per column of the configurations' points: configurations that are alike
 have similar values. The rest, 1 - h, belongs to a configuration alone. `C` says how far rungs agree. With `rho[r]` the
 correlation of rung `r` with the target, `C[r, r'] = rho[r] rho[r'] + tau q[r] q[r']` for `q = sqrt(1 - rho^2)`: what a
-rung gets wrong, others get wrong alike, to the degree `tau`. All parameters have priors and are fitted by their largest
-posterior density, so few observations leave them near the priors, and a rung that misleads loses its weight.
+proxy gets wrong, others get wrong alike, to the degree `tau`. A memory, which is a rung of another study, errs by
+itself. All parameters have priors and are fitted by their largest posterior density, so few observations leave them
+near the priors, and a rung that misleads loses its weight.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """Of the model, see the module's text; `trust` is rho, with 1 for the target."""
+    """Of the model, see the module's text; `trust` is rho, with 1 for the target; `alike` is 0 for memories, else 1."""
 
     length: Floats
     shared: float
@@ -86,11 +87,12 @@ class Parameters:
     trust: Floats
     spread: Floats
     noise: Floats
+    alike: Floats
 
     @cached_property
     def agreement(self) -> Floats:
         """`(rungs, rungs)`, C."""
-        own = _own(self.trust)
+        own = _own(self.trust) * self.alike
         matrix = np.outer(self.trust, self.trust) + self.common * np.outer(own, own)
         np.fill_diagonal(matrix, 1.0)
         return matrix
@@ -119,12 +121,18 @@ class Fit:
         evidence: the observations.
         trust: `(rungs - 1,)`, prior means of rho.
         prior: the other priors.
+        memories: how many of the first rungs are memories.
     """
 
     points: Floats
     evidence: Evidence
     trust: Floats
     prior: Prior = field(default_factory=Prior)
+    memories: int = 0
+
+    @cached_property
+    def _alike(self) -> Floats:
+        return np.where(np.arange(self.rungs) < self.memories, 0.0, 1.0)
 
     @cached_property
     def rungs(self) -> int:
@@ -157,9 +165,8 @@ class Fit:
         d, rungs = self._columns, self.rungs
         trust, spread, noise = np.split(x[d + 2 :], [rungs - 1, 2 * rungs - 1])
         shared, common = _sigmoid(x[d : d + 2])
-        return Parameters(
-            np.exp(x[:d]), float(shared), float(common), np.append(_sigmoid(trust), 1.0), np.exp(spread), np.exp(noise)
-        )
+        rho = np.append(_sigmoid(trust), 1.0)
+        return Parameters(np.exp(x[:d]), float(shared), float(common), rho, np.exp(spread), np.exp(noise), self._alike)
 
     @cached_property
     def _squares(self) -> Floats:
@@ -200,8 +207,9 @@ class Fit:
         pairs = by_rung.T @ (slope * spread * alike) @ by_rung
         np.fill_diagonal(pairs, 0.0)  # a rung agrees with itself
         own, trust = _own(found.trust), found.trust
-        of_common = own @ pairs @ own * found.common * (1 - found.common)
-        of_trust = 2 * (pairs @ trust) - 2 * found.common * (pairs @ own) * trust / own
+        shared_error = own * found.alike
+        of_common = shared_error @ pairs @ shared_error * found.common * (1 - found.common)
+        of_trust = 2 * (pairs @ trust) - 2 * found.common * (pairs @ shared_error) * found.alike * trust / own
         diagonal = np.diag(slope) * noise
         gradient = np.concatenate(
             [

@@ -98,8 +98,7 @@ def summary_lines(found: Found) -> list[str]:
     for rung, proxy in enumerate(spec.ladder):
         trained = [each for each in knowledge.observations if each.trial.rung == rung]
         if trained:
-            trust = knowledge.belief.parameters.trust[rung]
-            told = "" if proxy.is_target else f", believed to correlate with full by {trust:.2f}"
+            told = "" if proxy.is_target else f", believed to correlate with full by {knowledge.trust(rung):.2f}"
             cost = sum(each.cost for each in trained)
             lines.append(f"  {proxy.canonical}: {len(trained)} trainings, {cost:.2f} full trainings{told}")
     return [*lines, f"ended: {found.ended}"]

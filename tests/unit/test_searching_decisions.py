@@ -12,6 +12,7 @@ from proxyflow.core.errors import InvalidValue
 from proxyflow.proxies import parse_proxies
 from proxyflow.searching.decisions import FIRST, Knowledge, Observation, SearchPlan, Trial, decide
 from proxyflow.searching.ladder import Ladder, expected_trust
+from proxyflow.searching.memory import Memory
 from proxyflow.spaces.metric import Metric
 from proxyflow.spaces.parameters import Categorical, Float
 from proxyflow.spaces.space import Space
@@ -140,6 +141,44 @@ def test_a_training_that_diverged_counts_as_the_worst() -> None:
     knowledge = Knowledge(search, (*known, Observation(trial, math.nan, 0.05)))
     assert np.isfinite(knowledge.belief.mean).all()
     assert knowledge.best != search.places[trial.configuration]
+
+
+def memory_of(name: str, sign: float) -> Memory:
+    """Another data set, whose accuracies are lower, or whose best configurations are the worst here."""
+    known = SPACE.sample(30, 7)
+    values = [0.5 + sign * 0.4 * (accuracy(Trial(each, 2, 5)) - 0.8) for each in known]
+    # It knows a hyperparameter more, and one less.
+    return Memory(name, tuple({"rate": each["rate"], "layers": 3} for each in known), tuple(values))
+
+
+def best_after(search: SearchPlan, budget: float) -> tuple[float, Knowledge]:
+    knowledge = Knowledge(search, run(dataclasses.replace(search, budget=budget)))
+    return accuracy(Trial(search.candidates[knowledge.best], 2, 9)), knowledge
+
+
+def test_a_memory_that_agrees_saves_trainings() -> None:
+    without, _ = best_after(plan(), 0.25)
+    found, knowledge = best_after(plan(memories=(memory_of("alike", 1),)), 0.25)
+    assert found >= without
+    values = sorted((accuracy(Trial(each, 2, 9)) for each in plan().candidates), reverse=True)
+    assert found >= values[9]
+    assert set(knowledge.weights) == {"alike"}
+
+
+def test_a_memory_that_disagrees_loses_its_weight_and_does_no_harm() -> None:
+    without, _ = best_after(plan(), 4.0)
+    found, knowledge = best_after(plan(memories=(memory_of("opposite", -1),)), 4.0)
+    _, agreeing = best_after(plan(memories=(memory_of("alike", 1),)), 4.0)
+    assert found >= without - 0.02
+    assert knowledge.weights["opposite"] < 0.2 < agreeing.weights["alike"]
+
+
+def test_memories_do_not_change_what_can_be_chosen() -> None:
+    search = plan(memories=(memory_of("alike", 1), memory_of("opposite", -1)))
+    observed = run(search, most=15)
+    assert all(each.trial.configuration in search.candidates for each in observed)
+    knowledge = Knowledge(search, observed)
+    assert len(knowledge.mean) == len(search.candidates) == knowledge.samples.shape[1]
 
 
 def test_less_is_better_for_losses() -> None:

@@ -20,8 +20,9 @@ def evidence(n: int, rungs: int = 3) -> Evidence:
     return Evidence(place, rung, value, np.where(RNG.random(n) < 0.2, 3.0, 0.0))
 
 
-def test_the_gradient_is_that_of_the_loss() -> None:
-    fit = Fit(POINTS, evidence(40), np.array([0.7, 0.8]))
+@pytest.mark.parametrize("memories", [0, 1])
+def test_the_gradient_is_that_of_the_loss(memories: int) -> None:
+    fit = Fit(POINTS, evidence(40, 4), np.array([0.6, 0.7, 0.8]), memories=memories)
     x = fit.means + 0.3 * RNG.standard_normal(len(fit.means))
     steps = 1e-6 * np.eye(len(x))
     numeric = [(fit.loss(x + step)[0] - fit.loss(x - step)[0]) / 2e-6 for step in steps]
@@ -41,7 +42,7 @@ def test_without_observations_the_parameters_are_their_priors() -> None:
 def test_the_posterior_of_one_rung_is_that_of_scikit_learn() -> None:
     observed = Evidence(np.arange(12), np.zeros(12, int), np.sin(4 * POINTS[:12, 0]), np.zeros(12))
     length, spread, noise = np.array([0.4, 0.9, 1.3]), 1.3, 0.2
-    parameters = Parameters(length, 1.0, 0.5, np.array([1.0]), np.array([spread]), np.array([noise]))
+    parameters = Parameters(length, 1.0, 0.5, np.array([1.0]), np.array([spread]), np.array([noise]), np.ones(1))
     prior = Prior(offset=2.0, offset_of_rung=1.0)
     belief = Belief(POINTS, observed, parameters, prior)
     kernel = ConstantKernel(spread**2, "fixed") * Matern(length, "fixed", nu=2.5) + ConstantKernel(3.0, "fixed")
