@@ -66,6 +66,7 @@ def search(
     tolerance: float | None = 0.5,
     confirm: int = 3,
     candidates: int = CANDIDATES,
+    memory: str = "auto",
     epochs: int = 1,
     seed: int = 0,
     metric: str = "valid_accuracy",
@@ -96,6 +97,7 @@ def search(
             good enough; None uses the whole budget.
         confirm: The most seeds of a configuration on the full data.
         candidates: How many configurations to draw from a space with ranges.
+        memory: Earlier studies of the same function to learn from: `auto`, `none`, or names separated by commas.
         epochs: Passes over the training examples on the full data.
         seed: The first of the trainings' seeds.
         metric, goal, aggregate, share: What the function reports, see docs/own-training.md.
@@ -118,7 +120,8 @@ def search(
         >>> best.configuration  # doctest: +SKIP
         {'lr': 0.0103}
     """
-    from proxyflow.studies.scheduler import ExecutionOptions  # imports mlflow, as the next ones
+    from proxyflow.studies.memories import find_memories  # imports mlflow, as the next ones
+    from proxyflow.studies.scheduler import ExecutionOptions
     from proxyflow.studies.search import SearchSpec, run_search
     from proxyflow.studies.search_files import summary_lines, trial_table, write_search
 
@@ -144,7 +147,8 @@ def search(
     context = context_of(name, data)
     for line in trainer.check_request(chosen):
         context.say(line)
-    found = run_search(context, spec, ExecutionOptions(executors["local"]), write_search)
+    memories = find_memories(context, spec, memory)
+    found = run_search(context, spec, ExecutionOptions(executors["local"]), write_search, memories)
     knowledge = found.knowledge
     within = None if spec.tolerance is None else 1 - knowledge.chance_of_better(knowledge.best, spec.tolerance)
     trials = trial_table(found).drop(columns="reason")

@@ -101,6 +101,13 @@ Search files:
     "the most seeds with which a configuration is trained on the full data",
 )
 @word_option(
+    "memory",
+    AUTO,
+    "What earlier studies and searches of the same trainer on the server found, with hyperparameters matched by name: "
+    "auto, those with the most configurations; names of studies, separated by commas; or none. A memory that does not "
+    "agree with this search loses its weight.",
+)
+@word_option(
     "scores",
     AUTO,
     "For proxies that need scores: id of a score run; latest; or auto, see sweep.",
@@ -134,7 +141,8 @@ def search(**options: Any) -> None:
     )
     check_used(context.writer, asked, used)
     check_request(spec.trainer, spec.candidates, context.say)
-    from proxyflow.studies.scores import check_scores  # imports mlflow, as the next ones
+    from proxyflow.studies.memories import find_memories  # imports mlflow, as the next ones
+    from proxyflow.studies.scores import check_scores
     from proxyflow.studies.search import run_search
     from proxyflow.studies.search_files import summary_lines, write_search
 
@@ -142,7 +150,10 @@ def search(**options: Any) -> None:
     if options["dry_run"]:
         _print_plan(context, spec)
         return
-    found = run_search(context, spec, take_execution(options), write_search)
+    memories = find_memories(context, spec, options["memory"])
+    for memory in memories:
+        context.say(f"memory: {memory.name}, {len(memory.values)} configurations")
+    found = run_search(context, spec, take_execution(options), write_search, memories)
     for line in summary_lines(found):
         print(line)
     if found.knowledge.observations:

@@ -24,6 +24,7 @@ from proxyflow.proxies import Proxy
 from proxyflow.quality.unranked import flag_unranked
 from proxyflow.searching.decisions import Decision, Knowledge, Observation, SearchPlan, Trial, decide
 from proxyflow.searching.ladder import Ladder
+from proxyflow.searching.memory import Memory
 from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.grids import Grid
@@ -91,11 +92,12 @@ class SearchSpec:
         spec = training_spec(trial.configuration, self.epochs, seed, self.trainer, self.ladder[trial.rung])
         return PlannedTraining(self.dataset, spec, reason)
 
-    def plan(self, steps: Floats) -> SearchPlan:
+    def plan(self, steps: Floats, memories: tuple[Memory, ...] = ()) -> SearchPlan:
         """What decisions are made by.
 
         Args:
             steps: `(rungs,)` optimizer steps, relative to the target's.
+            memories: what earlier studies found.
         """
         return SearchPlan(
             space=self.space,
@@ -106,6 +108,7 @@ class SearchSpec:
             tolerance=self.tolerance,
             confirm=self.confirm,
             seed=self.seed,
+            memories=memories,
         )
 
 
@@ -167,10 +170,12 @@ def run_search(
     spec: SearchSpec,
     execution: ExecutionOptions,
     write: Callable[[Found, Path], None] | None = None,
+    memories: tuple[Memory, ...] = (),
 ) -> Found:
     """Searches until it is sure or its budget, or another limit, is reached.
 
     Args:
+        memories: what earlier studies found, see `memories.find_memories`.
         write: writes files of the outcome, which are logged with the search's run.
 
     Raises:
@@ -192,9 +197,10 @@ def run_search(
         f"budget of {spec.budget:g} full trainings, on {rungs}."
     )
     note = paragraphs(what, links_to_views(context.writer.experiment_id))
-    with context.writer.open("search", f"search {context.writer.study}", note, _tags(context, spec), main=True) as run:
+    tags = {**_tags(context, spec), names.MEMORIES: json.dumps([memory.name for memory in memories])}
+    with context.writer.open("search", f"search {context.writer.study}", note, tags, main=True) as run:
         run.log_params(_params(spec))
-        searching = _Search(context, spec, dependencies, run, execution, cost, spec.plan(steps), started)
+        searching = _Search(context, spec, dependencies, run, execution, cost, spec.plan(steps, memories), started)
         jobs = execution.executor.jobs(execution.resources)
         priced = context
         if context.price_per_hour is not None:

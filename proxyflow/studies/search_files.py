@@ -101,6 +101,9 @@ def summary_lines(found: Found) -> list[str]:
             told = "" if proxy.is_target else f", believed to correlate with full by {knowledge.trust(rung):.2f}"
             cost = sum(each.cost for each in trained)
             lines.append(f"  {proxy.canonical}: {len(trained)} trainings, {cost:.2f} full trainings{told}")
+    lines += [
+        f"  memory {name}: believed to explain {weight:.0%} of the values" for name, weight in knowledge.weights.items()
+    ]
     return [*lines, f"ended: {found.ended}"]
 
 

@@ -51,6 +51,7 @@ LAUNCHED = "proxyflow.launched"
 GIT_DIRTY = "proxyflow.git_dirty"
 RESUMED_FROM = "proxyflow.resumed_from"
 REASON = "proxyflow.reason"
+MEMORIES = "proxyflow.memories"
 
 # Followed by the digest in a shortened name; the tag has the full name.
 FULL_VALUE = "proxyflow.whole."

@@ -78,12 +78,12 @@ def test_the_same_command_goes_on_and_makes_the_decisions_of_a_search_that_was_n
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):
         folder.mkdir()
-    assert search(entry, whole, "--budget", "3").status == 0
+    assert search(entry, whole, "--budget", "3", "--memory", "none").status == 0
     for trainings in (1, 5, 4):
         monkeypatch.setenv("INTERRUPT_AFTER", str(trainings))
-        assert search(entry, parts, "--budget", "3").status == 130
+        assert search(entry, parts, "--budget", "3", "--memory", "none").status == 130
     monkeypatch.delenv("INTERRUPT_AFTER")
-    assert search(entry, parts, "--budget", "3").status == 0
+    assert search(entry, parts, "--budget", "3", "--memory", "none").status == 0
     columns = ["rung", "config", "seed", "value", "cost"]
     tables = []
     for folder in (whole, parts):
@@ -226,3 +226,24 @@ def test_a_search_in_python(store: str, tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(InvalidValue) as caught:
             pf.search(train, **{"labels": ["cat", "dog"] * 300, "space": {"lr": pf.log(1e-4, 1)}, **arguments})
         assert caught.value.name.removeprefix("space: ") == name
+
+
+def test_an_earlier_study_is_a_memory_with_a_weight(entry: Entry, tmp_path: Path) -> None:
+    grid = [{"width": round(0.05 + 0.1 * n, 2)} for n in range(9)]
+    (tmp_path / "grid.yaml").write_text(json.dumps(grid))
+    fixed = ("--trainer", "python:user_functions:classify", "--metric", "valid_accuracy", "--epochs", "4")
+    of_grid = ("--grid", str(tmp_path / "grid.yaml"), "--datasets", "digits@200", "--strategies", "full")
+    earlier = f"{tmp_path.name} earlier"
+    assert entry("sweep", *fixed, *of_grid, "--study", earlier).status == 0
+    done = search(entry, tmp_path, "--budget", "1.5", "--memory", earlier)
+    assert done.status == 0, done.err
+    assert f"memory: {earlier} · digits@200, 9 configurations" in done.err
+    assert f"memory {earlier} · digits@200: believed to explain" in done.out
+    trials = pd.read_csv(files_of(tmp_path.name, tmp_path) / "trials.csv")
+    first = float(trials["config"].iloc[0].removeprefix("width="))
+    assert first == pytest.approx(0.3, abs=0.1), "it begins where the memory is best"
+    for wrong in ("no such study", tmp_path.name):
+        again = search(entry, tmp_path, "--memory", wrong)
+        assert again.status == 2
+        assert wrong in again.err
+    assert search(entry, tmp_path, "--memory", "none", "--budget", "1.5").status == 0

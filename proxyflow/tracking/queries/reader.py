@@ -191,6 +191,23 @@ def trainings(
     return _frame(_row(run) for run in _reported(found, on_run))
 
 
+def trainings_of_trainer(
+    client: MlflowClient,
+    trainer: str,
+    experiments: Sequence[str] | None = None,
+    on_run: Callable[[TrackedRun], None] | None = None,
+) -> pd.DataFrame:
+    """All trainings by a trainer, as `trainings` gives them.
+
+    Args:
+        trainer: its name, which the tag `proxyflow.trainer` has.
+        experiments: experiment ids; None searches all.
+        on_run: called with each run as it is found.
+    """
+    found = search(client, experiments, KIND="training", TRAINER=trainer)
+    return _frame(_row(run) for run in _reported(found, on_run))
+
+
 def _reported(runs: Iterable[TrackedRun], on_run: Callable[[TrackedRun], None] | None) -> Iterator[TrackedRun]:
     for run in runs:
         if on_run is not None:
