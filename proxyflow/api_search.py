@@ -122,8 +122,9 @@ def search(
     """
     from proxyflow.studies.memories import find_memories  # imports mlflow, as the next ones
     from proxyflow.studies.scheduler import ExecutionOptions
-    from proxyflow.studies.search import SearchSpec, run_search
+    from proxyflow.studies.search import run_search
     from proxyflow.studies.search_files import summary_lines, trial_table, write_search
+    from proxyflow.studies.search_trials import SearchSpec
 
     trainer = trainer_of(train, metric, goal, aggregate, share)
     data = data_of(labels, dataset, valid_examples, columns=columns, split=split, groups=groups, ids=ids)

@@ -30,7 +30,8 @@ from proxyflow.tracking.names import check_study_name, is_study_file
 from proxyflow.trainers import ImageTrainer, Trainer
 
 if TYPE_CHECKING:
-    from proxyflow.studies.search import Found, SearchSpec
+    from proxyflow.studies.search import Found
+    from proxyflow.studies.search_trials import SearchSpec
 
 NOT_IN_FILES = ("dry_run",)
 DEMO = "demo"  # what the image trainer searches by default
@@ -162,7 +163,7 @@ def search(**options: Any) -> None:
 
 def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
     """The search that the options describe; messages name the line of the file that a value came from."""
-    from proxyflow.studies.search import SearchSpec  # imports mlflow
+    from proxyflow.studies.search_trials import SearchSpec  # imports mlflow
 
     with at(file, "dataset"):
         dataset = canonical_name(options["dataset"])
@@ -206,7 +207,7 @@ def _ladder(text: str, trainer: Trainer, epochs: int) -> tuple[Proxy, ...]:
 
 
 def _print_plan(context: Any, spec: SearchSpec) -> None:
-    from proxyflow.studies.search import relative_costs  # imports torch
+    from proxyflow.studies.search_trials import relative_costs  # imports torch
     from proxyflow.tracking.runs.launch import end_assigned_run
 
     cost, _ = relative_costs(context, spec)

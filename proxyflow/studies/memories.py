@@ -11,7 +11,7 @@ from proxyflow.quality.runs import TARGET
 from proxyflow.searching.memory import Memory
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.plan import AUTO
-from proxyflow.studies.search import SearchSpec
+from proxyflow.studies.search_trials import SearchSpec
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import study_experiment_id
 from proxyflow.tracking.queries.reader import search, trainings_of_trainer

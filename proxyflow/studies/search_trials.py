@@ -1,0 +1,242 @@
+"""What a search may train, and what of it has been trained, as the tracking server has it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from proxyflow.proxies import Proxy
+from proxyflow.quality.unranked import flag_unranked
+from proxyflow.searching.decisions import Observation, SearchPlan, Trial
+from proxyflow.searching.ladder import Ladder
+from proxyflow.searching.memory import Memory
+from proxyflow.searching.surrogate import Floats
+from proxyflow.spaces.configuration import Configuration
+from proxyflow.spaces.grids import Grid
+from proxyflow.spaces.space import Space
+from proxyflow.studies.context import StudyContext
+from proxyflow.studies.dependencies import Dependencies, SubsetId, subset_id
+from proxyflow.studies.plan import AUTO, PlannedTraining, StudySpec, training_spec
+from proxyflow.studies.tasks import SubsetRef, Task
+from proxyflow.tracking import names
+from proxyflow.tracking.queries.reader import search, trainings
+from proxyflow.tracking.queries.tracked_run import TrackedRun
+from proxyflow.trainers import Trainer
+
+# Clocks of machines that share a search may differ by this much, in ms.
+CLOCKS = 10 * 60 * 1000
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """A search for the best configuration on one data set.
+
+    Attributes:
+        dataset: the data set.
+        trainer: the trainer.
+        space: the space of the configurations.
+        candidates: what is chosen from, in the order in which it is tried while nothing is known: the default first.
+        ladder: the proxies from cheap to expensive, the target last.
+        epochs: of the target.
+        budget: in full trainings.
+        tolerance: see `SearchPlan`.
+        confirm: the most seeds of a configuration on the full data.
+        seed: the first of the trainings' seeds, and the root of all random streams of the search.
+        scores: see `StudySpec`.
+    """
+
+    dataset: str
+    trainer: Trainer
+    space: Space
+    candidates: Grid
+    ladder: tuple[Proxy, ...]
+    epochs: int
+    budget: float = 8.0
+    tolerance: float | None = None
+    confirm: int = 3
+    seed: int = 0
+    scores: str = AUTO
+
+    @cached_property
+    def study(self) -> StudySpec:
+        """All that it may train, as a study: what is checked and needed for it."""
+        seeds = tuple(range(self.seed, self.seed + self.confirm))
+        return StudySpec((self.dataset,), self.ladder, self.candidates, self.trainer, self.epochs, seeds, self.scores)
+
+    def place_of(self, configuration: Configuration) -> int:
+        """Where a configuration is among the candidates."""
+        return self.candidates.index(configuration)
+
+    def planned(self, trial: Trial, reason: str = "") -> PlannedTraining:
+        """The training of a trial."""
+        seed = self.seed + trial.seed
+        spec = training_spec(trial.configuration, self.epochs, seed, self.trainer, self.ladder[trial.rung])
+        return PlannedTraining(self.dataset, spec, reason)
+
+    def plan(self, steps: Floats, memories: tuple[Memory, ...] = ()) -> SearchPlan:
+        """What decisions are made by.
+
+        Args:
+            steps: `(rungs,)` optimizer steps, relative to the target's.
+            memories: what earlier studies found.
+        """
+        return SearchPlan(
+            space=self.space,
+            metric=self.trainer.metric,
+            ladder=Ladder.of(self.ladder, steps.tolist()),
+            candidates=self.candidates,
+            budget=self.budget,
+            tolerance=self.tolerance,
+            confirm=self.confirm,
+            seed=self.seed,
+            memories=memories,
+        )
+
+
+def relative_costs(context: StudyContext, spec: SearchSpec) -> tuple[Floats, Floats]:
+    """What trainings are expected to cost, and their optimizer steps, before any is made.
+
+    Returns:
+        `(candidates, rungs)` in full trainings, by arithmetic where the trainer knows it, else by examples; and
+        `(rungs,)` median steps relative to the target's, or costs where steps are not known.
+    """
+    from proxyflow.studies.estimate import Sizes  # imports torch
+
+    sizes = Sizes(context)
+    found = [
+        [sizes.of(spec.planned(Trial(configuration, rung, 0))) for rung in range(len(spec.ladder))]
+        for configuration in spec.candidates
+    ]
+    work = np.array([[each.work for each in row] for row in found])
+    cost = work / work[:, -1].mean()
+    steps = np.array([[float(each.steps) for each in row] for row in found])
+    known = steps if (steps > 0).all() else cost
+    return cost, np.median(known / known[:, -1:], axis=0)
+
+
+@dataclass(eq=False)
+class SearchTrials:
+    """The trainings of a search on the server.
+
+    Attributes:
+        context: client and caches.
+        spec: the search.
+        dependencies: of its trainings.
+        cost: `(candidates, rungs)` of a training, in full trainings.
+        reasons: why trainings were started, as JSON by run id; what no search asked for has none.
+        others: what other processes are training.
+    """
+
+    context: StudyContext
+    spec: SearchSpec
+    dependencies: Dependencies
+    cost: Floats
+    reasons: dict[str, str] = field(default_factory=dict)
+    others: tuple[Trial, ...] = ()
+    _observed: dict[str, tuple[int, str, Observation]] = field(default_factory=dict)
+    _subsets: dict[SubsetId, SubsetRef] = field(default_factory=dict)
+    _latest: int = 0
+
+    @property
+    def _ordered(self) -> list[tuple[int, str, Observation]]:
+        return sorted(self._observed.values(), key=lambda each: each[:2])
+
+    @property
+    def observations(self) -> tuple[Observation, ...]:
+        """What has ended, in order."""
+        return tuple(each for _, _, each in self._ordered)
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """Of the observations."""
+        return tuple(run_id for _, run_id, _ in self._ordered)
+
+    @property
+    def spent(self) -> float:
+        """In full trainings."""
+        return sum(each.cost for _, _, each in self._observed.values())
+
+    def cost_of(self, trial: Trial) -> float:
+        """In full trainings, before it is made."""
+        return float(self.cost[self._places[trial.configuration.to_json()], trial.rung])
+
+    def task(self, planned: PlannedTraining, parent_id: str) -> Task:
+        """The task of a training; makes its subset where there is none."""
+        found = self._subset_of(planned)
+        if found is None:
+            found = self._subsets[subset_id(planned)] = self.dependencies.ensure(planned, parent_id)
+        return self.dependencies.task(planned, found)
+
+    def _subset_of(self, planned: PlannedTraining) -> SubsetRef | None:
+        """The training's subset; None where nobody has made it."""
+        key = subset_id(planned)
+        if key not in self._subsets and (found := self.dependencies.find(planned)) is not None:
+            self._subsets[key] = found
+        return self._subsets.get(key)
+
+    def refresh(self, pending: Collection[str] = ()) -> list[str]:
+        """Reads what has ended since the last time, by this process or others, and what others are training.
+
+        Args:
+            pending: keys of the trainings that this process has started.
+
+        Returns:
+            Keys of the trainings that have ended.
+        """
+        experiment = [self.context.writer.experiment_id]
+
+        def note(run: TrackedRun) -> None:
+            if names.REASON in run.tags:
+                self.reasons[run.id] = run.tags[names.REASON]
+
+        frame = trainings(self.context.client, experiment, note, ended_after=max(0, self._latest - CLOCKS))
+        frame = frame[(frame["status"] == "finished") & ~frame["run_key"].isin(self._observed)]
+        unranked = flag_unranked(frame, self.spec.trainer.metric).fillna(value=False).astype(bool)
+        rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]  # columns have names
+        found = []
+        for row, flag in zip(rows, unranked, strict=True):
+            key, run_id, ended = row["run_key"], row["run_id"], int(row["end_time"])
+            trial = self._trial_of(row["config_json"], row["strategy"], row["seed"], key)
+            if trial is None:
+                continue
+            # What no search asked for was paid by the sweep that trained it.
+            cost = self.cost_of(trial) if run_id in self.reasons else 0.0
+            self._observed[key] = ended, run_id, Observation(trial, row["objective"], cost, bool(flag))
+            self._latest = max(self._latest, ended)
+            found.append(key)
+        running = search(self.context.client, experiment, running=True, KIND="training")
+        others = (self._trained_by_others(run, pending) for run in running)
+        self.others = tuple(trial for trial in others if trial is not None)
+        return found
+
+    def _trained_by_others(self, run: TrackedRun, pending: Collection[str]) -> Trial | None:
+        key = run.tags.get(names.RUN_KEY, "")
+        if key in pending or key in self._observed or self.context.writer.is_stale(run):
+            return None
+        seed = run.tags.get(names.SEED, "")
+        described = run.tags.get(names.CONFIG_JSON, ""), run.tags.get(names.STRATEGY, "")
+        return self._trial_of(*described, int(seed), key) if seed.isdecimal() else None
+
+    def _trial_of(self, config_json: str, strategy: str, seed: int, key: str) -> Trial | None:
+        """The trial that a training is of; None if it is none of this search's."""
+        place, rung = self._places.get(config_json), self._rungs.get(strategy)
+        number = seed - self.spec.seed
+        if place is None or rung is None or not 0 <= number < self.spec.confirm:
+            return None
+        trial = Trial(self.spec.candidates[place], rung, number)
+        planned = self.spec.planned(trial)
+        subset = self._subset_of(planned)
+        # The key covers what the tags do not say: the data, the trainer's settings and code, the epochs.
+        return trial if subset is not None and self.dependencies.task(planned, subset).key == key else None
+
+    @cached_property
+    def _rungs(self) -> dict[str, int]:
+        return {proxy.canonical: rung for rung, proxy in enumerate(self.spec.ladder)}
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {each.to_json(): place for place, each in enumerate(self.spec.candidates)}
