@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "trains one configuration on one subset",
     "sweep": "runs a study of many trainings, or resumes it",
     "search": "finds the best configuration for a fraction of the cost",
+    "check": "says whether tuning on a proxy is safe",
     "report": "measures the proxies of a study",
 }
 

@@ -171,7 +171,7 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
         trainer = take_trainer(options, None if file is None else Path(file.path).parent)
     with at(file, "space"):
         written = None if file is None else file.written.get("space")
-        space, candidates = _candidates(options["space"], written, trainer, options["candidates"], options["seed"])
+        space, candidates = candidates_from(options["space"], written, trainer, options["candidates"], options["seed"])
     with at(file, "ladder"):
         ladder = _ladder(options["ladder"], trainer, options["epochs"])
     with at(file, "budget"):
@@ -185,7 +185,7 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
     return spec
 
 
-def _candidates(text: str, written: Any, trainer: Trainer, most: int, seed: int) -> tuple[Space, Grid]:
+def candidates_from(text: str, written: Any, trainer: Trainer, most: int, seed: int) -> tuple[Space, Grid]:
     """The space, and the configurations to choose from."""
     if written is None and text == DEMO and DEMO not in trainer.grids:
         raise InvalidValue("space", "", f"trainer={trainer.name} has no space of its own; give space=FILE.yaml")

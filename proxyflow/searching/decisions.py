@@ -269,10 +269,10 @@ class Knowledge:
         """What is believed of a configuration's value on the target: it and its 95 % interval, in the metric's unit."""
         deviation = math.sqrt(max(self.belief.covariance[place, place], 0.0))
         mean = float(self.mean[place])
-        value, *ends = self._metric(np.array([mean, mean - Z * deviation, mean + Z * deviation])).tolist()
+        value, *ends = self.in_metric(np.array([mean, mean - Z * deviation, mean + Z * deviation])).tolist()
         return value, min(ends), max(ends)
 
-    def _metric(self, standardized: Floats) -> Floats:
+    def in_metric(self, standardized: Floats) -> Floats:
         """Standardized values in the metric's unit."""
         middle, spread = self.standard
         return self.scale.back(middle + spread * standardized)
@@ -292,7 +292,7 @@ class Knowledge:
         samples, metric = self.samples, self.plan.metric
         if not metric.share:
             return float((samples.max(axis=1) - samples[:, place] > tolerance / 100).mean())
-        better = metric.sign * (self._metric(samples.max(axis=1)) - self._metric(samples[:, place]))
+        better = metric.sign * (self.in_metric(samples.max(axis=1)) - self.in_metric(samples[:, place]))
         return float((better > tolerance / 100).mean())
 
 

@@ -301,6 +301,9 @@ class Belief:
     def _of_target(self) -> Floats:
         return self._whitened(self.target, self._everywhere)
 
+    def _of_rung(self, rung: int) -> Floats:
+        return self._of_target if rung == self.target else self._whitened(rung, self._everywhere)
+
     @cached_property
     def mean(self) -> Floats:
         """`(configurations,)`, of the target without noise."""
@@ -310,15 +313,20 @@ class Belief:
         """`(configurations,)`, of a rung without noise."""
         if not len(self.evidence):
             return np.zeros(len(self.points))
-        whitened = self._of_target if rung == self.target else self._whitened(rung, self._everywhere)
-        return np.asarray(whitened.T @ solve_triangular(self._lower, self.evidence.value, lower=True))
+        return np.asarray(self._of_rung(rung).T @ solve_triangular(self._lower, self.evidence.value, lower=True))
 
     @cached_property
     def covariance(self) -> Floats:
         """`(configurations, configurations)`, of the target without noise."""
-        everywhere = np.array([self.target])
-        prior = self._between(self.target, everywhere)[0] * self._alike + self._offset(self.target, everywhere)[0]
-        return np.asarray(prior - self._of_target.T @ self._of_target) if len(self.evidence) else prior
+        return self.covariance_of(self.target, self.target)
+
+    def covariance_of(self, first: int, second: int) -> Floats:
+        """`(configurations, configurations)`, between the values of two rungs without noise."""
+        there = np.array([second])
+        prior = self._between(first, there)[0] * self._alike + self._offset(first, there)[0]
+        if not len(self.evidence):
+            return np.asarray(prior)
+        return np.asarray(prior - self._of_rung(first).T @ self._of_rung(second))
 
     def shift(self, rung: int, places: Ints) -> Floats:
         """How far one more observation moves the target's means, per standard deviation of its value.

@@ -107,7 +107,7 @@ def run_search(
     with context.writer.open("search", f"search {context.writer.study}", note, tags, main=True) as run:
         run.log_params(_params(spec))
         trials = SearchTrials(context, spec, dependencies, cost)
-        searching = _Search(trials, spec.plan(steps, memories), run.id, execution, started)
+        searching = _Search(trials, spec.plan(steps.tolist(), memories), run.id, execution, started)
         jobs = execution.executor.jobs(execution.resources)
         priced = context
         if context.price_per_hour is not None:

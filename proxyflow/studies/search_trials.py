@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -77,17 +77,17 @@ class SearchSpec:
         spec = training_spec(trial.configuration, self.epochs, seed, self.trainer, self.ladder[trial.rung])
         return PlannedTraining(self.dataset, spec, reason)
 
-    def plan(self, steps: Floats, memories: tuple[Memory, ...] = ()) -> SearchPlan:
+    def plan(self, steps: Sequence[float], memories: tuple[Memory, ...] = ()) -> SearchPlan:
         """What decisions are made by.
 
         Args:
-            steps: `(rungs,)` optimizer steps, relative to the target's.
+            steps: optimizer steps by rung, relative to the target's.
             memories: what earlier studies found.
         """
         return SearchPlan(
             space=self.space,
             metric=self.trainer.metric,
-            ladder=Ladder.of(self.ladder, steps.tolist()),
+            ladder=Ladder.of(self.ladder, steps),
             candidates=self.candidates,
             budget=self.budget,
             tolerance=self.tolerance,

@@ -27,6 +27,13 @@ def classify(job: Any) -> None:
         job.report(epoch=epoch, valid_accuracy=0.9 - off**2 - 0.2 / epoch - 0.001 * job.seed)
 
 
+def misled(job: Any) -> None:
+    """An accuracy for which few examples want the opposite."""
+    for epoch in range(1, job.epochs + 1):
+        best = 0.3 if len(job.train) > 50 else 0.9
+        job.report(epoch=epoch, valid_accuracy=0.9 - 0.5 * (job.config["width"] - best) ** 2 - 0.2 / epoch)
+
+
 def fit_at_once(job: Any) -> float:
     return float((job.config["width"] - 0.3) ** 2 + 10 / len(job.train))
 

@@ -1,0 +1,155 @@
+"""`check`: whether tuning on a proxy is safe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxyflow.cli.command import command
+from proxyflow.cli.execution import check_execution, execution_options, take_execution
+from proxyflow.cli.files import at, take_from_file
+from proxyflow.cli.launched import check_used
+from proxyflow.cli.listings import data_sets, executor_list, strategy_list, trainer_list
+from proxyflow.cli.opening import open_context, retry_timeout
+from proxyflow.cli.options import AUTO, ruled_option, word_option
+from proxyflow.cli.search import DEMO, candidates_from
+from proxyflow.cli.shared import DATASET, SEED, SYSTEM_METRICS, data_options, study_option, take_data_options
+from proxyflow.cli.training import EPOCHS, check_request, take_trainer, trainer_options
+from proxyflow.core.errors import InvalidValue
+from proxyflow.core.settings import Number, TrueFalse
+from proxyflow.data.catalog import canonical_name
+from proxyflow.proxies import TARGET, Proxy, data_of
+from proxyflow.searching.ladder import auto_ladder
+from proxyflow.studies.plan import check_epochs, check_reductions
+from proxyflow.studies.presets import load_strategies
+from proxyflow.studies.study_file import StudyFile, load_study_file
+from proxyflow.tracking.names import check_study_name, is_study_file
+
+if TYPE_CHECKING:
+    from proxyflow.studies.check import Checked
+    from proxyflow.studies.search_trials import SearchSpec
+
+# Tuning on a proxy chooses from about so many, whatever their number in the space.
+CANDIDATES = 100
+
+
+@command(
+    "check",
+    "Says whether tuning on a proxy is safe, such as on a tenth of the data: trains a few configurations on it and on "
+    "everything, and estimates what choosing the best configuration of the space by the proxy would lose. It also "
+    "tries a few other proxies, and names the cheapest safe one.",
+    "--study safe --dataset folder:my/pets --space space.yaml --strategies random:0.1",
+    data_sets,
+    strategy_list,
+    executor_list,
+    trainer_list,
+)
+@DATASET
+@data_options
+@click.option(
+    "--strategies",
+    default="random:0.1",
+    show_default=True,
+    help="The proxies to check, separated by commas; see Strategies below.",
+)
+@ruled_option("alternatives", "true", TrueFalse(), "try other proxies as well: those of the ladder of search")
+@click.option(
+    "--space",
+    default=DEMO,
+    show_default=True,
+    help="What tuning would choose from, as for search.",
+)
+@ruled_option(
+    "configurations",
+    10,
+    Number(low=5, high=200, whole=True, example="10"),
+    "configurations to train on each proxy and on everything; more make the intervals narrower",
+)
+@ruled_option(
+    "tolerance",
+    0.5,
+    Number(low=0, high=100, example="0.5"),
+    "a proxy is safe if the whole 95 % interval of what it is expected to lose is at most this many points (for "
+    "metrics that are not shares: per cent of the spread of values)",
+)
+@word_option("memory", AUTO, "Earlier studies to learn from, as for search.")
+@word_option("scores", AUTO, "For proxies that need scores: id of a score run; latest; or auto, see sweep.")
+@trainer_options
+@EPOCHS
+@SEED
+@execution_options
+@SYSTEM_METRICS
+@study_option("Or a study file (.yaml) with these options as keys.")
+def check(**options: Any) -> None:
+    file, asked = None, dict(options)
+    if is_study_file(options["study"]):
+        file = load_study_file(options["study"], [*options, "budget"])
+        take_from_file(click.get_current_context(), file, options)
+    with at(file, "study"):
+        if options["study"] != AUTO:
+            check_study_name(options["study"])
+    used = {name: value for name, value in options.items() if name != "study"}
+    spec, proxies = _spec(options, file)
+    with at(file):
+        check_execution(options)
+    context = open_context(
+        options["study"],
+        take_data_options(options, spec.trainer.settings.get("image_size")),
+        options["price_per_hour"],
+        retry_timeout(options["max_hours"]),
+        options["system_metrics"],
+    )
+    check_used(context.writer, asked, used)
+    check_request(spec.trainer, spec.candidates, context.say)
+    from proxyflow.studies.check import run_check  # imports mlflow, as the next ones
+    from proxyflow.studies.memories import find_memories
+    from proxyflow.studies.scores import check_scores
+
+    check_scores(context, spec.scores, *data_of(spec.ladder))
+    memories = find_memories(context, spec, options["memory"])
+    checked = run_check(context, spec, proxies, options["configurations"], take_execution(options), memories)
+    for line in lines_of(checked):
+        print(line)
+
+
+def _spec(options: dict[str, Any], file: StudyFile | None) -> tuple[SearchSpec, tuple[Proxy, ...]]:
+    """What is checked, and the proxies that were asked about."""
+    from proxyflow.studies.search_trials import SearchSpec  # imports mlflow
+
+    with at(file, "dataset"):
+        dataset = canonical_name(options["dataset"])
+    with at(file):
+        trainer = take_trainer(options, None if file is None else Path(file.path).parent)
+    with at(file, "space"):
+        written = None if file is None else file.written.get("space")
+        space, candidates = candidates_from(options["space"], written, trainer, CANDIDATES, options["seed"])
+    epochs = options["epochs"]
+    with at(file, "strategies"):
+        proxies = tuple(proxy for proxy in load_strategies(options["strategies"]) if not proxy.is_target)
+        if not proxies:
+            raise InvalidValue("strategies", options["strategies"], "name a proxy: full is what it is compared with")
+        check_reductions(proxies, trainer)
+        check_epochs(proxies, epochs, epochs)
+    others = auto_ladder(trainer.fidelities, epochs)[:-1] if options["alternatives"] else ()
+    ladder = (*dict.fromkeys([*proxies, *others]), TARGET)
+    with at(file):
+        names = ("epochs", "tolerance", "seed", "scores")
+        spec = SearchSpec(
+            dataset, trainer, space, candidates, ladder, confirm=1, **{name: options[name] for name in names}
+        )
+    return spec, proxies
+
+
+def lines_of(checked: Checked) -> list[str]:
+    """The table and the verdicts, for a terminal."""
+    width = max(len(name) for name, *_ in checked.table)
+    head = f"{'proxy':{width}}  cost  expected loss in {checked.unit} [95 %]"
+    rows = [
+        f"{name:{width}}  {cost:4.2f}  {value:.2f} [{low:.2f}, {high:.2f}]"
+        for name, cost, value, low, high in checked.table
+    ]
+    n = len(checked.spec.candidates)
+    trained = f"{checked.configurations} configurations were trained; tuning would choose from {n} of the space."
+    return [head, *rows, "", *checked.sentences, trained]

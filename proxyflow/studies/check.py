@@ -1,0 +1,164 @@
+"""Checks whether tuning on proxies is safe, from a few configurations that are trained on them and on everything."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxyflow.core.files import write_json
+from proxyflow.proxies import Proxy
+from proxyflow.searching.decisions import Knowledge
+from proxyflow.searching.memory import Memory
+from proxyflow.searching.safety import Loss, expected_loss
+from proxyflow.spaces.grids import Grid
+from proxyflow.studies.context import StudyContext, temporary_folder
+from proxyflow.studies.dependencies import Dependencies
+from proxyflow.studies.scheduler import ExecutionOptions
+from proxyflow.studies.search_trials import SearchSpec, SearchTrials, relative_costs
+from proxyflow.studies.study import run_study
+from proxyflow.tracking import names
+from proxyflow.tracking.ui.links import escape_markdown
+
+REMEMBERED = 3  # of the configurations, those that memories take for the best
+FILE = "check.json"
+
+
+@dataclass(frozen=True)
+class CheckedProxy:
+    """A proxy, and what tuning on it is expected to lose.
+
+    Attributes:
+        proxy: the proxy.
+        cost: of a training on it, in full trainings.
+        loss: see `safety.Loss`.
+    """
+
+    proxy: Proxy
+    cost: float
+    loss: Loss
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """The outcome of a check.
+
+    Attributes:
+        spec: what was checked; its ladder has the proxies, the target last.
+        asked: the proxies that were asked about, the others are alternatives.
+        configurations: that were trained.
+        proxies: the cheapest first, the target last.
+        unit: of losses.
+    """
+
+    spec: SearchSpec
+    asked: tuple[Proxy, ...]
+    configurations: int
+    proxies: tuple[CheckedProxy, ...]
+    unit: str
+
+    @property
+    def tolerance(self) -> float:
+        """Up to which a loss is safe."""
+        assert self.spec.tolerance is not None
+        return self.spec.tolerance
+
+    @property
+    def cheapest_safe(self) -> CheckedProxy | None:
+        """The cheapest proxy on which tuning is safe; None if none is shown to be."""
+        return next((each for each in self.proxies[:-1] if each.loss.is_safe(self.tolerance)), None)
+
+    def verdict(self, checked: CheckedProxy) -> str:
+        """What the check says of a proxy, in a sentence."""
+        loss = checked.loss
+        told = f"it is expected to lose {loss.value:.2f} {self.unit} [{loss.low:.2f}, {loss.high:.2f}]"
+        if loss.is_safe(self.tolerance):
+            return f"Tuning on {checked.proxy.canonical} is safe: {told}, at most {self.tolerance:g}."
+        known = "is not safe" if loss.low > self.tolerance else "is not shown to be safe"
+        text = f"Tuning on {checked.proxy.canonical} {known}: {told}, and up to {self.tolerance:g} is accepted."
+        other = self.cheapest_safe
+        if other is None:
+            return f"{text} Nor is any other proxy: use search, or check more configurations."
+        lost = f"{other.loss.value:.2f} [{other.loss.low:.2f}, {other.loss.high:.2f}]"
+        return f"{text} Use {other.proxy.canonical} instead, for {other.cost:.2f} of a full training: {lost}."
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """A verdict for each proxy that was asked about."""
+        return tuple(self.verdict(each) for each in self.proxies if each.proxy in self.asked)
+
+    @property
+    def table(self) -> list[tuple[str, float, float, float, float]]:
+        """Proxy, cost, expected loss and the ends of its interval."""
+        return [
+            (each.proxy.canonical, each.cost, each.loss.value, each.loss.low, each.loss.high) for each in self.proxies
+        ]
+
+
+def configurations_of(spec: SearchSpec, memories: tuple[Memory, ...], n: int) -> Grid:
+    """What a check trains: the default, those that memories take for the best, and an even sample."""
+    chosen = [spec.candidates[0]]
+    if memories:
+        believed = Knowledge(spec.plan(_steps_unknown(spec), memories), ()).mean
+        chosen += [spec.candidates[place] for place in (-believed).argsort(kind="stable")[:REMEMBERED]]
+    return tuple(dict.fromkeys([*chosen, *spec.candidates]))[:n]
+
+
+def _steps_unknown(spec: SearchSpec) -> list[float]:
+    return [1.0] * len(spec.ladder)
+
+
+def run_check(
+    context: StudyContext,
+    spec: SearchSpec,
+    asked: tuple[Proxy, ...],
+    n: int,
+    execution: ExecutionOptions,
+    memories: tuple[Memory, ...] = (),
+) -> Checked:
+    """Trains a few configurations on each proxy and on everything, and says what tuning on each would lose.
+
+    Args:
+        spec: the ladder has the proxies, asked about or not; the candidates are what tuning would choose from.
+        asked: the proxies that the user asks about.
+        n: how many configurations to train.
+
+    Raises:
+        TrainingFailed: a training failed.
+        Unsupported: the data set does not support a proxy.
+    """
+    chosen = configurations_of(spec, memories, n)
+    study = dataclasses.replace(spec.study, grid=chosen, seeds=(spec.seed,))
+    run_study(context, study, execution)
+    cost, steps = relative_costs(context, spec)
+    trials = SearchTrials(context, spec, Dependencies.of(context, study), cost)
+    trials.refresh()
+    knowledge = Knowledge(spec.plan(steps.tolist(), memories), trials.observations)
+    found = [
+        CheckedProxy(proxy, float(cost[:, rung].mean()), expected_loss(knowledge, rung))
+        for rung, proxy in enumerate(spec.ladder)
+    ]
+    ordered = sorted(found[:-1], key=lambda each: each.cost)
+    unit = "points" if spec.trainer.metric.share else "% of the spread of values"
+    checked = Checked(spec, asked, len(chosen), (*ordered, found[-1]), unit)
+    _log(context, checked)
+    return checked
+
+
+def _log(context: StudyContext, checked: Checked) -> None:
+    described = " ".join(escape_markdown(sentence) for sentence in checked.sentences)
+    tags = {
+        names.DATASET: checked.spec.dataset,
+        names.DATASET_FINGERPRINT: context.dataset(checked.spec.dataset).fingerprint,
+    }
+    with context.writer.open("report", f"check {context.writer.study}", described, tags) as run:
+        run.log_metrics(
+            {
+                names.quality_metric_name("expected_loss", each.proxy.canonical): each.loss.value
+                for each in checked.proxies
+            }
+        )
+        with temporary_folder() as folder:
+            rows = [dict(zip(("proxy", "cost", "loss", "low", "high"), row, strict=True)) for row in checked.table]
+            write_json(Path(folder) / FILE, {"proxies": rows, "unit": checked.unit, "verdict": checked.sentences})
+            run.log_folder(folder, names.REPORT)

@@ -1,0 +1,72 @@
+"""A check says which proxies are safe to tune on: those that want the same configuration as everything does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from entry_points import Ended, Entry
+from mlflow.tracking import MlflowClient
+
+from proxyflow.tracking import names
+
+SUPPORT = Path(__file__).parents[1] / "support"
+
+
+@pytest.fixture(autouse=True)
+def support(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SUPPORT))
+
+
+def check(entry: Entry, folder: Path, trainer: str, *more: str) -> Ended:
+    (folder / "space.yaml").write_text("width: {low: 0.05, high: 0.95}\n")
+    fixed = ("--trainer", f"python:user_functions:{trainer}", "--metric", "valid_accuracy", "--dataset", "digits@100")
+    sizes = ("--space", str(folder / "space.yaml"), "--epochs", "8", "--memory", "none", "--study", folder.name)
+    return entry("check", *fixed, *sizes, *more)
+
+
+def test_a_proxy_that_agrees_is_safe(entry: Entry, tmp_path: Path) -> None:
+    done = check(entry, tmp_path, "classify", "--strategies", "random:0.6,epochs:2", "--alternatives", "false")
+    assert done.status == 0, done.err
+    assert "Tuning on random:0.6 is safe" in done.out
+    assert "Tuning on epochs:2 is safe" in done.out
+
+
+def test_a_proxy_that_misleads_is_not_and_another_is_named(entry: Entry, tmp_path: Path) -> None:
+    done = check(entry, tmp_path, "misled", "--strategies", "random:0.1", "--configurations", "12")
+    assert done.status == 0, done.err
+    assert "Tuning on random:0.1 is not" in done.out
+    assert "Use epochs:2 instead" in done.out
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(tmp_path.name)
+    assert experiment is not None
+    [run] = client.search_runs([experiment.experiment_id], f"tags.`{names.KIND}` = 'report'")
+    path = client.download_artifacts(run.info.run_id, "report/check.json", str(tmp_path))
+    rows = {row["proxy"]: row for row in json.loads(Path(path).read_text())["proxies"]}
+    assert rows["random:0.1"]["loss"] > 5 > rows["epochs:2"]["high"]
+    assert run.data.metrics["expected_loss/random:0.1"] == pytest.approx(rows["random:0.1"]["loss"])
+    # The same command trains nothing again.
+    before = len(client.search_runs([experiment.experiment_id], f"tags.`{names.KIND}` = 'training'"))
+    assert check(entry, tmp_path, "misled", "--strategies", "random:0.1", "--configurations", "12").status == 0
+    assert len(client.search_runs([experiment.experiment_id], f"tags.`{names.KIND}` = 'training'")) == before == 48
+
+
+@pytest.mark.parametrize(
+    ("more", "wrong"),
+    [
+        (("--strategies", "full"), "strategies"),
+        (("--strategies", "epochs:9"), "epochs:9"),
+        (("--strategies", "width:0.5"), "width:0.5"),
+        (("--configurations", "2"), "configurations"),
+        (("--tolerance", "-1"), "tolerance"),
+        (("--space", "nowhere.yaml"), "space"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_any_run(
+    entry: Entry, tmp_path: Path, more: tuple[str, ...], wrong: str
+) -> None:
+    done = check(entry, tmp_path, "classify", *more)
+    assert done.status == 2, done.err
+    assert wrong in done.err
+    assert len(done.err.strip().splitlines()) == 1

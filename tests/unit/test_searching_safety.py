@@ -1,0 +1,80 @@
+"""What tuning on a proxy is expected to lose, against studies in which that is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from proxyflow.proxies import parse_proxies
+from proxyflow.searching.decisions import Knowledge, Observation, SearchPlan, Trial
+from proxyflow.searching.ladder import Ladder
+from proxyflow.searching.safety import expected_loss
+from proxyflow.spaces.metric import Metric
+from proxyflow.spaces.parameters import Float
+from proxyflow.spaces.space import Space
+from proxyflow.tables import REPORTS, LookupTable, load
+
+SPACE = Space((Float("rate", 0.0, 1.0),))
+
+
+def knowledge_of(proxy_best: float, n: int = 12, metric: Metric | None = None) -> Knowledge:
+    """Values that are best at a rate of .3 on the target, and at another on the proxy."""
+    ladder = Ladder.of(parse_proxies("random:0.1 full"), [0.3, 1.0])
+    plan = SearchPlan(SPACE, metric or Metric("accuracy", share=True), ladder, SPACE.sample(60, 0), 100.0)
+    observed = []
+    for place in range(n):
+        rate = plan.candidates[place]["rate"]
+        for rung, best in enumerate((proxy_best, 0.3)):
+            value = 0.9 - 0.4 * (rate - best) ** 2 - 0.2 * (rung == 0)
+            observed.append(Observation(Trial(plan.candidates[place], rung, 0), value, 1.0))
+    return Knowledge(plan, tuple(observed))
+
+
+def test_a_proxy_that_wants_the_same_loses_little_and_one_that_does_not_loses_what_it_costs() -> None:
+    same, other = (expected_loss(knowledge_of(best), 0) for best in (0.3, 0.9))
+    assert same.is_safe(1.0)
+    assert not other.is_safe(1.0)
+    assert same.low <= same.value <= same.high
+    # It really loses 14 points; how bad a bad choice is, is not told, as values far below the median are cut.
+    assert other.low > 3
+
+
+def test_the_target_loses_less_than_its_proxies() -> None:
+    knowledge = knowledge_of(0.5)
+    assert expected_loss(knowledge, 1).value < expected_loss(knowledge, 0).value
+
+
+def test_losses_of_other_metrics_are_in_per_cent_of_the_spread() -> None:
+    found = expected_loss(knowledge_of(0.3, metric=Metric("score")), 0)
+    assert 0 <= found.value < 50
+
+
+@pytest.fixture(scope="module")
+def table() -> LookupTable:
+    return load(REPORTS / "digits")
+
+
+def test_with_ten_configurations_of_a_lookup_table_it_tells_what_tuning_on_all_of_it_loses(table: LookupTable) -> None:
+    """The true loss, of two seeds on the proxy, is in most intervals; and bad proxies are told from good ones."""
+    proxies = ("epochs:1", "random:0.1", "epochs:5+width:0.5", "epochs:5")
+    steps = table.runs.groupby("strategy")["steps"].median()
+    ladder = Ladder.of(
+        parse_proxies(" ".join([*proxies, "full"])), [steps[p] / steps["full"] for p in (*proxies, "full")]
+    )
+    target = np.array([np.mean([table.value(c, seed=s) for s in (0, 1, 2)]) for c in range(len(table))])
+    chosen = {p: [max(range(len(table)), key=lambda c: table.value(c, p, seed=s)) for s in (0, 1)] for p in proxies}
+    true = {p: 100 * np.mean([target.max() - target[c] for c in found]) for p, found in chosen.items()}
+    covered, ordered, n = 0, 0, 8
+    for replicate in range(n):
+        places = [0, *np.random.default_rng(replicate).permutation(np.arange(1, len(table)))[:9]]
+        plan = SearchPlan(table.space, table.metric, ladder, table.configurations, 100.0, seed=replicate)
+        observed = tuple(
+            Observation(Trial(table.configurations[c], rung, 0), table.value(c, proxy), 1.0)
+            for c in places
+            for rung, proxy in enumerate((*proxies, "full"))
+        )
+        losses = {p: expected_loss(Knowledge(plan, observed), rung) for rung, p in enumerate(proxies)}
+        covered += sum(losses[p].low <= true[p] <= losses[p].high for p in proxies)
+        ordered += losses["epochs:5"].value < losses["random:0.1"].value
+    assert covered >= 0.85 * n * len(proxies)
+    assert ordered >= n - 1
