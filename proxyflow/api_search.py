@@ -120,10 +120,11 @@ def search(
         >>> best.configuration  # doctest: +SKIP
         {'lr': 0.0103}
     """
-    from proxyflow.studies.memories import find_memories  # imports mlflow, as the next ones
+    from proxyflow.reporting.search_page import write_outcome  # imports mlflow, as the next ones
+    from proxyflow.studies.memories import find_memories
     from proxyflow.studies.scheduler import ExecutionOptions
     from proxyflow.studies.search import run_search
-    from proxyflow.studies.search_files import summary_lines, trial_table, write_search
+    from proxyflow.studies.search_files import summary_lines, trial_table
     from proxyflow.studies.search_trials import SearchSpec
 
     trainer = trainer_of(train, metric, goal, aggregate, share)
@@ -149,7 +150,7 @@ def search(
     for line in trainer.check_request(chosen):
         context.say(line)
     memories = find_memories(context, spec, memory)
-    found = run_search(context, spec, ExecutionOptions(executors["local"]), write_search, memories)
+    found = run_search(context, spec, ExecutionOptions(executors["local"]), write_outcome(name), memories)
     knowledge = found.knowledge
     within = None if spec.tolerance is None else 1 - knowledge.chance_of_better(knowledge.best, spec.tolerance)
     trials = trial_table(found).drop(columns="reason")

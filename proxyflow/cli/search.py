@@ -142,10 +142,11 @@ def search(**options: Any) -> None:
     )
     check_used(context.writer, asked, used)
     check_request(spec.trainer, spec.candidates, context.say)
-    from proxyflow.studies.memories import find_memories  # imports mlflow, as the next ones
+    from proxyflow.reporting.search_page import write_outcome  # imports mlflow, as the next ones
+    from proxyflow.studies.memories import find_memories
     from proxyflow.studies.scores import check_scores
     from proxyflow.studies.search import run_search
-    from proxyflow.studies.search_files import summary_lines, write_search
+    from proxyflow.studies.search_files import summary_lines
 
     check_scores(context, spec.scores, *data_of(spec.ladder))
     if options["dry_run"]:
@@ -154,10 +155,11 @@ def search(**options: Any) -> None:
     memories = find_memories(context, spec, options["memory"])
     for memory in memories:
         context.say(f"memory: {memory.name}, {len(memory.values)} configurations")
-    found = run_search(context, spec, take_execution(options), write_search, memories)
+    found = run_search(context, spec, take_execution(options), write_outcome(context.writer.study), memories)
     for line in summary_lines(found):
         print(line)
     if found.knowledge.observations:
+        print(f"page: artifact search/index.html of run {found.run_id}")
         print(f"train it: {_train_command(found, context.writer.study, asked)}")
 
 

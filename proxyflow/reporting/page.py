@@ -98,7 +98,7 @@ def write_page(
     from plotly.offline import get_plotlyjs  # imports plotly
 
     plotly = get_plotlyjs()
-    script = "\n".join(_asset(f"assets/{name}") for name in SCRIPTS)
+    script = "\n".join(asset(f"assets/{name}") for name in SCRIPTS)
     runs, frame = all_runs(quality, trainings, origin.links)
     interactive = interactive_figures(quality)
     studies, compared_rows = views.compared_rows(quality, origin.study, compared or {})
@@ -115,10 +115,10 @@ def write_page(
         compared_rows=compared_rows,
         figures={name: figure for name in FIGURES if (figure := _static(figures, name))},
         interactive=set(interactive),
-        css=Markup(_asset("assets/page.css")),
+        css=Markup(asset("assets/page.css")),
         plotly=Markup(plotly),
         script=Markup(script),
-        policy=f"{_hash(plotly)} {_hash(script)}",
+        policy=f"{hash_of(plotly)} {hash_of(script)}",
         data=as_json(data),
         n_runs=len(frame),
         tables=sorted(table.name for table in path.parent.glob("*.csv")),
@@ -199,14 +199,15 @@ def _environment() -> jinja2.Template:
         bar_percent=views.bar_percent,
         Estimate=Estimate,
     )
-    return environment.from_string(_asset("page.html.j2"))
+    return environment.from_string(asset("page.html.j2"))
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file of this package."""
     return files("proxyflow.reporting").joinpath(name).read_text(encoding="utf-8")
 
 
-def _hash(script: str) -> str:
+def hash_of(script: str) -> str:
     """A script's name in a content security policy: scripts injected through names are not run."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 

@@ -32,11 +32,13 @@ from proxyflow.studies.search_trials import SearchSpec, SearchTrials, relative_c
 from proxyflow.studies.support import check_support
 from proxyflow.studies.tasks import Task, TaskResult
 from proxyflow.tracking import names
+from proxyflow.tracking.runs.run import Run
 from proxyflow.tracking.ui.links import escape_markdown, paragraphs
 from proxyflow.tracking.ui.views import links_to_views
 
 # A search whose first trainings all fail has a mistake that every further one would share.
 FAILURES = 3
+PUBLISH_SECONDS = 60.0  # between two versions of the page while a search runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,7 @@ class Found:
         ended: why it ended, in a few words.
         run_ids: of the trainings, in the order of the knowledge's observations.
         reasons: why trainings were started, as JSON by run id.
+        run_id: of the search.
     """
 
     spec: SearchSpec
@@ -64,6 +67,7 @@ class Found:
     ended: str
     run_ids: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    run_id: str = ""
 
     @property
     def best(self) -> Configuration:
@@ -82,7 +86,7 @@ def run_search(
 
     Args:
         memories: what earlier studies found, see `memories.find_memories`.
-        write: writes files of the outcome, which are logged with the search's run.
+        write: writes files of the outcome, which are logged with the search's run, at its end and at times before.
 
     Raises:
         Unsupported: the data set does not support a rung; no run was made.
@@ -107,19 +111,15 @@ def run_search(
     with context.writer.open("search", f"search {context.writer.study}", note, tags, main=True) as run:
         run.log_params(_params(spec))
         trials = SearchTrials(context, spec, dependencies, cost)
-        searching = _Search(trials, spec.plan(steps.tolist(), memories), run.id, execution, started)
+        searching = _Search(trials, spec.plan(steps.tolist(), memories), run, execution, write, started)
         jobs = execution.executor.jobs(execution.resources)
         priced = context
         if context.price_per_hour is not None:
             priced = dataclasses.replace(context, price_per_hour=context.price_per_hour / jobs)
         with execution.executor.open(WorkerContext(priced, run.id), execution.resources) as pool:
-            found = searching.run(pool)
+            found = searching.train(pool)
         if found.knowledge.observations:
             run.log_metrics(_metrics(found))
-        if write is not None and found.knowledge.observations:
-            with temporary_folder() as folder:
-                write(found, folder)
-                run.log_folder(folder, names.SEARCH)
     return found
 
 
@@ -160,9 +160,11 @@ class _Search:
 
     trials: SearchTrials
     plan: SearchPlan
-    run_id: str
+    run: Run
     execution: ExecutionOptions
+    write: Callable[[Found, Path], None] | None
     started: float
+    published: float = field(default_factory=time.monotonic)
     pending: dict[str, Trial] = field(default_factory=dict)
     failed: dict[str, tuple[PlannedTraining, str]] = field(default_factory=dict)
     excluded: set[int] = field(default_factory=set)
@@ -178,7 +180,7 @@ class _Search:
     def spec(self) -> SearchSpec:
         return self.trials.spec
 
-    def run(self, pool: WorkerPool) -> Found:
+    def train(self, pool: WorkerPool) -> Found:
         """Trains until the search ends."""
         while True:
             before = self.made + len(self.failed)
@@ -187,9 +189,24 @@ class _Search:
             # What ended last may have changed what is worth a training, but not if nothing was trained.
             if self.made + len(self.failed) == before:
                 break
+        found = self._found()
+        self._publish(found)
+        return found
+
+    def _found(self) -> Found:
         failed = tuple((planned.title, error) for planned, error in self.failed.values())
         outcome = (self.trials.spent, self.made, failed, self.ended)
-        return Found(self.spec, self._knowledge(), self.trials.cost, *outcome, self.trials.run_ids, self.trials.reasons)
+        runs = (self.trials.run_ids, self.trials.reasons, self.run.id)
+        return Found(self.spec, self._knowledge(), self.trials.cost, *outcome, *runs)
+
+    def _publish(self, found: Found) -> None:
+        """Logs the files of an outcome, also of one that is not final."""
+        if self.write is None or not found.knowledge.observations:
+            return
+        with temporary_folder() as folder:
+            self.write(found, folder)
+            self.run.log_folder(folder, names.SEARCH)
+        self.published = time.monotonic()
 
     def _tasks(self) -> Iterator[Task]:
         """Decides whenever a worker is free."""
@@ -202,7 +219,7 @@ class _Search:
             if decision.trial is None:
                 self.ended = decision.reason
                 return
-            task = self.trials.task(self.spec.planned(decision.trial, _reason(decision)), self.run_id)
+            task = self.trials.task(self.spec.planned(decision.trial, _reason(decision)), self.run.id)
             self.pending[task.key] = decision.trial
             yield task
 
@@ -244,6 +261,8 @@ class _Search:
             f"{planned.spec.configuration.name}: {done.note} · best so far "
             f"{self.spec.candidates[knowledge.best].name}: {value:.3f} [{low:.3f}, {high:.3f}]"
         )
+        if time.monotonic() - self.published > PUBLISH_SECONDS:
+            self._publish(self._found())
 
 
 def _reason(decision: Decision) -> str:

@@ -7,10 +7,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
+from scipy.special import comb
 
 from proxyflow.core.files import write_text
+from proxyflow.searching.decisions import Knowledge
 from proxyflow.studies.search import Found
 
 BEST, TRIALS, DECISIONS = "best.yaml", "trials.csv", "decisions.jsonl"
@@ -71,6 +74,26 @@ def trial_table(found: Found) -> pd.DataFrame:
         "reason",
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def random_search(knowledge: Knowledge, most: float) -> pd.DataFrame:
+    """What random search on full trainings would be expected to reach, by what a search believes of its candidates.
+
+    Args:
+        knowledge: of the search.
+        most: the largest cost, in full trainings.
+
+    Returns:
+        Columns `cost` and `value`, in the metric's unit.
+    """
+    # For each draw of all values: the best of k is the one at place r if that is among them and all others come later.
+    ordered = -np.sort(-knowledge.samples, axis=1)
+    n = ordered.shape[1]
+    rows = []
+    for k in range(1, max(1, min(n, math.floor(most))) + 1):
+        chance = comb(n - 1 - np.arange(n), k - 1) / comb(n, k)
+        rows.append((float(k), float((knowledge.in_metric(ordered) @ chance).mean())))
+    return pd.DataFrame(rows, columns=["cost", "value"])
 
 
 def summary_lines(found: Found) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,10 @@ def test_a_search_finds_the_best_within_its_budget_and_says_what_it_knows(entry:
     [parent] = runs_of(tmp_path.name, "search")
     assert {run.data.tags["mlflow.parentRunId"] for run in trained} == {parent.info.run_id}
     assert parent.data.metrics["best_value"] == pytest.approx(0.85, abs=0.03)
+    page = (folder / "index.html").read_text()
+    assert str(best["width"]) in page
+    assert page.count('class="plot"') == 3, "one hyperparameter has no parallel coordinates"
+    assert "http://" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     # The command that it prints trains the best configuration.
     command = next(line for line in done.out.splitlines() if line.startswith("train it: "))
     assert json.dumps(best["width"]) in command
