@@ -104,7 +104,7 @@ def ours(
     while True:
         knowledge = Knowledge(plan, tuple(observed))
         if len(observed) >= FIRST:
-            replay.recommend(order[knowledge.best])
+            replay.recommend(order[knowledge.recommended])
         trial = decide(knowledge, cost, budget - replay.cost).trial
         if trial is None:
             break
@@ -150,8 +150,13 @@ POLICIES: dict[str, tuple[Run, bool]] = {
 
 def traces_of(case: Case, name: str, replicate: int, budgets: Sequence[float]) -> dict[float, Trace]:
     """A replicate's trace, by the budget that it was planned for."""
-    run, planned = POLICIES[name]
-    return {budget: run(case, replicate, budget) for budget in (budgets if planned else [max(budgets)])}
+    run, _ = POLICIES[name]
+    return {budget: run(case, replicate, budget) for budget in budgets_of(name, budgets)}
+
+
+def budgets_of(name: str, budgets: Sequence[float]) -> Sequence[float]:
+    """The budgets that a search is replayed with: all if it plans for them, else the largest."""
+    return budgets if POLICIES[name][1] else [max(budgets)]
 
 
 def regret_of(box: Blackbox, replicate: int, trace: Iterable[tuple[float, int]], cost: float) -> float:
@@ -181,13 +186,13 @@ def collect(
     cases: Sequence[Case], names: Sequence[str], replicates: range, budgets: Sequence[float], out: Path, jobs: int
 ) -> None:
     """Adds the traces of our own searches to a file; what it has is left out."""
-    done = {(each["policy"], each["table"], each["replicate"]) for each in read_traces(out)}
+    done = {(each["policy"], each["table"], each["replicate"], each["budget"]) for each in read_traces(out)}
     asked = [
         (case, name, replicate, tuple(budgets))
         for case in cases
         for name in names
         for replicate in replicates
-        if (name, case.box.table, replicate) not in done
+        if any((name, case.box.table, replicate, budget) not in done for budget in budgets_of(name, budgets))
     ]
     with Pool(jobs) as pool, out.open("a", encoding="utf-8") as file:
         for rows in pool.imap(_work, asked):
@@ -251,7 +256,11 @@ def speedups(found: pd.DataFrame, budgets: Sequence[float], ours_name: str = OUR
     }
     rows = []
     for policy in found["policy"].unique():
-        if policy == ours_name or any((policy, table) not in wide for table in tables):
+        if (
+            policy == ours_name
+            or (ours_name, tables[0]) not in wide
+            or any((policy, table) not in wide for table in tables)
+        ):
             continue
         drawn = []
         for sample in range(SAMPLES // 4 + 1):

@@ -145,6 +145,7 @@ def search(
         tolerance=None if tolerance is None else float(Number(low=0, high=100).parse("tolerance", tolerance)),
         confirm=_whole("confirm", confirm, low=1),
         seed=_whole("seed", seed, low=0),
+        memory=memory,
     )
     context = context_of(name, data)
     for line in trainer.check_request(chosen):
@@ -152,11 +153,11 @@ def search(
     memories = find_memories(context, spec, memory)
     found = run_search(context, spec, ExecutionOptions(executors["local"]), write_outcome(name), memories)
     knowledge = found.knowledge
-    within = None if spec.tolerance is None else 1 - knowledge.chance_of_better(knowledge.best, spec.tolerance)
+    within = None if spec.tolerance is None else 1 - knowledge.chance_of_better(knowledge.recommended, spec.tolerance)
     trials = trial_table(found).drop(columns="reason")
     summary = "\n".join(summary_lines(found))
     return Best(
-        dict(found.best), *knowledge.value_of(knowledge.best), within, found.spent, found.ended, trials, summary
+        dict(found.best), *knowledge.value_of(knowledge.recommended), within, found.spent, found.ended, trials, summary
     )
 
 

@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from proxyflow.core.csv_files import read_csv
@@ -33,14 +32,19 @@ from proxyflow.core.errors import InvalidValue, NotFound, UnknownName, UserError
 from proxyflow.proxies import parse_proxy
 from proxyflow.quality.runs import TARGET
 from proxyflow.spaces.configuration import Configuration
+from proxyflow.spaces.grids import grid_of
 from proxyflow.spaces.metric import Metric
 from proxyflow.spaces.space import Space
+from proxyflow.spaces.space_file import read_yaml
 
 REPORTS = Path(__file__).parents[1] / "reports"
 RUNS, CURVES = "runs.csv", "curves.csv"
 # What a training costs, by the unit's name: the column of the whole training.
 UNITS = {"seconds": "train_seconds", "flops": "train_flops", "examples": "examples_seen", "steps": "steps"}
-_NEEDED = ["run_id", "dataset", "strategy", "config", "config_json", "seed", "status", "objective", "metric", "goal"]
+_NEEDED = [
+    *("run_id", "dataset", "strategy", "config", "config_json", "seed", "status", "objective", "epochs", "trainer"),
+    *("metric", "goal", "aggregate", "share", "train_seconds", "train_flops", "examples_seen", "steps"),
+]
 Floats = NDArray[np.float64]
 
 
@@ -270,15 +274,18 @@ def load(table: str | Path, dataset: str | None = None) -> LookupTable:
     """
     folder = _folder(table)
     runs = _read(folder / RUNS, _NEEDED)
-    datasets = sorted(runs["dataset"].unique())
+    datasets = sorted(runs["dataset"].dropna().astype(str).unique())
+    if not datasets:
+        raise UserError(f"{folder / RUNS} has no trainings")
     if dataset is None and len(datasets) > 1:
         raise InvalidValue("dataset", dataset, f"{folder.name} has several: give one of {', '.join(datasets)}")
     chosen = datasets[0] if dataset is None else dataset
     if chosen not in datasets:
         raise UnknownName("dataset", chosen, datasets)
     runs = runs[(runs["dataset"] == chosen) & (runs["status"] == "finished")].reset_index(drop=True)
-    if runs["config_json"].isna().any() or runs.empty:
-        raise UserError(f"{folder / RUNS} has no trainings with config_json: make the report again with this version")
+    if runs["config_json"].isna().any() or runs["seed"].isna().any() or runs.empty:
+        rule = "has no finished trainings with config_json and seed: make the report again with this version"
+        raise UserError(f"{folder / RUNS} {rule}")
     metric = _metric_of(runs, folder)
     space = _space_of(folder, runs)
     configurations = _configurations_of(folder, runs, space)
@@ -342,9 +349,8 @@ def _configurations_of(folder: Path, runs: pd.DataFrame, space: Space) -> tuple[
     configurations = [space.configuration(json.loads(text)) for text in found]
     grid = folder / "grid.yaml"
     if grid.is_file():
-        order = {
-            _key(space.configuration(values)): place for place, values in enumerate(yaml.safe_load(grid.read_text()))
-        }
+        listed = grid_of(read_yaml("grid", str(grid)), str(grid), space.schema)
+        order = {_key(each): place for place, each in enumerate(listed)}
         configurations.sort(key=lambda each: order.get(_key(each), len(order)))
     return tuple(configurations)
 

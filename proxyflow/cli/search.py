@@ -160,7 +160,7 @@ def search(**options: Any) -> None:
         print(line)
     if found.knowledge.observations:
         print(f"page: artifact search/index.html of run {found.run_id}")
-        print(f"train it: {_train_command(found, context.writer.study, asked)}")
+        print(f"train it: {_train_command(found, context.writer.study, used)}")
 
 
 def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
@@ -181,7 +181,7 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
             rule = "it must pay for one training on the full data at least: give 1 or more"
             raise InvalidValue("budget", f"{options['budget']:g}", rule)
     with at(file):
-        names = ("epochs", "budget", "tolerance", "confirm", "seed", "scores")
+        names = ("epochs", "budget", "tolerance", "confirm", "seed", "scores", "memory")
         spec = SearchSpec(dataset, trainer, space, candidates, ladder, **{name: options[name] for name in names})
         _ = spec.study  # checks that the trainer can reduce what the ladder does
     return spec
@@ -192,8 +192,13 @@ def candidates_from(text: str, written: Any, trainer: Trainer, most: int, seed: 
     if written is None and text == DEMO and DEMO not in trainer.grids:
         raise InvalidValue("space", "", f"trainer={trainer.name} has no space of its own; give space=FILE.yaml")
     if written is None and (text in trainer.grids or "@" in Path(text).name):
-        grid = load_grid(text, trainer.space, trainer.grids)
-        return grid[0].space, grid
+        if text in trainer.grids:
+            grid = trainer.grids[text]()
+            return grid[0].space, grid
+        # Checked as a grid is; but the default comes first, and so many are all.
+        drawn = load_grid(text, trainer.space, trainer.grids)
+        path = text.rpartition("@")[0]
+        return candidates_of(path, len(drawn), seed, trainer.space)
     if written is None and not is_grid_file(text):
         known = f"one of {', '.join(trainer.grids)}, or " if trainer.grids else ""
         raise InvalidValue("space", text, f"it must be {known}the path of a .yaml file")
@@ -225,12 +230,19 @@ def _train_command(found: Found, study: str, asked: dict[str, Any]) -> str:
     from proxyflow.cli.train import train
 
     ctx = click.get_current_context()
-    of_train = {str(param.name) for param in train.params}
+    shared = {str(param.name) for param in train.params} - {"study"}
     same = {
-        str(param.name): asked[str(param.name)]
+        str(param.name): _typed(asked[str(param.name)])
         for param in ctx.command.params
-        if param.name in of_train and asked[str(param.name)] != param.type_cast_value(ctx, param.get_default(ctx))
+        if param.name in shared and asked[str(param.name)] != param.type_cast_value(ctx, param.get_default(ctx))
     }
     same |= {"dataset": found.spec.dataset, "trainer": found.spec.trainer.name, "epochs": found.spec.epochs}
     same["config"] = found.best.to_json()
-    return next_command("train", study, **{name: value for name, value in same.items() if name != "study"})
+    return next_command("train", study, **same)
+
+
+def _typed(value: Any) -> Any:
+    """A value as it is typed on a command line."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else value

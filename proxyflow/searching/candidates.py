@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,11 @@ def candidates_of(space: Any, most: int, seed: int, schema: Space | None = None)
     origin = str(space) if isinstance(space, (str, Path)) else "space"
     content = read_yaml("space", origin) if isinstance(space, (str, Path)) else space
     if isinstance(content, Mapping) and "configurations" not in content:
-        lists = {name: [*value] if _is_list(value) else value for name, value in content.items()}
-        found = Space.of(lists, origin, schema)
+        found = Space.of({name: _plain(value) for name, value in content.items()}, origin, schema)
         chosen = found.candidates(most, seed)
     else:
-        entries = content if isinstance(content, Mapping) else [dict(each) for each in content]
+        listed = isinstance(content, Iterable) and not isinstance(content, str | Mapping)
+        entries = [dict(each) if isinstance(each, Mapping) else each for each in content] if listed else content
         chosen = grid_of(entries, origin, schema)
         found = chosen[0].space
     if len(chosen) < 2:
@@ -46,5 +46,9 @@ def candidates_of(space: Any, most: int, seed: int, schema: Space | None = None)
     return found, chosen
 
 
-def _is_list(value: object) -> bool:
-    return not isinstance(value, str | Mapping) and hasattr(value, "__iter__")
+def _plain(value: Any) -> Any:
+    """Lists and numbers of numpy as those of Python; a set in an order that is the same in every process."""
+    if isinstance(value, str | Mapping) or not hasattr(value, "__iter__"):
+        return value
+    values = [each.item() if hasattr(each, "item") else each for each in value]
+    return sorted(values, key=str) if isinstance(value, set | frozenset) else values

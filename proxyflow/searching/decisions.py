@@ -9,7 +9,6 @@ explore while they tell much, promising configurations move up, doubtful finalis
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -27,6 +26,7 @@ from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.metric import Metric
 from proxyflow.spaces.space import Space
 
+SEEDS = 2  # of a configuration on a proxy, at most
 FIRST = 4  # configurations that are trained on a rung before there is a model, or it is dropped
 FEW = 6  # values of a rung that do not have a spread of their own
 QUANTILE, WORST = 0.9, 2.0
@@ -36,8 +36,9 @@ DOUBT = 4.0
 BELIEVED_RANKED = 2.0  # trainings that learned something, which every rung has beforehand
 SAMPLES = 1000
 SURE = 0.05
+WAITING = "the first trainings have not ended yet"
 Z = 1.96  # standard deviations of a 95 % interval
-LEAST_SPREAD = 1e-12
+LEAST_SPREAD = 1e-9  # relative to the values: a smaller one is the rounding error of ties
 
 
 @dataclass(frozen=True)
@@ -98,27 +99,32 @@ class SearchPlan:
     budget: float
     tolerance: float | None = None
     confirm: int = 3
-    seeds: int = 2
+    seeds: int = SEEDS
     seed: int = 0
     memories: tuple[Memory, ...] = ()
     prior: Prior = field(default_factory=Prior)
 
     @cached_property
+    def _memories(self) -> tuple[Memory, ...]:
+        return tuple(memory.within(self.space) for memory in self.memories)
+
+    @cached_property
     def points(self) -> Floats:
         """`(candidates and configurations of memories, columns)`, see `encode`."""
-        remembered = [each for memory in self.memories for each in memory.within(self.space)]
+        remembered = [each for memory in self._memories for each in memory.configurations]
         return encode(self.space, [*self.candidates, *remembered])
 
     @cached_property
     def remembered(self) -> Evidence:
         """What the memories say, standardized each by itself; their rungs come before those of the ladder."""
         places, rungs, values, at = [], [], [], len(self.candidates)
-        for rung, memory in enumerate(self.memories):
+        for rung, memory in enumerate(self._memories):
             known = np.array(memory.values, dtype=np.float64)
+            if not len(known):
+                continue
             same = np.zeros(len(known), dtype=np.int64)
             found = _winsorized(Scale.of(self.metric, known).forward(known), same, 1)
-            spread = float(found.std())
-            values.append((found - np.median(found)) / (spread if spread > LEAST_SPREAD else 1.0))
+            values.append((found - np.median(found)) / (float(found.std()) if _differ(found) else 1.0))
             places.append(np.arange(at, at + len(known)))
             rungs.append(same + rung)
             at += len(known)
@@ -189,8 +195,9 @@ class Knowledge:
         if not len(value):
             return 0.0, 1.0
         seen = _winsorized(value, rung, len(self.plan.ladder))[rung == _most_seen(rung)]
-        spread = float(seen.std())
-        return float(np.median(seen)), spread if spread > LEAST_SPREAD else 1.0
+        # Where all of the largest rung tie, others may not.
+        spread = next((float(each.std()) for each in (seen, value) if _differ(each)), 1.0)
+        return float(np.median(seen)), spread
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -255,10 +262,38 @@ class Knowledge:
         return {memory.name: float(trust[rung] ** 2) for rung, memory in enumerate(self.plan.memories)}
 
     @cached_property
-    def started(self) -> Counter[tuple[int, int]]:
-        """Trainings that have ended or been started, by place and rung."""
-        trials = (*(each.trial for each in self.observations), *self.pending)
-        return Counter((self.plan.places[each.configuration], each.rung) for each in trials)
+    def _seeds(self) -> dict[tuple[int, int], set[int]]:
+        found: dict[tuple[int, int], set[int]] = {}
+        for each in (*(each.trial for each in self.observations), *self.pending):
+            found.setdefault((self.plan.places[each.configuration], each.rung), set()).add(each.seed)
+        return found
+
+    def seeds(self, place: int, rung: int) -> set[int]:
+        """Of the trainings of a configuration on a rung that have ended or been started."""
+        return self._seeds.get((place, rung), set())
+
+    def next_trial(self, place: int, rung: int) -> Trial:
+        """The next training of a configuration on a rung, with the first seed that is free."""
+        taken = self.seeds(place, rung)
+        seed = next(number for number in range(len(taken) + 1) if number not in taken)
+        return Trial(self.plan.candidates[place], rung, seed)
+
+    def is_open(self, place: int, rung: int) -> bool:
+        """Whether a configuration may be trained on a rung once more."""
+        return len(self.seeds(place, rung)) < self.plan.most_seeds(rung)
+
+    @cached_property
+    def in_full(self) -> tuple[int, ...]:
+        """Places of the configurations that have been trained on the target."""
+        target = self.plan.ladder.target
+        return tuple(
+            sorted({self.plan.places[o.trial.configuration] for o in self.observations if o.trial.rung == target})
+        )
+
+    @cached_property
+    def recommended(self) -> int:
+        """The place of the best configuration of those that were trained in full; of all while there is none."""
+        return max(self.in_full, key=lambda place: float(self.mean[place])) if self.in_full else self.best
 
     @cached_property
     def best(self) -> int:
@@ -267,6 +302,8 @@ class Knowledge:
 
     def value_of(self, place: int) -> tuple[float, float, float]:
         """What is believed of a configuration's value on the target: it and its 95 % interval, in the metric's unit."""
+        if not any(math.isfinite(each.value) for each in self.observations):
+            return math.nan, math.nan, math.nan
         deviation = math.sqrt(max(self.belief.covariance[place, place], 0.0))
         mean = float(self.mean[place])
         value, *ends = self.in_metric(np.array([mean, mean - Z * deviation, mean + Z * deviation])).tolist()
@@ -316,20 +353,31 @@ def _winsorized(value: Floats, rung: Ints, rungs: int) -> Floats:
     """
     if not len(value):
         return value
-    reference = value[rung == _most_seen(rung)]
-    usual = max(float(np.quantile(reference, QUANTILE) - np.median(reference)), LEAST_SPREAD)
     found = value.copy()
+    usual = _upper_spread(value[rung == _most_seen(rung)])
     for number in range(rungs):
         of_rung = value[rung == number]
         if len(of_rung) >= FEW:
-            middle = float(np.median(of_rung))
-            floor = middle - WORST * max(float(np.quantile(of_rung, QUANTILE)) - middle, LEAST_SPREAD)
+            spread = _upper_spread(of_rung)
+            floor = float(np.median(of_rung)) - WORST * spread
         elif len(of_rung):
-            floor = float(of_rung.max()) - (WORST + 1) * usual
+            spread = usual
+            floor = float(of_rung.max()) - (WORST + 1) * spread
         else:
             continue
-        found[rung == number] = np.maximum(of_rung, floor)
+        if spread > 0:  # else the better half ties, and tells nothing of how far is far
+            found[rung == number] = np.maximum(of_rung, floor)
     return found
+
+
+def _upper_spread(values: Floats) -> float:
+    """How far the good values are above the median; 0 where they tie."""
+    spread = float(np.quantile(values, QUANTILE) - np.median(values))
+    return spread if spread > LEAST_SPREAD * (1 + abs(float(np.median(values)))) else 0.0
+
+
+def _differ(values: Floats) -> bool:
+    return bool(values.std() > LEAST_SPREAD * (1 + abs(float(np.median(values)))))
 
 
 def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
@@ -344,17 +392,23 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         The training that is expected to be worth most for its cost; none where nothing is affordable, nothing is worth
         its cost, or the search is sure.
     """
-    plan, started = knowledge.plan, knowledge.started
-    opening = _opening(knowledge, cost, left)
+    plan, target = knowledge.plan, knowledge.plan.ladder.target
+    # Nobody should be told of a value on the full data that was not measured there: one training in full is kept back
+    # for it until there is one.
+    full = bool(knowledge.in_full) or any(trial.rung == target for trial in knowledge.pending)
+    kept = 0.0 if full else float(np.min(cost[:, target]))
+    opening = _opening(knowledge, cost, left, kept)
     if opening is not None:
         return Decision(opening, "nothing is known yet")
     if not knowledge.observations:
-        return Decision(None, "the budget does not pay for a training on the cheapest rung")
+        if knowledge.pending:
+            return Decision(None, WAITING)
+        return Decision(None, "the budget does not pay for a training of any candidate")
     if _is_sure(knowledge):
         return Decision(None, "the best configuration is within the tolerance")
     best, chosen = -math.inf, None
     for rung in range(len(plan.ladder)):
-        places = _affordable(knowledge, cost[:, rung], rung, left)
+        places = _affordable(knowledge, cost[:, rung], rung, left if rung == target else left - kept)
         if not len(places) or knowledge.is_dropped(rung):
             continue
         gains = knowledge_gradient(knowledge.mean, knowledge.shift(rung, places)) / cost[places, rung]
@@ -362,44 +416,48 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         place = int(np.argmax(gains))
         if gains[place] > best:
             best, chosen = float(gains[place]), (int(places[place]), rung)
-    place, rung = chosen if chosen is not None else (knowledge.best, plan.ladder.target)
-    final = cost[knowledge.best, plan.ladder.target]
-    # Nobody should be told of a value on the full data that was not measured there.
-    if not started[knowledge.best, plan.ladder.target] and final <= left + 1e-9 < final + cost[place, rung]:
-        return Decision(
-            Trial(plan.candidates[knowledge.best], plan.ladder.target, 0), "what is left pays for this alone"
-        )
+    place, rung = chosen if chosen is not None else (knowledge.best, target)
+    # What is left pays for one training in full, and not for this one and another.
+    if not full and left + 1e-9 < np.min(cost[:, target]) + cost[place, rung] and chosen is not None:
+        payable = [at for at in np.argsort(-knowledge.mean, kind="stable") if cost[at, target] <= left + 1e-9]
+        if payable:
+            return Decision(knowledge.next_trial(int(payable[0]), target), "what is left pays for this alone")
     if chosen is None:
-        return Decision(None, "the budget is spent")
-    trial = Trial(plan.candidates[place], rung, started[place, rung])
-    return Decision(trial, "the largest expected gain for its cost", best)
+        some = any(
+            knowledge.is_open(place, rung) for place in range(len(plan.candidates)) for rung in range(target + 1)
+        )
+        return Decision(None, "the budget is spent" if some else "every candidate was trained with all of its seeds")
+    return Decision(knowledge.next_trial(place, rung), "the largest expected gain for its cost", best)
 
 
-def _opening(knowledge: Knowledge, cost: Floats, left: float) -> Trial | None:
+def _opening(knowledge: Knowledge, cost: Floats, left: float, kept: float) -> Trial | None:
     """The first trainings: candidates in their order, or that of memories, on the cheapest rung that learns."""
-    plan, started = knowledge.plan, knowledge.started
+    plan, target = knowledge.plan, knowledge.plan.ladder.target
     rung = next(number for number in range(len(plan.ladder)) if not knowledge.is_dropped(number))
-    if sum(n for (_, on), n in started.items() if on == rung) >= FIRST:
+    # Counted when they have ended, so that many workers open with many candidates.
+    if sum(each.trial.rung == rung for each in knowledge.observations) >= FIRST:
         return None
     places = list(range(len(plan.candidates)))
     if plan.memories:
         remembered = Knowledge(plan, ()).mean
         places.sort(key=lambda place: -remembered[place])
-    for place in places:
-        if not started[place, rung] and cost[place, rung] <= left + 1e-9:
-            return Trial(plan.candidates[place], rung, 0)
+    for on, most in ((rung, left if rung == target else left - kept), (target, left)):
+        for place in places:
+            if not knowledge.seeds(place, on) and cost[place, on] <= most + 1e-9:
+                return knowledge.next_trial(place, on)
+        if knowledge.observations or knowledge.pending:
+            break  # what is kept back is for the best, once something is known
     return None
 
 
 def _affordable(knowledge: Knowledge, cost: Floats, rung: int, left: float) -> NDArray[np.int64]:
-    most, started = knowledge.plan.most_seeds(rung), knowledge.started
-    open_ = [place for place in range(len(cost)) if started[place, rung] < most and cost[place] <= left + 1e-9]
+    open_ = [place for place in range(len(cost)) if knowledge.is_open(place, rung) and cost[place] <= left + 1e-9]
     return np.array(open_, dtype=np.int64)
 
 
 def _is_sure(knowledge: Knowledge) -> bool:
     """Whether the best configuration was trained in full and is very likely within the tolerance of the best."""
     plan, best = knowledge.plan, knowledge.best
-    if plan.tolerance is None or not knowledge.started[best, plan.ladder.target]:
+    if plan.tolerance is None or best not in knowledge.in_full:
         return False
     return knowledge.chance_of_better(best, plan.tolerance) < SURE

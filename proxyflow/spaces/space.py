@@ -59,7 +59,7 @@ class Space:
             known[parameter.name] = parameter
         checked = tuple(_with_checked_conditions(parameter, known) for parameter in self.parameters)
         object.__setattr__(self, "parameters", checked)
-        _ = self._parents_first  # refuses conditions that go round
+        _ = self.parents_first  # refuses conditions that go round
 
     @classmethod
     def load(cls, path: str | Path, schema: Space | None = None) -> Space:
@@ -140,7 +140,7 @@ class Space:
     def centre(self) -> Configuration:
         """The configuration of defaults, with the middle of its range for a parameter that has none."""
         values: dict[str, Any] = {}
-        for parameter in self._parents_first:
+        for parameter in self.parents_first:
             if parameter.is_active(values):
                 values[parameter.name] = parameter.from_unit(0.5) if parameter.default is None else parameter.default
         return self.configuration(values)
@@ -159,7 +159,7 @@ class Space:
         base = {} if base is None else base
         check_keys("hyperparameter", (*values, *base), self.names)
         found: dict[str, Any] = {}
-        for parameter in self._parents_first:
+        for parameter in self.parents_first:
             name = parameter.name
             if not parameter.is_active(found):
                 if name in values:
@@ -196,7 +196,7 @@ class Space:
             units: a number in [0, 1) for each parameter of `tunable`; those of parameters not in use have no effect.
         """
         values: dict[str, Any] = {}
-        for parameter in self._parents_first:
+        for parameter in self.parents_first:
             if parameter.is_active(values):
                 values[parameter.name] = parameter.from_unit(units.get(parameter.name, 0.0))
         return self.configuration(values)
@@ -274,10 +274,10 @@ class Space:
                 for value in rest[0].values():
                     yield from extended({**values, rest[0].name: value}, rest[1:])
 
-        return extended({}, self._parents_first)
+        return extended({}, self.parents_first)
 
     @cached_property
-    def _parents_first(self) -> tuple[Parameter, ...]:
+    def parents_first(self) -> tuple[Parameter, ...]:
         """The parameters, each after those that its condition names."""
         by_name = {parameter.name: parameter for parameter in self.parameters}
         sorter = TopologicalSorter({name: parameter.when for name, parameter in by_name.items()})
@@ -304,7 +304,7 @@ def _with_checked_conditions(parameter: Parameter, known: Mapping[str, Parameter
 def _restricted(schema: Space, entries: Mapping[str, Mapping[str, Any]]) -> Space:
     """A part of a trainer's space: some parameters with fewer values, the others fixed at their defaults."""
     parts: dict[str, Parameter] = {}
-    for parameter in schema._parents_first:
+    for parameter in schema.parents_first:
         name = parameter.name
         # Values of the parents that are left; without any, the parameter is never in use.
         when = {

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxyflow.core.errors import TrainingFailed
 from proxyflow.core.files import write_json
 from proxyflow.proxies import Proxy
 from proxyflow.searching.decisions import Knowledge
@@ -129,7 +130,10 @@ def run_check(
     """
     chosen = configurations_of(spec, memories, n)
     study = dataclasses.replace(spec.study, grid=chosen, seeds=(spec.seed,))
-    run_study(context, study, execution)
+    outcome = run_study(context, study, execution)
+    if outcome.stopped:
+        done = f"{outcome.found + outcome.made} of {outcome.planned} trainings"
+        raise TrainingFailed(f"the check was stopped after {done}: {outcome.stopped}; run the same command to go on")
     cost, steps = relative_costs(context, spec)
     trials = SearchTrials(context, spec, Dependencies.of(context, study), cost)
     trials.refresh()

@@ -51,7 +51,9 @@ def find_memories(context: StudyContext, spec: SearchSpec, wanted: str) -> tuple
     own = (frame["study"] == context.writer.study) & (
         frame["dataset_fingerprint"] == context.dataset(spec.dataset).fingerprint
     )
-    frame = frame[(frame["status"] == "finished") & (frame["metric"] == spec.trainer.metric.name) & ~own]
+    metric = spec.trainer.metric
+    same = (frame["metric"] == metric.name) & (frame["goal"] == metric.goal) & (frame["share"] == metric.share)
+    frame = frame[(frame["status"] == "finished") & same & ~own]
     found = [
         memory
         for (study, dataset), group in frame.groupby(["study", "dataset"], sort=True)
@@ -60,19 +62,19 @@ def find_memories(context: StudyContext, spec: SearchSpec, wanted: str) -> tuple
     if studies is not None:
         for name in studies:
             if not any(each.name.partition(" · ")[0] == name for each in found):
-                metric = spec.trainer.metric.name
-                rule = f"it has fewer than {FEWEST} configurations of trainer={spec.trainer.name} with {metric}"
+                rule = f"it has fewer than {FEWEST} configurations of trainer={spec.trainer.name} with {metric.name}"
                 raise InvalidValue("memory", name, f"{rule} and with hyperparameters of this search; choose another")
     found.sort(key=lambda memory: -len(memory.values))
     if studies is not None:
         return tuple(found)
-    kept = _of_earlier_runs(context)
+    kept = _of_earlier_runs(context, context.dataset(spec.dataset).fingerprint)
     return tuple(found[:MOST_MEMORIES] if kept is None else [each for each in found if each.name in kept])
 
 
-def _of_earlier_runs(context: StudyContext) -> list[str] | None:
+def _of_earlier_runs(context: StudyContext, fingerprint: str) -> list[str] | None:
     """The memories that this search began with; None if it begins now."""
-    runs = search(context.client, [context.writer.experiment_id], KIND="search")
+    experiment = [context.writer.experiment_id]
+    runs = search(context.client, experiment, KIND="search", DATASET_FINGERPRINT=fingerprint)
     first = [run.tags[names.MEMORIES] for run in runs if names.MEMORIES in run.tags][-1:]
     found = json.loads(first[0]) if first else None
     return found if isinstance(found, list) else None
@@ -93,4 +95,5 @@ def _memory(study: str, dataset: str, group: pd.DataFrame, spec: SearchSpec) -> 
     if len(configurations) < FEWEST or not varied:
         return None
     name = f"{study} · {dataset}" + ("" if proxy == TARGET else f" · {proxy}")
-    return Memory(name, tuple(configurations), tuple(map(float, spec.trainer.metric.sign * values)))
+    found = Memory(name, tuple(configurations), tuple(map(float, spec.trainer.metric.sign * values)))
+    return found if len(found.within(spec.space).values) >= FEWEST else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -19,15 +20,15 @@ import numpy as np
 
 from proxyflow.core.errors import TrainingFailed
 from proxyflow.data.name_lists import join_names
-from proxyflow.searching.decisions import Decision, Knowledge, SearchPlan, Trial, decide
+from proxyflow.searching.decisions import WAITING, Decision, Knowledge, SearchPlan, Trial, decide
 from proxyflow.searching.memory import Memory
 from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.studies.context import StudyContext, temporary_folder
 from proxyflow.studies.dependencies import Dependencies
 from proxyflow.studies.executors import WorkerContext, WorkerPool
-from proxyflow.studies.plan import PlannedTraining
-from proxyflow.studies.scheduler import ExecutionOptions
+from proxyflow.studies.plan import AUTO, PlannedTraining
+from proxyflow.studies.scheduler import POLL_SECONDS, ExecutionOptions
 from proxyflow.studies.search_trials import SearchSpec, SearchTrials, relative_costs
 from proxyflow.studies.support import check_support
 from proxyflow.studies.tasks import Task, TaskResult
@@ -36,8 +37,9 @@ from proxyflow.tracking.runs.run import Run
 from proxyflow.tracking.ui.links import escape_markdown, paragraphs
 from proxyflow.tracking.ui.views import links_to_views
 
-# A search whose first trainings all fail has a mistake that every further one would share.
+# After so many failures in a row further trainings would fail, too.
 FAILURES = 3
+MOST_TAKEN = 100
 PUBLISH_SECONDS = 60.0  # between two versions of the page while a search runs
 
 
@@ -71,8 +73,8 @@ class Found:
 
     @property
     def best(self) -> Configuration:
-        """The best configuration, by all that is known."""
-        return self.spec.candidates[self.knowledge.best]
+        """The best configuration of those that were trained in full, by all that is known."""
+        return self.spec.candidates[self.knowledge.recommended]
 
 
 def run_search(
@@ -107,7 +109,9 @@ def run_search(
         f"budget of {spec.budget:g} full trainings, on {rungs}."
     )
     note = paragraphs(what, links_to_views(context.writer.experiment_id))
-    tags = {**_tags(context, spec), names.MEMORIES: json.dumps([memory.name for memory in memories])}
+    tags = _tags(context, spec)
+    if spec.memory == AUTO:
+        tags[names.MEMORIES] = json.dumps([memory.name for memory in memories])
     with context.writer.open("search", f"search {context.writer.study}", note, tags, main=True) as run:
         run.log_params(_params(spec))
         trials = SearchTrials(context, spec, dependencies, cost)
@@ -149,7 +153,7 @@ def _params(spec: SearchSpec) -> dict[str, Any]:
 
 
 def _metrics(found: Found) -> dict[str, float | None]:
-    value, low, high = found.knowledge.value_of(found.knowledge.best)
+    value, low, high = found.knowledge.value_of(found.knowledge.recommended)
     best = {"best_value": value, "best_value_low": low, "best_value_high": high}
     return {**best, "spent": found.spent, "trainings": float(found.made)}
 
@@ -169,6 +173,8 @@ class _Search:
     failed: dict[str, tuple[PlannedTraining, str]] = field(default_factory=dict)
     excluded: set[int] = field(default_factory=set)
     tries: Counter[str] = field(default_factory=Counter)
+    failed_in_a_row: int = 0
+    ended_trainings: int = 0
     made: int = 0
     ended: str = ""
 
@@ -183,15 +189,26 @@ class _Search:
     def train(self, pool: WorkerPool) -> Found:
         """Trains until the search ends."""
         while True:
-            before = self.made + len(self.failed)
+            before = self.ended_trainings
             for done in pool.run(self._tasks(), lambda task, share, note: None):
                 self._take(done)
-            # What ended last may have changed what is worth a training, but not if nothing was trained.
-            if self.made + len(self.failed) == before:
+            # What ended last may have changed what is worth a training, but not if nothing has ended.
+            if self.ended_trainings == before and not self._waits_for_others():
                 break
+        if not self.trials.observations and self.failed:
+            _, error = next(iter(self.failed.values()))
+            raise TrainingFailed(f"all {len(self.failed)} trainings failed, the first one with: {error}")
         found = self._found()
         self._publish(found)
         return found
+
+    def _waits_for_others(self) -> bool:
+        """Whether another process trains what this one has to know first; waits a little."""
+        if self.ended != WAITING:
+            return False
+        time.sleep(random.uniform(*POLL_SECONDS))
+        self.context.writer.recovery.fail_stale_runs()
+        return True
 
     def _found(self) -> Found:
         failed = tuple((planned.title, error) for planned, error in self.failed.values())
@@ -239,21 +256,26 @@ class _Search:
             self.pending.pop(key, None)
 
     def _take(self, done: TaskResult) -> None:
-        trial = self.pending.pop(done.task.key)
-        planned = done.task.planned
+        self.ended_trainings += 1
+        # A run may be seen on the server before its worker has told of it.
+        trial, planned = self.pending.pop(done.task.key, None), done.task.planned
         if done.status == "failed" and done.retryable and self.tries[done.task.key] < self.execution.retries:
             self.tries[done.task.key] += 1
             self.context.say(f"will retry: {planned.title}: {done.error}")
             return
         if done.status == "failed":
-            self.failed[done.task.key] = planned, done.error
-            self.excluded.add(self.spec.place_of(trial.configuration))
-            self.context.say(f"failed: {planned.title}: {done.error}")
-            if len(self.failed) >= FAILURES and not self.made:
-                raise TrainingFailed(f"the first {FAILURES} trainings failed, the last one with: {done.error}")
+            self._fail(done, trial)
             return
+        self.failed_in_a_row = 0
         self.made += done.status == "trained"
         self._refresh()
+        if done.status == "taken" and not self.trials.knows(done.task.key):
+            # Another process has ended or withdrawn it meanwhile.
+            self.tries[done.task.key] += 1
+            if self.tries[done.task.key] > MOST_TAKEN:
+                raise TrainingFailed(f"{planned.title} is {done.note}, and its result cannot be found on the server")
+            time.sleep(random.uniform(*POLL_SECONDS))
+            return
         knowledge = self._knowledge()
         value, low, high = knowledge.value_of(knowledge.best)
         self.context.say(
@@ -263,6 +285,19 @@ class _Search:
         )
         if time.monotonic() - self.published > PUBLISH_SECONDS:
             self._publish(self._found())
+
+    def _fail(self, done: TaskResult, trial: Trial | None) -> None:
+        planned = done.task.planned
+        self.failed[done.task.key] = planned, done.error
+        self.failed_in_a_row += 1
+        if trial is not None:
+            self.excluded.add(self.spec.place_of(trial.configuration))
+        self.context.say(f"failed: {planned.title}: {done.error}")
+        if self.failed_in_a_row >= FAILURES:
+            raise TrainingFailed(
+                f"{FAILURES} trainings failed one after the other, the last one with: {done.error}; rerun the command "
+                "to go on"
+            )
 
 
 def _reason(decision: Decision) -> str:

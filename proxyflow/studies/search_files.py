@@ -32,7 +32,7 @@ def write_search(found: Found, folder: Path) -> None:
 
 def best_yaml(found: Found) -> str:
     """The best configuration as `train --config` takes it, with what is known of it in comments."""
-    value, low, high = found.knowledge.value_of(found.knowledge.best)
+    value, low, high = found.knowledge.value_of(found.knowledge.recommended)
     metric = found.spec.trainer.metric
     head = f"# {metric.name} {value:.4f} on the full data, 95 % interval {low:.4f} to {high:.4f}\n"
     return head + yaml.safe_dump(dict(found.best), sort_keys=False, allow_unicode=True)
@@ -101,9 +101,11 @@ def summary_lines(found: Found) -> list[str]:
     knowledge, spec = found.knowledge, found.spec
     if not knowledge.observations:
         return [f"nothing was trained: {found.ended}"]
-    metric, best = spec.trainer.metric, knowledge.best
+    if not any(math.isfinite(each.value) for each in knowledge.observations):
+        return [f"all {len(knowledge.observations)} trainings diverged; ended: {found.ended}"]
+    metric, best = spec.trainer.metric, knowledge.recommended
     value, low, high = knowledge.value_of(best)
-    seeds = knowledge.started[best, knowledge.plan.ladder.target]
+    seeds = len(knowledge.seeds(best, knowledge.plan.ladder.target))
     basis = f"{seeds} full training(s) of it" if seeds else "cheaper trainings alone: none in full fits the budget"
     lines = [
         f"best configuration: {found.best.name}",
@@ -127,13 +129,16 @@ def summary_lines(found: Found) -> list[str]:
     lines += [
         f"  memory {name}: believed to explain {weight:.0%} of the values" for name, weight in knowledge.weights.items()
     ]
+    if found.failed:
+        lines.append(f"  {len(found.failed)} trainings failed, such as {found.failed[0][0]}: {found.failed[0][1]}")
     return [*lines, f"ended: {found.ended}"]
 
 
 def _against_default(found: Found) -> list[str]:
     """Whether the best configuration is better than the default, as far as is known."""
     knowledge = found.knowledge
-    if knowledge.best == 0:
-        return ["  it is the default: nothing was found that beats it"]
-    better = float((knowledge.samples[:, knowledge.best] > knowledge.samples[:, 0]).mean())
-    return [f"  better than the default with a probability of {better:.0%}"]
+    default = "default" if found.spec.candidates[0] == found.spec.space.centre else "first candidate"
+    if knowledge.recommended == 0:
+        return [f"  it is the {default}: nothing was found that beats it"]
+    better = float((knowledge.samples[:, knowledge.recommended] > knowledge.samples[:, 0]).mean())
+    return [f"  better than the {default} with a probability of {better:.0%}"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from proxyflow.proxies import Proxy
 from proxyflow.quality.unranked import flag_unranked
-from proxyflow.searching.decisions import Observation, SearchPlan, Trial
+from proxyflow.searching.decisions import SEEDS, Observation, SearchPlan, Trial
 from proxyflow.searching.ladder import Ladder
 from proxyflow.searching.memory import Memory
 from proxyflow.searching.surrogate import Floats
@@ -47,6 +47,7 @@ class SearchSpec:
         confirm: the most seeds of a configuration on the full data.
         seed: the first of the trainings' seeds, and the root of all random streams of the search.
         scores: see `StudySpec`.
+        memory: which memories it has; `auto` keeps those that it began with.
     """
 
     dataset: str
@@ -60,11 +61,12 @@ class SearchSpec:
     confirm: int = 3
     seed: int = 0
     scores: str = AUTO
+    memory: str = AUTO
 
     @cached_property
     def study(self) -> StudySpec:
         """All that it may train, as a study: what is checked and needed for it."""
-        seeds = tuple(range(self.seed, self.seed + self.confirm))
+        seeds = tuple(range(self.seed, self.seed + max(self.confirm, SEEDS)))
         return StudySpec((self.dataset,), self.ladder, self.candidates, self.trainer, self.epochs, seeds, self.scores)
 
     def place_of(self, configuration: Configuration) -> int:
@@ -139,6 +141,7 @@ class SearchTrials:
     others: tuple[Trial, ...] = ()
     _observed: dict[str, tuple[int, str, Observation]] = field(default_factory=dict)
     _subsets: dict[SubsetId, SubsetRef] = field(default_factory=dict)
+    _running: set[str] = field(default_factory=set)
     _latest: int = 0
 
     @property
@@ -154,6 +157,10 @@ class SearchTrials:
     def run_ids(self) -> tuple[str, ...]:
         """Of the observations."""
         return tuple(run_id for _, run_id, _ in self._ordered)
+
+    def knows(self, key: str) -> bool:
+        """Whether a training has ended, or another process is making it."""
+        return key in self._observed or key in self._running
 
     @property
     def spent(self) -> float:
@@ -208,9 +215,13 @@ class SearchTrials:
             self._observed[key] = ended, run_id, Observation(trial, row["objective"], cost, bool(flag))
             self._latest = max(self._latest, ended)
             found.append(key)
-        running = search(self.context.client, experiment, running=True, KIND="training")
-        others = (self._trained_by_others(run, pending) for run in running)
-        self.others = tuple(trial for trial in others if trial is not None)
+        others = {}
+        for run in search(self.context.client, experiment, running=True, KIND="training"):
+            trial = self._trained_by_others(run, pending)
+            if trial is not None:
+                others[run.tags[names.RUN_KEY]] = trial
+        self._running = set(others)
+        self.others = tuple(others.values())
         return found
 
     def _trained_by_others(self, run: TrackedRun, pending: Collection[str]) -> Trial | None:
@@ -225,7 +236,7 @@ class SearchTrials:
         """The trial that a training is of; None if it is none of this search's."""
         place, rung = self._places.get(config_json), self._rungs.get(strategy)
         number = seed - self.spec.seed
-        if place is None or rung is None or not 0 <= number < self.spec.confirm:
+        if place is None or rung is None or not 0 <= number < len(self.spec.study.seeds):
             return None
         trial = Trial(self.spec.candidates[place], rung, number)
         planned = self.spec.planned(trial)

@@ -125,10 +125,12 @@ def load_study_file(name: str, accepted: Collection[str]) -> StudyFile:
 
 def _resolved(folder: Path, key: str, value: Any) -> Any:
     """Converts paths of a value from relative to the study file to relative to the working directory."""
+    if key == "dataset" and isinstance(value, str):
+        return _resolved_dataset(folder, value)
     if key == "datasets" and isinstance(value, (str, list)):
         items = split_names("datasets", value) if isinstance(value, str) else value
         return [_resolved_dataset(folder, item) if isinstance(item, str) else item for item in items]
-    if key == "strategies" and isinstance(value, (str, list)):
+    if key in ("strategies", "ladder") and isinstance(value, (str, list)):
         items = value if isinstance(value, list) else [value]
         found = [_resolved_strategies(folder, item) if isinstance(item, str) else item for item in items]
         return found if isinstance(value, list) else found[0]

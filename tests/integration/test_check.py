@@ -70,3 +70,10 @@ def test_a_wrong_request_is_refused_before_any_run(
     assert done.status == 2, done.err
     assert wrong in done.err
     assert len(done.err.strip().splitlines()) == 1
+
+
+def test_a_check_that_was_stopped_says_nothing_of_proxies(entry: Entry, tmp_path: Path) -> None:
+    done = check(entry, tmp_path, "classify", "--max-hours", "0.0000001")
+    assert done.status == 1
+    assert "run the same command to go on" in done.err
+    assert "Tuning" not in done.out

@@ -15,7 +15,7 @@ from entry_points import Ended, Entry, spawn
 from mlflow.tracking import MlflowClient
 
 import proxyflow as pf
-from proxyflow.core.errors import InvalidValue
+from proxyflow.core.errors import InvalidValue, TrainingFailed, UserError
 from proxyflow.tracking import names
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -252,3 +252,51 @@ def test_an_earlier_study_is_a_memory_with_a_weight(entry: Entry, tmp_path: Path
         assert again.status == 2
         assert wrong in again.err
     assert search(entry, tmp_path, "--memory", "none", "--budget", "1.5").status == 0
+
+
+def test_few_candidates_end_when_all_of_their_seeds_are_trained(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def train(job: Any) -> float:
+        return float(0.9 - (job.config["width"] - 0.3) ** 2)
+
+    fixed: dict[str, Any] = {"labels": ["cat", "dog"] * 100, "memory": "none", "tolerance": None}
+    for confirm in (1, 3):
+        space = {"width": np.linspace(0.1, 0.5, 3)}
+        found = pf.search(train, space=space, budget=30, confirm=confirm, name=f"{tmp_path.name} {confirm}", **fixed)
+        assert "all of its seeds" in found.ended
+        assert found.configuration == {"width": pytest.approx(0.3)}
+        assert (found.trials["rung"] == "full").sum() == 3 * confirm
+
+
+def test_failures_end_a_search_and_what_was_found_stays(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls: list[float] = []
+
+    def train(job: Any) -> float:
+        calls.append(job.config["width"])
+        if len(calls) > 5:
+            raise ValueError("the disk is full")
+        return 0.5
+
+    fixed: dict[str, Any] = {"labels": ["cat", "dog"] * 100, "memory": "none", "name": tmp_path.name}
+    with pytest.raises(TrainingFailed):
+        pf.search(train, space={"width": {"low": 0.1, "high": 0.9}}, budget=8, **fixed)
+    assert len(calls) == 8, "three in a row"
+    assert len(runs_of(tmp_path.name, "training")) == 8
+
+    def broken(job: Any) -> float:
+        raise ValueError("no such width")
+
+    with pytest.raises(TrainingFailed):
+        pf.search(broken, space={"width": [0.1, 0.3]}, **{**fixed, "name": f"{tmp_path.name} broken"})
+
+
+@pytest.mark.parametrize("space", [None, [0.1, 0.2], ["abc"], 3, {"width": []}, []])
+def test_what_is_no_space_is_refused(store: str, space: Any) -> None:
+    with pytest.raises(UserError):
+        pf.search(lambda job: 0.5, space=space, labels=["cat", "dog"] * 100)

@@ -10,7 +10,7 @@ import pytest
 
 from proxyflow.core.errors import InvalidValue
 from proxyflow.proxies import parse_proxies
-from proxyflow.searching.decisions import FIRST, Knowledge, Observation, SearchPlan, Trial, decide
+from proxyflow.searching.decisions import FIRST, WAITING, Knowledge, Observation, SearchPlan, Trial, decide
 from proxyflow.searching.ladder import Ladder, expected_trust
 from proxyflow.searching.memory import Memory
 from proxyflow.spaces.metric import Metric
@@ -105,6 +105,56 @@ def test_it_stops_when_it_is_sure() -> None:
     assert knowledge.chance_of_better(knowledge.best, 20.0) < 0.05
 
 
+def test_a_configuration_is_trained_in_full_whatever_the_budget() -> None:
+    for budget in (1.0, 1.2, 1.5, 2.0, 3.3):
+        search = plan(budget=budget)
+        observed = run(search)
+        knowledge = Knowledge(search, observed)
+        assert knowledge.recommended in knowledge.in_full
+        assert sum(each.cost for each in observed) <= budget + 1e-9
+
+
+def test_seeds_with_gaps_are_filled() -> None:
+    search = plan(n=3, budget=30.0)
+    earlier = tuple(Observation(Trial(each, 2, 1), accuracy(Trial(each, 2, 1)), 0.0) for each in search.candidates)
+    observed = run(search, earlier)
+    trials = [each.trial for each in observed]
+    assert len(set(trials)) == len(trials)
+    assert {trial.seed for trial in trials if trial.rung == 2} == {0, 1, 2}
+    cost = np.tile(COSTS, (3, 1))
+    assert "all of its seeds" in decide(Knowledge(search, observed), cost, 10.0).reason
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.5, 0.5, 0.4], [0.1, 0.1, 0.1, 0.1], [0.5, 0.7, 0.7, 0.7]])
+def test_ties_do_not_make_it_sure(values: list[float]) -> None:
+    search = plan(tolerance=0.5)
+    observed = [Observation(Trial(search.candidates[n], 0, 0), value, 0.05) for n, value in enumerate(values)]
+    observed.append(Observation(Trial(search.candidates[0], 2, 0), 0.9, 1.0))
+    knowledge = Knowledge(search, tuple(observed))
+    assert np.abs(knowledge.evidence.value).max() < 100
+    _, low, high = knowledge.value_of(0)
+    assert low < 0.9 < high
+    assert decide(knowledge, np.tile(COSTS, (40, 1)), 5.0).trial is not None
+
+
+def test_many_workers_open_with_many_candidates_and_then_wait() -> None:
+    search, pending = plan(n=6), []
+    cost = np.tile(COSTS, (6, 1))
+    while (decision := decide(Knowledge(search, (), tuple(pending)), cost, 5.0)).trial:
+        pending.append(decision.trial)
+    assert len(pending) == 6
+    assert decision.reason == WAITING
+
+
+def test_a_memory_of_other_values_is_taken_as_far_as_it_goes() -> None:
+    known = [{"rate": 0}, {"rate": 1e-9}, {"rate": 50}, {"rate": "auto"}, {"rate": 0.01, "optimizer": "lion"}, {"x": 1}]
+    memory = Memory("odd", tuple(known), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
+    within = memory.within(SPACE)
+    assert [each["rate"] for each in within.configurations] == [1e-4, 1e-4, 1.0, SPACE.centre["rate"]]
+    assert within.values == (0.1, 0.2, 0.3, 0.6)
+    assert np.isfinite(Knowledge(plan(memories=(memory, Memory("empty", ({"rate": "no"},), (0.5,)))), ()).mean).all()
+
+
 def test_what_learned_nothing_on_a_proxy_is_doubted_and_not_discarded() -> None:
     search = plan()
     known = run(search, most=12)
@@ -157,8 +207,8 @@ def best_after(search: SearchPlan, budget: float) -> tuple[float, Knowledge]:
 
 
 def test_a_memory_that_agrees_saves_trainings() -> None:
-    without, _ = best_after(plan(), 0.25)
-    found, knowledge = best_after(plan(memories=(memory_of("alike", 1),)), 0.25)
+    without, _ = best_after(plan(), 1.25)
+    found, knowledge = best_after(plan(memories=(memory_of("alike", 1),)), 1.25)
     assert found >= without
     values = sorted((accuracy(Trial(each, 2, 9)) for each in plan().candidates), reverse=True)
     assert found >= values[9]
