@@ -75,12 +75,11 @@ Search files:
     Number(low=2, high=2000, whole=True, example="256"),
     "configurations that are drawn evenly from a space with ranges, to choose from; the default is one of them",
 )
-@click.option(
-    "--ladder",
-    default=AUTO,
-    show_default=True,
-    help="Proxies from cheap to expensive, separated by commas, the last one full; see Strategies below. auto: a "
-    "quarter of the epochs, with half of the network's width first where the trainer can reduce it.",
+@word_option(
+    "ladder",
+    AUTO,
+    "Proxies from cheap to expensive, separated by commas, the last one full; see Strategies below. auto: a quarter of "
+    "the epochs, with half of the network's width first where the trainer can reduce it.",
 )
 @ruled_option(
     "budget",

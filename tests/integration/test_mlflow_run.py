@@ -11,6 +11,7 @@ from entry_points import ROOT, SECONDS, environment
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from proxyflow.cli.app import COMMANDS
 from proxyflow.cli.mlproject import mlproject
 
 
@@ -91,7 +92,7 @@ def test_declared_parameters_are_the_options() -> None:
     text = (ROOT / "MLproject").read_text()
     assert text == mlproject(), "python -m proxyflow.cli.mlproject writes it"
     project = yaml.safe_load(text)
-    assert list(project["entry_points"]) == ["main", "score", "materialize", "distill", "train", "sweep", "report"]
+    assert list(project["entry_points"]) == list(COMMANDS)
     assert project["entry_points"]["train"]["parameters"]["learning_rate"] == {"type": "string", "default": "0.003"}
 
 
