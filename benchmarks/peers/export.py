@@ -18,8 +18,8 @@ from proxyflow.spaces.space import Space
 from proxyflow.tables import UNITS, LookupTable, load
 
 
-def box_of(table: LookupTable, unit: str = "flops") -> Blackbox:
-    """The box of a table.
+def box_of(table: LookupTable, unit: str = "flops", label: str = "") -> Blackbox:
+    """The box of a table, under its name or a label.
 
     Seeds that single configurations lack are left out, and proxies without any left, as a replay must not end at a
     hole.
@@ -45,7 +45,7 @@ def box_of(table: LookupTable, unit: str = "flops") -> Blackbox:
     test = sign * grid(lambda *cell: table.test(cell[0], cell[1], seed=cell[2]), TARGET)
     has_test = bool(np.isfinite(test).all())
     return Blackbox(
-        table=table.name if table.name == table.dataset else f"{table.name}/{table.dataset}",
+        table=label or table.name,
         metric=table.metric.name,
         unit=unit,
         judged_by="test" if has_test else "validation",
@@ -103,7 +103,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--unit", default="flops", choices=list(UNITS), help="what costs are made of")
     parser.add_argument("--out", type=Path, required=True, help="the .npz file; a .json file is written beside it")
     asked = parser.parse_args(arguments)
-    box = box_of(load(asked.table, asked.dataset), asked.unit)
+    table = load(asked.table, asked.dataset)
+    box = box_of(table, asked.unit, f"{table.name}/{asked.dataset}" if asked.dataset else "")
     box.save(asked.out)
     print(f"{asked.out}: {len(box)} configurations, {len(box.proxies)} fidelities, judged by {box.judged_by}")
 
