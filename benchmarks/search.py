@@ -31,7 +31,8 @@ from benchmarks.peers.launch import launch
 from benchmarks.peers.simple import halving, random_search, screen
 from proxyflow.core.seeds import generator, stream_seed
 from proxyflow.proxies import parse_proxy
-from proxyflow.searching.decisions import FIRST, Knowledge, Observation, SearchPlan, decide
+from proxyflow.searching.decisions import decide
+from proxyflow.searching.knowledge import FIRST, Knowledge, Observation, SearchPlan
 from proxyflow.searching.ladder import Ladder
 from proxyflow.tables import LookupTable, load
 

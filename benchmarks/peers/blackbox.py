@@ -253,7 +253,7 @@ class Replay:
     def train(self, configuration: int, proxy: str = TARGET, order: int = 0) -> float:
         """The value of a training, which is paid for the first time that it is asked for.
 
-        The target goes on from where `train_to` left it. A proxy's first training also pays for choosing examples.
+        The target continues a training that `train_to` began. A proxy's first training also pays for choosing examples.
 
         Args:
             configuration: its number.

@@ -22,6 +22,7 @@ import yaml
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from proxyflow.core.errors import UserError
 from proxyflow.proxies import parse_proxy
 from proxyflow.quality.runs import TARGET
 from proxyflow.tables import REPORTS, RUNS, LookupTable, load
@@ -143,7 +144,10 @@ def main() -> int:
     parser.add_argument("folders", nargs="*", type=Path, help="folders of tables; without any, those below reports/")
     parser.add_argument("--check", action="store_true", help="print what the tables hold (the only action)")
     args = parser.parse_args()
-    checks = [check(folder) for folder in args.folders or tables_at(REPORTS)]
+    try:
+        checks = [check(folder) for folder in args.folders or tables_at(REPORTS)]
+    except (UserError, OSError) as error:
+        parser.error(str(error))
     rows = [(*HEADS, *HEADS_OF_TARGET), *map(row_of, checks)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

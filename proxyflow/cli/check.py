@@ -8,24 +8,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxyflow.cli.command import command
-from proxyflow.cli.execution import check_execution, execution_options, take_execution
-from proxyflow.cli.files import at, take_from_file
-from proxyflow.cli.launched import check_used
+from proxyflow.cli.execution import execution_options, take_execution
+from proxyflow.cli.files import at
 from proxyflow.cli.listings import data_sets, executor_list, strategy_list, trainer_list
-from proxyflow.cli.opening import open_context, retry_timeout
 from proxyflow.cli.options import AUTO, ruled_option, word_option
+from proxyflow.cli.request import open_request
 from proxyflow.cli.search import DEMO, candidates_from
-from proxyflow.cli.shared import DATASET, SEED, SYSTEM_METRICS, data_options, study_option, take_data_options
-from proxyflow.cli.training import EPOCHS, check_request, take_trainer, trainer_options
+from proxyflow.cli.shared import DATASET, SEED, SYSTEM_METRICS, data_options, study_option
+from proxyflow.cli.training import EPOCHS, take_trainer, trainer_options
 from proxyflow.core.errors import InvalidValue
 from proxyflow.core.settings import Number, TrueFalse
 from proxyflow.data.catalog import canonical_name
-from proxyflow.proxies import TARGET, Proxy, data_of
+from proxyflow.proxies import TARGET, Proxy
 from proxyflow.searching.ladder import auto_ladder
 from proxyflow.studies.plan import check_epochs, check_reductions
 from proxyflow.studies.presets import load_strategies
-from proxyflow.studies.study_file import StudyFile, load_study_file
-from proxyflow.tracking.names import check_study_name, is_study_file
+from proxyflow.studies.study_file import StudyFile
 
 if TYPE_CHECKING:
     from proxyflow.studies.check import Checked
@@ -83,31 +81,10 @@ CANDIDATES = 100
 @SYSTEM_METRICS
 @study_option("Or a study file (.yaml) with these options as keys.")
 def check(**options: Any) -> None:
-    file, asked = None, dict(options)
-    if is_study_file(options["study"]):
-        file = load_study_file(options["study"], [*options, "budget"])
-        take_from_file(click.get_current_context(), file, options)
-    with at(file, "study"):
-        if options["study"] != AUTO:
-            check_study_name(options["study"])
-    used = {name: value for name, value in options.items() if name != "study"}
-    spec, proxies = _spec(options, file)
-    with at(file):
-        check_execution(options)
-    context = open_context(
-        options["study"],
-        take_data_options(options, spec.trainer.settings.get("image_size")),
-        options["price_per_hour"],
-        retry_timeout(options["max_hours"]),
-        options["system_metrics"],
-    )
-    check_used(context.writer, asked, used)
-    check_request(spec.trainer, spec.candidates, context.say)
-    from proxyflow.studies.check import run_check  # imports mlflow, as the next ones
+    context, (spec, proxies), _ = open_request(options, _spec, lambda made: made[0].study)
+    from proxyflow.studies.check import run_check  # imports mlflow, as the next one
     from proxyflow.studies.memories import find_memories
-    from proxyflow.studies.scores import check_scores
 
-    check_scores(context, spec.scores, *data_of(spec.ladder))
     memories = find_memories(context, spec, options["memory"])
     checked = run_check(context, spec, proxies, options["configurations"], take_execution(options), memories)
     for line in lines_of(checked):

@@ -8,32 +8,29 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxyflow.cli.command import command
-from proxyflow.cli.execution import check_execution, execution_options, take_execution
-from proxyflow.cli.files import at, take_from_file
-from proxyflow.cli.launched import check_used
+from proxyflow.cli.execution import execution_options, take_execution
+from proxyflow.cli.files import at
 from proxyflow.cli.listings import data_sets, executor_list, strategy_list, trainer_list
-from proxyflow.cli.opening import open_context, retry_timeout
 from proxyflow.cli.options import AUTO, NONE, ruled_option, switch, word_option
 from proxyflow.cli.program import next_command
-from proxyflow.cli.shared import DATASET, SEED, SYSTEM_METRICS, data_options, study_option, take_data_options
-from proxyflow.cli.training import EPOCHS, check_request, take_trainer, trainer_options
+from proxyflow.cli.request import open_request
+from proxyflow.cli.shared import DATASET, SEED, SYSTEM_METRICS, data_options, study_option
+from proxyflow.cli.training import EPOCHS, take_trainer, trainer_options
 from proxyflow.core.errors import InvalidValue
 from proxyflow.core.settings import Number, OptionalValue
 from proxyflow.data.catalog import canonical_name
-from proxyflow.proxies import Proxy, data_of, parse_proxies
+from proxyflow.proxies import Proxy, parse_proxies
 from proxyflow.searching.candidates import CANDIDATES, candidates_of
 from proxyflow.searching.ladder import Ladder, auto_ladder
 from proxyflow.spaces.grids import Grid, is_grid_file, load_grid
 from proxyflow.spaces.space import Space
-from proxyflow.studies.study_file import StudyFile, load_study_file
-from proxyflow.tracking.names import check_study_name, is_study_file
+from proxyflow.studies.study_file import StudyFile
 from proxyflow.trainers import ImageTrainer, Trainer
 
 if TYPE_CHECKING:
     from proxyflow.studies.search import Found
     from proxyflow.studies.search_trials import SearchSpec
 
-NOT_IN_FILES = ("dry_run",)
 DEMO = "demo"  # what the image trainer searches by default
 SEARCH_FILES = """\b
 Search files:
@@ -120,34 +117,12 @@ Search files:
 @SYSTEM_METRICS
 @study_option("Or a search file (.yaml), see Search files below.")
 def search(**options: Any) -> None:
-    file, asked = None, dict(options)
-    if is_study_file(options["study"]):
-        ctx = click.get_current_context()
-        file = load_study_file(options["study"], [name for name in options if name not in NOT_IN_FILES])
-        take_from_file(ctx, file, options)
-    with at(file, "study"):
-        if options["study"] != AUTO:
-            check_study_name(options["study"])
-    used = {name: value for name, value in options.items() if name != "study"}
-    spec = _spec(options, file)
-    with at(file):
-        check_execution(options)
-    context = open_context(
-        options["study"],
-        take_data_options(options, spec.trainer.settings.get("image_size")),
-        options["price_per_hour"],
-        retry_timeout(options["max_hours"]),
-        options["system_metrics"],
-    )
-    check_used(context.writer, asked, used)
-    check_request(spec.trainer, spec.candidates, context.say)
+    context, spec, used = open_request(options, _spec, lambda spec: spec.study)
     from proxyflow.reporting.search_page import write_outcome  # imports mlflow, as the next ones
     from proxyflow.studies.memories import find_memories
-    from proxyflow.studies.scores import check_scores
     from proxyflow.studies.search import run_search
     from proxyflow.studies.search_files import summary_lines
 
-    check_scores(context, spec.scores, *data_of(spec.ladder))
     if options["dry_run"]:
         _print_plan(context, spec)
         return

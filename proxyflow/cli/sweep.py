@@ -8,44 +8,38 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxyflow.cli.command import command
-from proxyflow.cli.execution import check_execution, execution_options, take_execution
-from proxyflow.cli.files import at, take_from_file
-from proxyflow.cli.launched import check_used
+from proxyflow.cli.execution import execution_options, take_execution
+from proxyflow.cli.files import at
 from proxyflow.cli.listings import data_sets, executor_list, strategy_list, trainer_list
-from proxyflow.cli.opening import open_context, retry_timeout
 from proxyflow.cli.options import AUTO, parse_numbers, switch, word_option
 from proxyflow.cli.program import next_command
+from proxyflow.cli.request import open_request
 from proxyflow.cli.shared import (
     SEED_RULE,
     SYSTEM_METRICS,
     data_options,
     parse_datasets,
     study_option,
-    take_data_options,
 )
 from proxyflow.cli.training import (
     COMMON,
     EPOCHS,
-    check_request,
     hyperparameter_options,
     take_common,
     take_trainer,
     trainer_options,
 )
 from proxyflow.core.errors import InvalidValue
-from proxyflow.proxies import data_of
 from proxyflow.spaces.grids import grid_of, load_grid
 from proxyflow.studies.plan import LATEST, StudySpec
 from proxyflow.studies.presets import load_strategies, strategy_lists
-from proxyflow.studies.study_file import StudyFile, load_study_file
-from proxyflow.tracking.names import check_study_name, is_study_file
+from proxyflow.studies.study_file import StudyFile
 from proxyflow.trainers import ImageTrainer
 
 if TYPE_CHECKING:
     from proxyflow.studies.context import StudyContext
     from proxyflow.studies.scheduler import ExecutionOptions
 
-NOT_IN_FILES = ("dry_run",)
 DEMO = "demo"  # the grid of the image trainer that a sweep takes by default
 STUDY_FILES = """\b
 Study files:
@@ -109,30 +103,7 @@ Study files:
 @SYSTEM_METRICS
 @study_option("Or a study file (.yaml), see Study files below.")
 def sweep(**options: Any) -> None:
-    file, asked = None, dict(options)
-    if is_study_file(options["study"]):
-        ctx = click.get_current_context()
-        file = load_study_file(options["study"], [name for name in options if name not in NOT_IN_FILES])
-        take_from_file(ctx, file, options)
-    with at(file, "study"):
-        if options["study"] != AUTO:
-            check_study_name(options["study"])
-    used = {name: value for name, value in options.items() if name != "study"}
-    spec = _spec(options, file)
-    with at(file):
-        check_execution(options)
-    context = open_context(
-        options["study"],
-        take_data_options(options, spec.trainer.settings.get("image_size")),
-        options["price_per_hour"],
-        retry_timeout(options["max_hours"]),
-        options["system_metrics"],
-    )
-    check_used(context.writer, asked, used)
-    check_request(spec.trainer, spec.grid, context.say)
-    from proxyflow.studies.scores import check_scores  # imports mlflow
-
-    check_scores(context, spec.scores, *data_of(spec.strategies))
+    context, spec, _ = open_request(options, _spec, lambda spec: spec, limits_in_budget=True)
     _run_or_forecast(context, spec, take_execution(options), options["dry_run"])
 
 

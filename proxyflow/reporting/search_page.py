@@ -19,7 +19,7 @@ from proxyflow.core.files import write_text
 from proxyflow.reporting.embedded import as_json, numbers
 from proxyflow.reporting.page import asset, hash_of
 from proxyflow.reporting.styles import STYLES
-from proxyflow.searching.decisions import FIRST, Knowledge
+from proxyflow.searching.knowledge import FIRST, Knowledge
 from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.parameters import Numeric
 from proxyflow.studies.search import Found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from proxyflow.core.seeds import generator
-from proxyflow.searching.decisions import Knowledge
+from proxyflow.searching.knowledge import Knowledge
 from proxyflow.searching.surrogate import Floats
 
 WORLDS = 400  # draws of all values that what was seen leaves possible

@@ -9,7 +9,7 @@ from pathlib import Path
 from proxyflow.core.errors import TrainingFailed
 from proxyflow.core.files import write_json
 from proxyflow.proxies import Proxy
-from proxyflow.searching.decisions import Knowledge
+from proxyflow.searching.knowledge import Knowledge
 from proxyflow.searching.memory import Memory
 from proxyflow.searching.safety import Loss, expected_loss
 from proxyflow.spaces.grids import Grid

@@ -40,7 +40,9 @@ def find_memories(context: StudyContext, spec: SearchSpec, wanted: str) -> tuple
     if wanted == NONE:
         return ()
     studies = None if wanted == AUTO else [name.strip() for name in wanted.split(",") if name.strip()]
-    experiments = None if studies is None else [study_experiment_id(context.client, name) for name in studies]
+    experiments = (
+        None if studies is None else [study_experiment_id(context.client, name, option="memory") for name in studies]
+    )
     of: dict[str, str] = {}
 
     def note(run: TrackedRun) -> None:

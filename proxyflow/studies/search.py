@@ -20,7 +20,8 @@ import numpy as np
 
 from proxyflow.core.errors import TrainingFailed
 from proxyflow.data.name_lists import join_names
-from proxyflow.searching.decisions import WAITING, Decision, Knowledge, SearchPlan, Trial, decide
+from proxyflow.searching.decisions import WAITING, Decision, decide
+from proxyflow.searching.knowledge import Knowledge, SearchPlan, Trial
 from proxyflow.searching.memory import Memory
 from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.configuration import Configuration

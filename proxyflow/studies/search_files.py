@@ -13,7 +13,7 @@ import yaml
 from scipy.special import comb
 
 from proxyflow.core.files import write_text
-from proxyflow.searching.decisions import Knowledge
+from proxyflow.searching.knowledge import Knowledge
 from proxyflow.studies.search import Found
 
 BEST, TRIALS, DECISIONS = "best.yaml", "trials.csv", "decisions.jsonl"

@@ -11,7 +11,7 @@ import numpy as np
 
 from proxyflow.proxies import Proxy
 from proxyflow.quality.unranked import flag_unranked
-from proxyflow.searching.decisions import SEEDS, Observation, SearchPlan, Trial
+from proxyflow.searching.knowledge import SEEDS, Observation, SearchPlan, Trial
 from proxyflow.searching.ladder import Ladder
 from proxyflow.searching.memory import Memory
 from proxyflow.searching.surrogate import Floats

@@ -67,12 +67,13 @@ class StudyFile:
         return UserError(f"{place}: {error}")
 
 
-def load_study_file(name: str, accepted: Collection[str]) -> StudyFile:
+def load_study_file(name: str, accepted: Collection[str], limits_in_budget: bool = True) -> StudyFile:
     """Reads a study file; its paths (data sets, data directory, grid, files of strategies) are relative to it.
 
     Args:
         name: path of the file.
-        accepted: accepted keys; those in `BUDGET` belong below `budget`, unless that is a key of its own.
+        accepted: accepted keys.
+        limits_in_budget: those in `BUDGET` belong below the key `budget`; else they are keys like others.
 
     Raises:
         UserError: the file does not exist or is not YAML, or a key is unknown, repeated or without a value; the
@@ -99,12 +100,14 @@ def load_study_file(name: str, accepted: Collection[str]) -> StudyFile:
         raise UserError(f"{name}: a study file is a mapping such as 'datasets: [digits]' and 'strategies: [full, ...]'")
     lines = _lines(root, name)
     # Keys as written: YAML converts some words (yes, on, null).
-    flat = "budget" in accepted
     for key in lines:
-        known = accepted if flat else [*(k for k in accepted if k not in BUDGET), "budget"]
+        known = accepted if not limits_in_budget else [*(k for k in accepted if k not in BUDGET), "budget"]
         check_keys(f"{name}, line {lines[key]}: key", [key], list(known))
-    budget = None if flat else content.pop("budget", None)
-    if "budget" in lines and not flat:
+    if not limits_in_budget and isinstance(content.get("budget"), dict):
+        rule = f"it is a number of full trainings; {', '.join(BUDGET)} are keys of their own"
+        raise UserError(f"{name}, line {lines['budget']}: budget={content['budget']} is not accepted: {rule}")
+    budget = content.pop("budget", None) if limits_in_budget else None
+    if "budget" in lines and limits_in_budget:
         if not isinstance(budget, dict):
             raise UserError(f"{name}, line {lines['budget']}: budget is a mapping of {', '.join(BUDGET)}")
         node = next(value for key, value in root.value if key.value == "budget")

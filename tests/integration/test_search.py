@@ -128,6 +128,15 @@ def test_a_search_file(entry: Entry, tmp_path: Path) -> None:
     assert set(trials["rung"]) <= {"epochs:1", "full"}
 
 
+def test_a_budget_of_hours_is_told_where_hours_go(entry: Entry, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("dataset: digits\nbudget: {max_hours: 3}\n")
+    done = entry("search", "--study", str(path))
+    assert done.status == 2
+    assert "line 2" in done.err
+    assert "full trainings" in done.err
+
+
 def test_a_dry_run_trains_nothing(entry: Entry, tmp_path: Path) -> None:
     done = search(entry, tmp_path, "--dry-run", "true")
     assert done.status == 0, done.err
@@ -250,7 +259,7 @@ def test_an_earlier_study_is_a_memory_with_a_weight(entry: Entry, tmp_path: Path
     for wrong in ("no such study", tmp_path.name):
         again = search(entry, tmp_path, "--memory", wrong)
         assert again.status == 2
-        assert wrong in again.err
+        assert f"memory={wrong}" in again.err
     assert search(entry, tmp_path, "--memory", "none", "--budget", "1.5").status == 0
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from proxyflow.core.errors import InvalidValue
 from proxyflow.proxies import parse_proxies
-from proxyflow.searching.decisions import FIRST, WAITING, Knowledge, Observation, SearchPlan, Trial, decide
+from proxyflow.searching.decisions import WAITING, decide
+from proxyflow.searching.knowledge import FIRST, Knowledge, Observation, SearchPlan, Trial
 from proxyflow.searching.ladder import Ladder, expected_trust
 from proxyflow.searching.memory import Memory
 from proxyflow.spaces.metric import Metric

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from proxyflow.proxies import parse_proxies
-from proxyflow.searching.decisions import Knowledge, Observation, SearchPlan, Trial
+from proxyflow.searching.knowledge import Knowledge, Observation, SearchPlan, Trial
 from proxyflow.searching.ladder import Ladder
 from proxyflow.searching.safety import expected_loss
 from proxyflow.spaces.metric import Metric
