@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from proxyflow.api_study import context_of, data_of, trainer_of
-from proxyflow.core.settings import Number
+from proxyflow.core.settings import Choice, Number
 from proxyflow.proxies import parse_proxies
 from proxyflow.searching.candidates import CANDIDATES, candidates_of
 from proxyflow.searching.ladder import Ladder, auto_ladder
+from proxyflow.searching.samplers import samplers
 from proxyflow.studies.executors import executors
 
 
@@ -66,6 +67,7 @@ def search(
     tolerance: float | None = 0.5,
     confirm: int = 3,
     candidates: int = CANDIDATES,
+    sampler: str | None = "near",
     memory: str = "auto",
     epochs: int = 1,
     seed: int = 0,
@@ -97,6 +99,8 @@ def search(
             good enough; None uses the whole budget.
         confirm: The most seeds of a configuration on the full data.
         candidates: How many configurations to draw from a space with ranges.
+        sampler: What proposes more of a space with ranges while the search runs, see docs/search.md; None for the
+            candidates alone.
         memory: Earlier studies of the same function to learn from: `auto`, `none`, or names separated by commas.
         epochs: Passes over the training examples on the full data.
         seed: The first of the trainings' seeds.
@@ -130,15 +134,18 @@ def search(
     trainer = trainer_of(train, metric, goal, aggregate, share)
     data = data_of(labels, dataset, valid_examples, columns=columns, split=split, groups=groups, ids=ids)
     epochs = _whole("epochs", epochs, low=1)
-    found_space, chosen = candidates_of(space, _whole("candidates", candidates, low=2), seed)
+    chosen = candidates_of(space, _whole("candidates", candidates, low=2), seed)
+    if sampler is not None:
+        Choice(samplers).parse("sampler", sampler)
     text = ladder if isinstance(ladder, str) else " ".join(ladder)
     rungs = auto_ladder(trainer.fidelities, epochs) if text == "auto" else parse_proxies(text)
     Ladder.of(rungs, [1.0] * len(rungs))  # refuses one that does not end in full
     spec = SearchSpec(
         dataset=data.name,
         trainer=trainer,
-        space=found_space,
-        candidates=chosen,
+        space=chosen.space,
+        candidates=chosen.grid,
+        sampler=sampler if chosen.is_drawn else None,
         ladder=rungs,
         epochs=epochs,
         budget=float(Number(low=1, example="8").parse("budget", budget)),
@@ -148,7 +155,7 @@ def search(
         memory=memory,
     )
     context = context_of(name, data)
-    for line in trainer.check_request(chosen):
+    for line in trainer.check_request(chosen.grid):
         context.say(line)
     memories = find_memories(context, spec, memory)
     found = run_search(context, spec, ExecutionOptions(executors["local"]), write_outcome(name), memories)

@@ -101,7 +101,7 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> tuple[SearchSpec, 
         trainer = take_trainer(options, None if file is None else Path(file.path).parent)
     with at(file, "space"):
         written = None if file is None else file.written.get("space")
-        space, candidates = candidates_from(options["space"], written, trainer, CANDIDATES, options["seed"])
+        chosen = candidates_from(options["space"], written, trainer, CANDIDATES, options["seed"])
     epochs = options["epochs"]
     with at(file, "strategies"):
         proxies = tuple(proxy for proxy in load_strategies(options["strategies"]) if not proxy.is_target)
@@ -114,7 +114,7 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> tuple[SearchSpec, 
     with at(file):
         names = ("epochs", "tolerance", "seed", "scores")
         spec = SearchSpec(
-            dataset, trainer, space, candidates, ladder, confirm=1, **{name: options[name] for name in names}
+            dataset, trainer, chosen.space, chosen.grid, ladder, confirm=1, **{name: options[name] for name in names}
         )
     return spec, proxies
 

@@ -14,6 +14,7 @@ from proxyflow.data.catalog import syntax_of as dataset_spelling
 from proxyflow.data.images.sources import datasets
 from proxyflow.proxies import Reduction, reductions
 from proxyflow.scores import Score, known_scores
+from proxyflow.searching.samplers import samplers
 from proxyflow.strategies import Strategy, strategies
 from proxyflow.strategies.distillation_methods import Method, methods
 from proxyflow.studies.executors import executors
@@ -43,6 +44,10 @@ def _reduces(cls: type[Strategy] | type[Reduction]) -> str:
 
 def score_list() -> str:
     return _section("Scores (by=NAME)", known_scores, _name, _score)
+
+
+def sampler_list() -> str:
+    return _section("Samplers", samplers, _name, lambda sampler: sampler.description)
 
 
 def executor_list() -> str:

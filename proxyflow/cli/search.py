@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +11,20 @@ import click
 from proxyflow.cli.command import command
 from proxyflow.cli.execution import execution_options, take_execution
 from proxyflow.cli.files import at
-from proxyflow.cli.listings import data_sets, executor_list, strategy_list, trainer_list
+from proxyflow.cli.listings import data_sets, executor_list, sampler_list, strategy_list, trainer_list
 from proxyflow.cli.options import AUTO, NONE, ruled_option, switch, word_option
 from proxyflow.cli.program import next_command
 from proxyflow.cli.request import open_request
 from proxyflow.cli.shared import DATASET, SEED, SYSTEM_METRICS, data_options, study_option
 from proxyflow.cli.training import EPOCHS, take_trainer, trainer_options
 from proxyflow.core.errors import InvalidValue
-from proxyflow.core.settings import Number, OptionalValue
+from proxyflow.core.settings import Choice, Number, OptionalValue
 from proxyflow.data.catalog import canonical_name
 from proxyflow.proxies import Proxy, parse_proxies
-from proxyflow.searching.candidates import CANDIDATES, candidates_of
+from proxyflow.searching.candidates import CANDIDATES, Candidates, candidates_of
 from proxyflow.searching.ladder import Ladder, auto_ladder
-from proxyflow.spaces.grids import Grid, is_grid_file, load_grid
-from proxyflow.spaces.space import Space
+from proxyflow.searching.samplers import samplers
+from proxyflow.spaces.grids import is_grid_file, load_grid
 from proxyflow.studies.study_file import StudyFile
 from proxyflow.trainers import ImageTrainer, Trainer
 
@@ -53,6 +54,7 @@ Search files:
     lambda: SEARCH_FILES,
     data_sets,
     strategy_list,
+    sampler_list,
     executor_list,
     trainer_list,
 )
@@ -71,6 +73,12 @@ Search files:
     CANDIDATES,
     Number(low=2, high=2000, whole=True, example="256"),
     "configurations that are drawn evenly from a space with ranges, to choose from; the default is one of them",
+)
+@ruled_option(
+    "sampler",
+    "near",
+    OptionalValue(Choice(samplers), NONE),
+    "what proposes more of a space with ranges while the search runs, see Samplers below; none: the candidates are all",
 )
 @word_option(
     "ladder",
@@ -147,7 +155,7 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
         trainer = take_trainer(options, None if file is None else Path(file.path).parent)
     with at(file, "space"):
         written = None if file is None else file.written.get("space")
-        space, candidates = candidates_from(options["space"], written, trainer, options["candidates"], options["seed"])
+        chosen = candidates_from(options["space"], written, trainer, options["candidates"], options["seed"])
     with at(file, "ladder"):
         ladder = _ladder(options["ladder"], trainer, options["epochs"])
     with at(file, "budget"):
@@ -156,23 +164,25 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
             raise InvalidValue("budget", f"{options['budget']:g}", rule)
     with at(file):
         names = ("epochs", "budget", "tolerance", "confirm", "seed", "scores", "memory")
-        spec = SearchSpec(dataset, trainer, space, candidates, ladder, **{name: options[name] for name in names})
+        given = {name: options[name] for name in names}
+        sampler = options["sampler"] if chosen.is_drawn else None
+        spec = SearchSpec(dataset, trainer, chosen.space, chosen.grid, ladder, **given, sampler=sampler)
         _ = spec.study  # checks that the trainer can reduce what the ladder does
     return spec
 
 
-def candidates_from(text: str, written: Any, trainer: Trainer, most: int, seed: int) -> tuple[Space, Grid]:
+def candidates_from(text: str, written: Any, trainer: Trainer, most: int, seed: int) -> Candidates:
     """The space, and the configurations to choose from."""
     if written is None and text == DEMO and DEMO not in trainer.grids:
         raise InvalidValue("space", "", f"trainer={trainer.name} has no space of its own; give space=FILE.yaml")
     if written is None and (text in trainer.grids or "@" in Path(text).name):
         if text in trainer.grids:
             grid = trainer.grids[text]()
-            return grid[0].space, grid
+            return Candidates(grid[0].space, grid)
         # Checked as a grid is; but the default comes first, and so many are all.
         drawn = load_grid(text, trainer.space, trainer.grids)
         path = text.rpartition("@")[0]
-        return candidates_of(path, len(drawn), seed, trainer.space)
+        return dataclasses.replace(candidates_of(path, len(drawn), seed, trainer.space), is_drawn=False)
     if written is None and not is_grid_file(text):
         known = f"one of {', '.join(trainer.grids)}, or " if trainer.grids else ""
         raise InvalidValue("space", text, f"it must be {known}the path of a .yaml file")
@@ -188,10 +198,10 @@ def _ladder(text: str, trainer: Trainer, epochs: int) -> tuple[Proxy, ...]:
 
 
 def _print_plan(context: Any, spec: SearchSpec) -> None:
-    from proxyflow.studies.search_trials import relative_costs  # imports torch
+    from proxyflow.studies.search_trials import Prices  # imports mlflow
     from proxyflow.tracking.runs.launch import end_assigned_run
 
-    cost, _ = relative_costs(context, spec)
+    cost = Prices(context, spec).table(spec.candidates)
     print(f"{len(spec.candidates)} candidates, the default {spec.candidates[0].name}")
     for proxy, each in zip(spec.ladder, cost.T, strict=True):
         print(f"  {proxy.canonical}: {each.mean():.3f} full trainings each ({each.min():.3f} to {each.max():.3f})")

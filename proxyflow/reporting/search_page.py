@@ -124,7 +124,7 @@ def rows_of(found: Found) -> list[Row]:
     rungs = range(len(found.spec.ladder))
     return [
         Row(
-            found.spec.candidates[place].name,
+            found.knowledge.plan.candidates[place].name,
             *knowledge.value_of(place),
             float(first[place]),
             tuple(trained[place, rung] for rung in rungs),
@@ -152,21 +152,21 @@ def history_of(found: Found) -> pd.DataFrame:
         if n < FIRST and n < len(found.knowledge.observations):
             continue
         known = Knowledge(found.knowledge.plan, found.knowledge.observations[:n])
-        rows.append((spent, *known.value_of(known.best), found.spec.candidates[known.best].name))
+        rows.append((spent, *known.value_of(known.best), found.knowledge.plan.candidates[known.best].name))
     return pd.DataFrame(rows, columns=["spent", "value", "low", "high", "config"])
 
 
 def _progress(found: Found) -> Figure:
     """The value of what the search would have returned, judged by all that is known at the end."""
     history, knowledge = history_of(found), found.knowledge
-    places = {each.name: place for place, each in enumerate(found.spec.candidates)}
+    places = {each.name: place for place, each in enumerate(found.knowledge.plan.candidates)}
     judged = [knowledge.value_of(places[name]) for name in history["config"]]
     value, low, high = map(list, zip(*judged, strict=True))
     texts = [
         f"<b>{escape(name)}</b><br>after {spent:.2f} full trainings<br>{v:.4f} [{a:.4f}, {b:.4f}]"
         for name, spent, v, a, b in zip(history["config"], history["spent"], value, low, high, strict=True)
     ]
-    random = random_search(knowledge, max(2 * found.spec.budget, found.spent))
+    random = random_search(knowledge, len(found.spec.candidates), max(2 * found.spec.budget, found.spent))
     band = {"type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
     data: list[Figure] = [
         {**band, "x": numbers(history["spent"]), "y": numbers(low)},
@@ -236,7 +236,9 @@ def _trials(found: Found) -> Figure:
 
 def importance_of(found: Found) -> list[tuple[str, float]]:
     """By hyperparameter, the share of the believed values' variance that it explains alone, the largest first."""
-    mean, candidates = found.knowledge.mean, found.spec.candidates
+    # What a sampler proposed later is no even sample.
+    candidates = found.spec.candidates
+    mean = found.knowledge.mean[: len(candidates)]
     total = float(mean.var())
     shares = []
     for parameter in found.spec.space.tunable:
@@ -272,7 +274,7 @@ def _importance(found: Found) -> Figure:
 
 def _parallel(found: Found) -> Figure:
     """The best candidates across their hyperparameters, each from its lowest to its highest value."""
-    knowledge, candidates = found.knowledge, found.spec.candidates
+    knowledge, candidates = found.knowledge, found.knowledge.plan.candidates
     order = np.argsort(knowledge.mean, kind="stable")[-LINES:]
     names = [name for name, _ in importance_of(found)]
     if len(names) < 2:

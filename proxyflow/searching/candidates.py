@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,23 @@ from proxyflow.spaces.space_file import read_yaml
 CANDIDATES = 256  # that are drawn from a space with ranges
 
 
-def candidates_of(space: Any, most: int, seed: int, schema: Space | None = None) -> tuple[Space, Grid]:
-    """The space of a search, and the configurations that it chooses from, the default first.
+@dataclass(frozen=True)
+class Candidates:
+    """What a search chooses from.
+
+    Attributes:
+        space: the space.
+        grid: the configurations that it begins with, the default first.
+        is_drawn: whether they are a sample of a space with more.
+    """
+
+    space: Space
+    grid: Grid
+    is_drawn: bool = False
+
+
+def candidates_of(space: Any, most: int, seed: int, schema: Space | None = None) -> Candidates:
+    """The space of a search, and the configurations that it begins with.
 
     Args:
         space: Ranges and values by hyperparameter, a list of configurations, or the path of a YAML file with either.
@@ -27,23 +43,25 @@ def candidates_of(space: Any, most: int, seed: int, schema: Space | None = None)
         InvalidValue: It is of another form, or there is nothing to choose from.
 
     Example:
-        >>> _, found = candidates_of({"lr": {"low": 1e-4, "high": 0.1, "log": True}, "width": [16, 32]}, 3, 0)
-        >>> [each.name for each in found]
-        ['lr=0.003162,width=32', 'lr=0.09935,width=32', 'lr=0.0002741,width=16']
+        >>> found = candidates_of({"lr": {"low": 1e-4, "high": 0.1, "log": True}, "width": [16, 32]}, 3, 0)
+        >>> [each.name for each in found.grid], found.is_drawn
+        (['lr=0.003162,width=32', 'lr=0.09935,width=32', 'lr=0.0002741,width=16'], True)
     """
     origin = str(space) if isinstance(space, (str, Path)) else "space"
     content = read_yaml("space", origin) if isinstance(space, (str, Path)) else space
     if isinstance(content, Mapping) and "configurations" not in content:
-        found = Space.of({name: _plain(value) for name, value in content.items()}, origin, schema)
-        chosen = found.candidates(most, seed)
+        drawn_from = Space.of({name: _plain(value) for name, value in content.items()}, origin, schema)
+        # One more than are asked for tells whether there are more.
+        found = drawn_from.candidates(most + 1, seed)
+        chosen = Candidates(drawn_from, drawn_from.candidates(most, seed), len(found) > most)
     else:
         listed = isinstance(content, Iterable) and not isinstance(content, str | Mapping)
         entries = [dict(each) if isinstance(each, Mapping) else each for each in content] if listed else content
-        chosen = grid_of(entries, origin, schema)
-        found = chosen[0].space
-    if len(chosen) < 2:
-        raise InvalidValue("space", chosen[0].name, "it has one configuration: give values to choose from")
-    return found, chosen
+        grid = grid_of(entries, origin, schema)
+        chosen = Candidates(grid[0].space, grid)
+    if len(chosen.grid) < 2:
+        raise InvalidValue("space", chosen.grid[0].name, "it has one configuration: give values to choose from")
+    return chosen
 
 
 def _plain(value: Any) -> Any:

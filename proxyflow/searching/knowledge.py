@@ -14,7 +14,7 @@ from proxyflow.searching.ladder import Ladder
 from proxyflow.searching.memory import TRUST as TRUST_OF_MEMORIES
 from proxyflow.searching.memory import Memory
 from proxyflow.searching.scales import Scale
-from proxyflow.searching.standard import differ, most_seen, winsorized
+from proxyflow.searching.standard import differ, early, most_seen, winsorized
 from proxyflow.searching.surrogate import Belief, Evidence, Fit, Floats, Ints, Prior
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.metric import Metric
@@ -112,7 +112,7 @@ class SearchPlan:
             if not len(known):
                 continue
             same = np.zeros(len(known), dtype=np.int64)
-            found = winsorized(Scale.of(self.metric, known).forward(known), same, 1)
+            found = winsorized(Scale.of(self.metric, known).forward(known), same, 1, same == 0)
             values.append((found - np.median(found)) / (float(found.std()) if differ(found) else 1.0))
             places.append(np.arange(at, at + len(known)))
             rungs.append(same + rung)
@@ -164,10 +164,11 @@ class Knowledge:
     @cached_property
     def standard(self) -> tuple[float, float]:
         """The middle and the spread by which values are standardized."""
-        _, rung, value = self._arrays
+        place, rung, value = self._arrays
         if not len(value):
             return 0.0, 1.0
-        seen = winsorized(value, rung, len(self.plan.ladder))[rung == most_seen(rung)]
+        sample = early(place, rung)
+        seen = winsorized(value, rung, len(self.plan.ladder), sample)[(rung == most_seen(rung)) & sample]
         # Where all of the largest rung tie, others may not.
         spread = next((float(each.std()) for each in (seen, value) if differ(each)), 1.0)
         return float(np.median(seen)), spread
@@ -177,7 +178,7 @@ class Knowledge:
         """All observations, standardized; rungs are numbered as in the ladder."""
         place, rung, value = self._arrays
         middle, spread = self.standard
-        standardized = (winsorized(value, rung, len(self.plan.ladder)) - middle) / spread
+        standardized = (winsorized(value, rung, len(self.plan.ladder), early(place, rung)) - middle) / spread
         unranked = np.array([each.unranked for each in self.observations], dtype=bool) & (
             rung < self.plan.ladder.target
         )

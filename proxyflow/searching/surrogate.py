@@ -54,7 +54,7 @@ class Prior:
     spread: tuple[float, float] = (0.0, 0.4)
     noise: tuple[float, float] = (np.log(0.25), 0.5)
     offset: float = 25.0
-    offset_of_rung: float = 100.0
+    offset_of_rung: float = 400.0
 
 
 @dataclass(frozen=True, eq=False)

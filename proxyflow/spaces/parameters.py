@@ -168,6 +168,10 @@ class Parameter(ABC):
         """The value at `u` in [0, 1): equal parts of the unit interval stand for equally likely values."""
 
     @abstractmethod
+    def to_unit(self, value: Any) -> float:
+        """A place in [0, 1] at which `from_unit` has the value; the parameter must be bounded."""
+
+    @abstractmethod
     def values(self) -> Iterator[Any]:
         """The different values that `from_unit` gives, each once; up to 65,536 of a continuous parameter."""
 
@@ -260,6 +264,15 @@ class Numeric(Parameter):
         ordered = (self.from_unit(number / _LINEAR_STEPS) for number in range(_LINEAR_STEPS))
         yield from (value for value, _ in itertools.groupby(ordered))
 
+    def to_unit(self, value: Any) -> float:
+        if self.is_discrete and not self.log:
+            return (round((float(value) - self.low) / (self.step or 1)) + 0.5) / self._n_steps
+        margin = 0.5 if self.whole else 0.0
+        low, high, at = float(self.low - margin), float(self.high + margin), float(value)
+        if self.log:
+            low, high, at = math.log(low), math.log(high), math.log(at)
+        return (at - low) / (high - low)
+
     @property
     def _n_steps(self) -> int:
         return math.floor((self.high - self.low) / (self.step or 1) + 1e-9) + 1
@@ -346,6 +359,9 @@ class Categorical(Parameter):
 
     def from_unit(self, u: float) -> Any:
         return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
+
+    def to_unit(self, value: Any) -> float:
+        return (self.choices.index(value) + 0.5) / len(self.choices)
 
     def values(self) -> Iterator[Any]:
         return iter(self.choices)

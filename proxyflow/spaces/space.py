@@ -217,7 +217,7 @@ class Space:
                 rule = f"it has no bounds to draw between (it takes {parameter.accepted}): give low and high"
                 raise InvalidValue("hyperparameter", parameter.name, rule)
         found: dict[Configuration, None] = {}
-        for configuration in self._sequence(n, seed):
+        for configuration in self.sequence(n, seed):
             found[configuration] = None
             if len(found) == n:
                 return tuple(found)
@@ -249,7 +249,8 @@ class Space:
             found = [*self.sample(n, seed)]
         return tuple(dict.fromkeys([self.centre, *found]))[:n]
 
-    def _sequence(self, n: int, seed: int) -> Iterator[Configuration]:
+    def sequence(self, n: int, seed: int) -> Iterator[Configuration]:
+        """Points of a scrambled Sobol sequence: at least `n`, and more while they are asked for; some may repeat."""
         from scipy.stats.qmc import Sobol  # imports scipy
 
         names = sorted(parameter.name for parameter in self.tunable)

@@ -16,7 +16,7 @@ from proxyflow.spaces.grids import Grid
 from proxyflow.studies.context import StudyContext, temporary_folder
 from proxyflow.studies.dependencies import Dependencies
 from proxyflow.studies.scheduler import ExecutionOptions
-from proxyflow.studies.search_trials import SearchSpec, SearchTrials, relative_costs
+from proxyflow.studies.search_trials import Prices, SearchSpec, SearchTrials
 from proxyflow.studies.study import run_study
 from proxyflow.tracking import names
 from proxyflow.tracking.ui.links import escape_markdown
@@ -134,10 +134,11 @@ def run_check(
     if outcome.stopped:
         done = f"{outcome.found + outcome.made} of {outcome.planned} trainings"
         raise TrainingFailed(f"the check was stopped after {done}: {outcome.stopped}; run the same command to go on")
-    cost, steps = relative_costs(context, spec)
-    trials = SearchTrials(context, spec, Dependencies.of(context, study), cost)
+    prices = Prices(context, spec)
+    trials = SearchTrials(context, spec, Dependencies.of(context, study), prices)
     trials.refresh()
-    knowledge = Knowledge(spec.plan(steps.tolist(), memories), trials.observations)
+    knowledge = Knowledge(spec.plan(prices.steps.tolist(), memories), trials.observations)
+    cost = prices.table(spec.candidates)
     found = [
         CheckedProxy(proxy, float(cost[:, rung].mean()), expected_loss(knowledge, rung))
         for rung, proxy in enumerate(spec.ladder)

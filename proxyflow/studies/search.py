@@ -21,16 +21,16 @@ import numpy as np
 from proxyflow.core.errors import TrainingFailed
 from proxyflow.data.name_lists import join_names
 from proxyflow.searching.decisions import WAITING, Decision, decide
-from proxyflow.searching.knowledge import Knowledge, SearchPlan, Trial
+from proxyflow.searching.knowledge import Knowledge, Trial
 from proxyflow.searching.memory import Memory
-from proxyflow.searching.surrogate import Floats
+from proxyflow.searching.pool import Pool
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.studies.context import StudyContext, temporary_folder
 from proxyflow.studies.dependencies import Dependencies
 from proxyflow.studies.executors import WorkerContext, WorkerPool
 from proxyflow.studies.plan import AUTO, PlannedTraining
 from proxyflow.studies.scheduler import POLL_SECONDS, ExecutionOptions
-from proxyflow.studies.search_trials import SearchSpec, SearchTrials, relative_costs
+from proxyflow.studies.search_trials import Prices, SearchSpec, SearchTrials
 from proxyflow.studies.support import check_support
 from proxyflow.studies.tasks import Task, TaskResult
 from proxyflow.tracking import names
@@ -51,7 +51,6 @@ class Found:
     Attributes:
         spec: the search.
         knowledge: what it knows at the end.
-        cost: `(candidates, rungs)` of a training, in full trainings.
         spent: of the budget.
         made: trainings that this command finished.
         failed: title and error of each failed training.
@@ -63,7 +62,6 @@ class Found:
 
     spec: SearchSpec
     knowledge: Knowledge
-    cost: Floats
     spent: float
     made: int
     failed: tuple[tuple[str, str], ...]
@@ -75,7 +73,7 @@ class Found:
     @property
     def best(self) -> Configuration:
         """The best configuration of those that were trained in full, by all that is known."""
-        return self.spec.candidates[self.knowledge.recommended]
+        return self.knowledge.plan.candidates[self.knowledge.recommended]
 
 
 def run_search(
@@ -103,7 +101,7 @@ def run_search(
     dependencies = Dependencies.of(context, spec.study)
     first = [spec.planned(Trial(spec.candidates[0], rung, 0)) for rung in range(len(spec.ladder))]
     dependencies.check(first)
-    cost, steps = relative_costs(context, spec)
+    prices = Prices(context, spec)
     rungs = ", ".join(escape_markdown(rung.canonical) for rung in spec.ladder)
     what = (
         f"Search for the best of {len(spec.candidates)} configurations on {escape_markdown(spec.dataset)} with a "
@@ -115,8 +113,8 @@ def run_search(
         tags[names.MEMORIES] = json.dumps([memory.name for memory in memories])
     with context.writer.open("search", f"search {context.writer.study}", note, tags, main=True) as run:
         run.log_params(_params(spec))
-        trials = SearchTrials(context, spec, dependencies, cost)
-        searching = _Search(trials, spec.plan(steps.tolist(), memories), run, execution, write, started)
+        trials = SearchTrials(context, spec, dependencies, prices)
+        searching = _Search(trials, spec.pool(prices.steps.tolist(), memories), run, execution, write, started)
         jobs = execution.executor.jobs(execution.resources)
         priced = context
         if context.price_per_hour is not None:
@@ -143,6 +141,7 @@ def _params(spec: SearchSpec) -> dict[str, Any]:
         "dataset": spec.dataset,
         "ladder": " ".join(proxy.canonical for proxy in spec.ladder),
         "candidates": len(spec.candidates),
+        "sampler": spec.sampler or "none",
         "budget": f"{spec.budget:g}",
         "tolerance": "none" if spec.tolerance is None else f"{spec.tolerance:g}",
         "confirm": spec.confirm,
@@ -164,7 +163,7 @@ class _Search:
     """A search while it runs."""
 
     trials: SearchTrials
-    plan: SearchPlan
+    pool: Pool
     run: Run
     execution: ExecutionOptions
     write: Callable[[Found, Path], None] | None
@@ -172,7 +171,7 @@ class _Search:
     published: float = field(default_factory=time.monotonic)
     pending: dict[str, Trial] = field(default_factory=dict)
     failed: dict[str, tuple[PlannedTraining, str]] = field(default_factory=dict)
-    excluded: set[int] = field(default_factory=set)
+    excluded: set[Configuration] = field(default_factory=set)
     tries: Counter[str] = field(default_factory=Counter)
     failed_in_a_row: int = 0
     ended_trainings: int = 0
@@ -215,7 +214,7 @@ class _Search:
         failed = tuple((planned.title, error) for planned, error in self.failed.values())
         outcome = (self.trials.spent, self.made, failed, self.ended)
         runs = (self.trials.run_ids, self.trials.reasons, self.run.id)
-        return Found(self.spec, self._knowledge(), self.trials.cost, *outcome, *runs)
+        return Found(self.spec, self._knowledge(), *outcome, *runs)
 
     def _publish(self, found: Found) -> None:
         """Logs the files of an outcome, also of one that is not final."""
@@ -242,15 +241,18 @@ class _Search:
             yield task
 
     def _decide(self) -> Decision:
-        cost = self.trials.cost.copy()
+        knowledge = self._knowledge()
+        cost = self.trials.prices.table(knowledge.plan.candidates)
         # What failed is not tried again.
-        cost[sorted(self.excluded)] = np.inf
-        started = (*self.pending.values(), *self.trials.others)
-        left = self.spec.budget - self.trials.spent - sum(map(self.trials.cost_of, started))
-        return decide(self._knowledge(), cost, left)
+        cost[[each in self.excluded for each in knowledge.plan.candidates]] = np.inf
+        left = self.spec.budget - self.trials.spent - sum(map(self.trials.cost_of, knowledge.pending))
+        return decide(knowledge, cost, left)
 
     def _knowledge(self) -> Knowledge:
-        return Knowledge(self.plan, self.trials.observations, (*self.pending.values(), *self.trials.others))
+        started = (*self.pending.values(), *self.trials.others)
+        observations = self.trials.observations
+        plan = self.pool.plan_after(observations, [each.configuration for each in started])
+        return Knowledge(plan, observations, started)
 
     def _refresh(self) -> None:
         for key in self.trials.refresh(self.pending):
@@ -282,7 +284,7 @@ class _Search:
         self.context.say(
             f"{self.trials.spent:.2f} of {self.spec.budget:g} spent · {planned.strategy.canonical} "
             f"{planned.spec.configuration.name}: {done.note} · best so far "
-            f"{self.spec.candidates[knowledge.best].name}: {value:.3f} [{low:.3f}, {high:.3f}]"
+            f"{knowledge.plan.candidates[knowledge.best].name}: {value:.3f} [{low:.3f}, {high:.3f}]"
         )
         if time.monotonic() - self.published > PUBLISH_SECONDS:
             self._publish(self._found())
@@ -292,7 +294,7 @@ class _Search:
         self.failed[done.task.key] = planned, done.error
         self.failed_in_a_row += 1
         if trial is not None:
-            self.excluded.add(self.spec.place_of(trial.configuration))
+            self.excluded.add(trial.configuration)
         self.context.say(f"failed: {planned.title}: {done.error}")
         if self.failed_in_a_row >= FAILURES:
             raise TrainingFailed(

@@ -76,18 +76,19 @@ def trial_table(found: Found) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def random_search(knowledge: Knowledge, most: float) -> pd.DataFrame:
+def random_search(knowledge: Knowledge, drawn: int, most: float) -> pd.DataFrame:
     """What random search on full trainings would be expected to reach, by what a search believes of its candidates.
 
     Args:
         knowledge: of the search.
+        drawn: how many candidates it began with; those that a sampler proposed later are no random draws.
         most: the largest cost, in full trainings.
 
     Returns:
         Columns `cost` and `value`, in the metric's unit.
     """
     # For each draw of all values: the best of k is the one at place r if that is among them and all others come later.
-    ordered = -np.sort(-knowledge.samples, axis=1)
+    ordered = -np.sort(-knowledge.samples[:, :drawn], axis=1)
     n = ordered.shape[1]
     rows = []
     for k in range(1, max(1, min(n, math.floor(most))) + 1):
@@ -137,7 +138,7 @@ def summary_lines(found: Found) -> list[str]:
 def _against_default(found: Found) -> list[str]:
     """Whether the best configuration is better than the default, as far as is known."""
     knowledge = found.knowledge
-    default = "default" if found.spec.candidates[0] == found.spec.space.centre else "first candidate"
+    default = "default" if found.knowledge.plan.candidates[0] == found.spec.space.centre else "first candidate"
     if knowledge.recommended == 0:
         return [f"  it is the {default}: nothing was found that beats it"]
     better = float((knowledge.samples[:, knowledge.recommended] > knowledge.samples[:, 0]).mean())

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from proxyflow.core.errors import UserError
 from proxyflow.proxies import Proxy
 from proxyflow.quality.unranked import flag_unranked
 from proxyflow.searching.knowledge import SEEDS, Observation, SearchPlan, Trial
 from proxyflow.searching.ladder import Ladder
 from proxyflow.searching.memory import Memory
+from proxyflow.searching.pool import Pool
+from proxyflow.searching.samplers import samplers
 from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.grids import Grid
@@ -26,6 +30,9 @@ from proxyflow.tracking import names
 from proxyflow.tracking.queries.reader import search, trainings
 from proxyflow.tracking.queries.tracked_run import TrackedRun
 from proxyflow.trainers import Trainer
+
+if TYPE_CHECKING:
+    from proxyflow.studies.estimate import Size
 
 # Clocks of machines that share a search may differ by this much, in ms.
 CLOCKS = 10 * 60 * 1000
@@ -40,6 +47,8 @@ class SearchSpec:
         trainer: the trainer.
         space: the space of the configurations.
         candidates: what is chosen from, in the order in which it is tried while nothing is known: the default first.
+        sampler: name of the sampler that proposes more of the space; None where the candidates are all that may be
+            trained.
         ladder: the proxies from cheap to expensive, the target last.
         epochs: of the target.
         budget: in full trainings.
@@ -62,6 +71,7 @@ class SearchSpec:
     seed: int = 0
     scores: str = AUTO
     memory: str = AUTO
+    sampler: str | None = None
 
     @cached_property
     def study(self) -> StudySpec:
@@ -69,18 +79,23 @@ class SearchSpec:
         seeds = tuple(range(self.seed, self.seed + max(self.confirm, SEEDS)))
         return StudySpec((self.dataset,), self.ladder, self.candidates, self.trainer, self.epochs, seeds, self.scores)
 
-    def place_of(self, configuration: Configuration) -> int:
-        """Where a configuration is among the candidates."""
-        return self.candidates.index(configuration)
-
     def planned(self, trial: Trial, reason: str = "") -> PlannedTraining:
         """The training of a trial."""
         seed = self.seed + trial.seed
         spec = training_spec(trial.configuration, self.epochs, seed, self.trainer, self.ladder[trial.rung])
         return PlannedTraining(self.dataset, spec, reason)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether configurations of the space beside the candidates may be trained."""
+        return self.sampler is not None
+
+    def pool(self, steps: Sequence[float], memories: tuple[Memory, ...] = ()) -> Pool:
+        """The candidates, and what the sampler adds to them; see `plan`."""
+        return Pool(self.plan(steps, memories), samplers[self.sampler] if self.sampler else None)
+
     def plan(self, steps: Sequence[float], memories: tuple[Memory, ...] = ()) -> SearchPlan:
-        """What decisions are made by.
+        """What decisions are made by, before the sampler proposes anything.
 
         Args:
             steps: optimizer steps by rung, relative to the target's.
@@ -99,25 +114,44 @@ class SearchSpec:
         )
 
 
-def relative_costs(context: StudyContext, spec: SearchSpec) -> tuple[Floats, Floats]:
-    """What trainings are expected to cost, and their optimizer steps, before any is made.
+class Prices:
+    """What a search's trainings are expected to cost before they are made, in full trainings.
 
-    Returns:
-        `(candidates, rungs)` in full trainings, by arithmetic where the trainer knows it, else by examples; and
-        `(rungs,)` median steps relative to the target's, or costs where steps are not known.
+    By arithmetic where the trainer knows it, else by examples.
+
+    Args:
+        context: of the study.
+        spec: the search.
     """
-    from proxyflow.studies.estimate import Sizes  # imports torch
 
-    sizes = Sizes(context)
-    found = [
-        [sizes.of(spec.planned(Trial(configuration, rung, 0))) for rung in range(len(spec.ladder))]
-        for configuration in spec.candidates
-    ]
-    work = np.array([[each.work for each in row] for row in found])
-    cost = work / work[:, -1].mean()
-    steps = np.array([[float(each.steps) for each in row] for row in found])
-    known = steps if (steps > 0).all() else cost
-    return cost, np.median(known / known[:, -1:], axis=0)
+    def __init__(self, context: StudyContext, spec: SearchSpec) -> None:
+        from proxyflow.studies.estimate import Sizes  # imports torch
+
+        self._spec, self._sizes = spec, Sizes(context)
+        self._works: dict[Configuration, Floats] = {}
+        steps = []
+        for configuration in spec.candidates:
+            found = self._sizes_of(configuration)
+            self._works[configuration] = np.array([each.work for each in found])
+            steps.append([float(each.steps) for each in found])
+        self._unit = float(np.mean([work[-1] for work in self._works.values()]))
+        known = np.array(steps) if np.min(steps) > 0 else self.table(spec.candidates)
+        self.steps: Floats = np.median(known / known[:, -1:], axis=0)
+        """`(rungs,)` median optimizer steps relative to the target's, or costs where steps are not known."""
+
+    def _sizes_of(self, configuration: Configuration) -> list[Size]:
+        rungs = range(len(self._spec.ladder))
+        return [self._sizes.of(self._spec.planned(Trial(configuration, rung, 0))) for rung in rungs]
+
+    def of(self, configuration: Configuration) -> Floats:
+        """`(rungs,)` of one configuration."""
+        if configuration not in self._works:
+            self._works[configuration] = np.array([each.work for each in self._sizes_of(configuration)])
+        return self._works[configuration] / self._unit
+
+    def table(self, configurations: Sequence[Configuration]) -> Floats:
+        """`(configurations, rungs)`."""
+        return np.array([self.of(each) for each in configurations])
 
 
 @dataclass(eq=False)
@@ -128,7 +162,7 @@ class SearchTrials:
         context: client and caches.
         spec: the search.
         dependencies: of its trainings.
-        cost: `(candidates, rungs)` of a training, in full trainings.
+        prices: of trainings.
         reasons: why trainings were started, as JSON by run id; what no search asked for has none.
         others: what other processes are training.
     """
@@ -136,7 +170,7 @@ class SearchTrials:
     context: StudyContext
     spec: SearchSpec
     dependencies: Dependencies
-    cost: Floats
+    prices: Prices
     reasons: dict[str, str] = field(default_factory=dict)
     others: tuple[Trial, ...] = ()
     _observed: dict[str, tuple[int, str, Observation]] = field(default_factory=dict)
@@ -169,7 +203,7 @@ class SearchTrials:
 
     def cost_of(self, trial: Trial) -> float:
         """In full trainings, before it is made."""
-        return float(self.cost[self._places[trial.configuration.to_json()], trial.rung])
+        return float(self.prices.of(trial.configuration)[trial.rung])
 
     def task(self, planned: PlannedTraining, parent_id: str) -> Task:
         """The task of a training; makes its subset where there is none."""
@@ -234,11 +268,11 @@ class SearchTrials:
 
     def _trial_of(self, config_json: str, strategy: str, seed: int, key: str) -> Trial | None:
         """The trial that a training is of; None if it is none of this search's."""
-        place, rung = self._places.get(config_json), self._rungs.get(strategy)
+        configuration, rung = self._configuration_of(config_json), self._rungs.get(strategy)
         number = seed - self.spec.seed
-        if place is None or rung is None or not 0 <= number < len(self.spec.study.seeds):
+        if configuration is None or rung is None or not 0 <= number < len(self.spec.study.seeds):
             return None
-        trial = Trial(self.spec.candidates[place], rung, number)
+        trial = Trial(configuration, rung, number)
         planned = self.spec.planned(trial)
         subset = self._subset_of(planned)
         # The key covers what the tags do not say: the data, the trainer's settings and code, the epochs.
@@ -248,6 +282,22 @@ class SearchTrials:
     def _rungs(self) -> dict[str, int]:
         return {proxy.canonical: rung for rung, proxy in enumerate(self.spec.ladder)}
 
+    def _configuration_of(self, config_json: str) -> Configuration | None:
+        """The candidate, or the configuration of an open space; None for any other."""
+        if config_json not in self._configurations:
+            self._configurations[config_json] = self._parsed(config_json) if self.spec.is_open else None
+        return self._configurations[config_json]
+
+    def _parsed(self, config_json: str) -> Configuration | None:
+        space = self.spec.space
+        try:
+            values = json.loads(config_json)
+            # A trainer's configuration has hyperparameters that this search does not tune.
+            found = space.configuration({name: value for name, value in values.items() if name in space.names})
+        except (ValueError, AttributeError, UserError):
+            return None
+        return found if found.to_json() == config_json else None
+
     @cached_property
-    def _places(self) -> dict[str, int]:
-        return {each.to_json(): place for place, each in enumerate(self.spec.candidates)}
+    def _configurations(self) -> dict[str, Configuration | None]:
+        return {each.to_json(): each for each in self.spec.candidates}

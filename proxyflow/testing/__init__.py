@@ -24,6 +24,7 @@ from proxyflow.testing.checks import Check, run_checks
 from proxyflow.testing.datasets import dataset_checks
 from proxyflow.testing.executors import executor_checks
 from proxyflow.testing.reductions import reduction_checks
+from proxyflow.testing.samplers import sampler_checks
 from proxyflow.testing.scores import score_checks
 from proxyflow.testing.strategies import strategy_checks
 from proxyflow.testing.trainers import trainer_checks
@@ -34,6 +35,7 @@ __all__ = [
     "executor_checks",
     "reduction_checks",
     "run_checks",
+    "sampler_checks",
     "score_checks",
     "strategy_checks",
     "trainer_checks",

@@ -44,6 +44,15 @@ def test_a_drawn_number_is_accepted_in_order_and_in_its_own_type(parameter: Floa
     assert (parameter.from_unit(v) - value) * (v - u) >= 0
 
 
+@given(numbers(), UNITS)
+def test_a_value_has_a_place_at_which_it_is_drawn(parameter: Float | Int, u: float) -> None:
+    value = parameter.from_unit(u)
+    place = parameter.to_unit(value)
+    assert 0 <= place <= 1
+    again = parameter.from_unit(min(place, math.nextafter(1, 0)))
+    assert again == value if isinstance(value, int) else math.isclose(again, value, rel_tol=2e-3, abs_tol=1e-9)
+
+
 @given(numbers())
 def test_the_bounds_themselves_can_be_drawn_but_for_high_off_the_steps(parameter: Float | Int) -> None:
     first, last = parameter.from_unit(0.0), parameter.from_unit(math.nextafter(1, 0))
