@@ -17,7 +17,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from benchmarks.peers.launch import launch
 from benchmarks.peers.simple import halving, random_search, screen
 from proxyflow.core.seeds import generator, stream_seed
 from proxyflow.proxies import parse_proxy
-from proxyflow.searching.decisions import decide
+from proxyflow.searching.decisions import Decision, decide
 from proxyflow.searching.knowledge import FIRST, Knowledge, Observation, SearchPlan
 from proxyflow.searching.ladder import Ladder
 from proxyflow.tables import LookupTable, load
@@ -77,10 +77,38 @@ def ladder_of(box: Blackbox) -> tuple[str, ...]:
     return (*(each for each in (narrow, quarter) if each in box.values), TARGET)
 
 
-def ours(
-    case: Case, replicate: int, budget: float, rungs: Sequence[str] = (), plan_options: Mapping[str, object] = {}
-) -> Trace:
-    """Our search without memory: the candidates are tried in random order while nothing is known, the default first."""
+def ours(case: Case, replicate: int, budget: float) -> Trace:
+    """Our search without memory."""
+    return searched(case, replicate, budget).trace
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """A search that has ended.
+
+    Attributes:
+        trace: what it recommended at what cost.
+        knowledge: at its end.
+        order: numbers of the configurations, in the order of its candidates.
+        ended: the last decision.
+    """
+
+    trace: Trace
+    knowledge: Knowledge
+    order: tuple[int, ...]
+    ended: Decision
+
+
+def searched(case: Case, replicate: int, budget: float, rungs: Sequence[str] = (), **changes: object) -> Searched:
+    """Our search: the candidates are tried in random order while nothing is known, the default first.
+
+    Args:
+        case: the table.
+        replicate: its number.
+        budget: in full trainings.
+        rungs: of the ladder, instead of those that search has.
+        changes: of the `SearchPlan`.
+    """
     box, table = case.box, case.table
     names = tuple(rungs) or ladder_of(box)
     part = box.part_of(replicate, PART)
@@ -96,19 +124,22 @@ def ours(
         confirm=min(2, len(box.seeds[TARGET]) - 1),
         seeds=min(2, *(len(box.seeds[name]) for name in names)),
         seed=stream_seed(replicate, "search benchmark") % 2**31,
-        **plan_options,
     )
-    # What a search knows of costs beforehand: a proxy's mean.
-    cost = np.tile([box.costs[name].mean() for name in names], (len(order), 1))
+    plan = replace(plan, **changes)  # type: ignore[arg-type]
+    # What a search knows of costs beforehand: arithmetic, and of seconds a proxy's mean.
+    cost = np.stack([box.costs[name].mean(axis=1)[order] for name in names], axis=1)
+    if box.unit == "seconds":
+        cost = np.tile(cost.mean(axis=0), (len(order), 1))
     replay, sign = box.replay(replicate, budget), table.metric.sign
     observed: list[Observation] = []
     while True:
         knowledge = Knowledge(plan, tuple(observed))
         if len(observed) >= FIRST:
             replay.recommend(order[knowledge.recommended])
-        trial = decide(knowledge, cost, budget - replay.cost).trial
-        if trial is None:
+        decision = decide(knowledge, cost, budget - replay.cost)
+        if decision.trial is None:
             break
+        trial = decision.trial
         number, name = order[plan.places[trial.configuration]], names[trial.rung]
         before = replay.cost
         try:
@@ -117,7 +148,7 @@ def ours(
             break
         unranked = bool(case.unranked[name][number, replay.column(name, trial.seed)])
         observed.append(Observation(trial, sign * value, replay.cost - before, unranked))
-    return replay.trace
+    return Searched(replay.trace, knowledge, tuple(order), decision)
 
 
 # Searches that plan for their budget, and so are replayed for each.

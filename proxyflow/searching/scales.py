@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 from proxyflow.spaces.metric import Metric
 
 Floats = NDArray[np.float64]
-# Of no finite validation set is a share known to be nearer to 0 or 1.
-NEAREST = 1e-3
 SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A metric's scale: log odds of shares, logarithms of losses, else the values themselves; more is better.
+    """A metric's scale: the arcsine of shares, logarithms of losses, else the values themselves; more is better.
 
-    A point more is worth little at 50 % and much at 98 %, and trainings differ accordingly.
+    A point more is worth little at 50 % and much at 98 %, and trainings differ accordingly. The arcsine of the root makes
+    the variance of a share of any size the same (Bartlett 1936); log odds would make that of shares near 1 larger.
 
     Attributes:
         metric: what the values are.
@@ -38,8 +37,7 @@ class Scale:
     def forward(self, values: Floats) -> Floats:
         """From the metric's unit, with more being better."""
         if self.metric.share:
-            shares = np.clip(values, NEAREST, 1 - NEAREST)
-            values = np.log(shares / (1 - shares))
+            values = 2 * np.arcsin(np.sqrt(np.clip(values, 0, 1)))
         elif self.log:
             values = np.log(np.maximum(values, SMALLEST))
         return np.asarray(self.metric.sign * values)
@@ -48,5 +46,5 @@ class Scale:
         """To the metric's unit."""
         values = self.metric.sign * values
         if self.metric.share:
-            return np.asarray(1 / (1 + np.exp(-values)))
+            return np.asarray(np.sin(np.clip(values, 0, np.pi) / 2) ** 2)
         return np.asarray(np.exp(values)) if self.log else np.asarray(values)

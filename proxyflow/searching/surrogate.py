@@ -339,9 +339,13 @@ class Belief:
             `(configurations, k)`.
         """
         found, here = self.parameters, np.array([rung])
-        prior = self._between(self.target, here)[0] * self._alike[:, places] + self._offset(self.target, here)[0]
+        # The first value of a rung tells its level, which looks one step ahead as if it told nothing of configurations.
+        # Others will follow, so it counts as if the level were known.
+        known = 0.0 if (self.evidence.rung == rung).any() else self.prior.offset_of_rung
+        between, of_rung = self._offset(self.target, here)[0], self._offset(rung, here)[0]
+        prior = self._between(self.target, here)[0] * self._alike[:, places] + between - known * (rung == self.target)
         spread = found.spread[rung] ** 2
-        variance = np.full(len(places), spread + self._offset(rung, here)[0] + found.noise[rung] ** 2 * spread)
+        variance = np.full(len(places), spread + of_rung - known + found.noise[rung] ** 2 * spread)
         if len(self.evidence):
             whitened = self._whitened(rung, places)
             prior = prior - self._of_target.T @ whitened
