@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from proxyflow.searching.ladder import Ladder, auto_ladder
 from proxyflow.spaces.grids import Grid, is_grid_file, load_grid
 from proxyflow.spaces.space import Space
 from proxyflow.studies.study_file import StudyFile
+from proxyflow.tracking import names
 from proxyflow.trainers import ImageTrainer, Trainer
 
 if TYPE_CHECKING:
@@ -121,7 +124,6 @@ def search(**options: Any) -> None:
     from proxyflow.reporting.search_page import write_outcome  # imports mlflow, as the next ones
     from proxyflow.studies.memories import find_memories
     from proxyflow.studies.search import run_search
-    from proxyflow.studies.search_files import summary_lines
 
     if options["dry_run"]:
         _print_plan(context, spec)
@@ -129,12 +131,10 @@ def search(**options: Any) -> None:
     memories = find_memories(context, spec, options["memory"])
     for memory in memories:
         context.say(f"memory: {memory.name}, {len(memory.values)} configurations")
-    found = run_search(context, spec, take_execution(options), write_outcome(context.writer.study), memories)
-    for line in summary_lines(found):
-        print(line)
-    if found.knowledge.observations:
-        print(f"page: artifact search/index.html of run {found.run_id}")
-        print(f"train it: {_train_command(found, context.writer.study, used)}")
+    study = context.writer.study
+    command = partial(train_command, study=study, asked=used)
+    found = run_search(context, spec, take_execution(options), write_outcome(study, command), memories)
+    show_found(found, command)
 
 
 def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
@@ -155,8 +155,8 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
             rule = "it must pay for one training on the full data at least: give 1 or more"
             raise InvalidValue("budget", f"{options['budget']:g}", rule)
     with at(file):
-        names = ("epochs", "budget", "tolerance", "confirm", "seed", "scores", "memory")
-        spec = SearchSpec(dataset, trainer, space, candidates, ladder, **{name: options[name] for name in names})
+        taken = ("epochs", "budget", "tolerance", "confirm", "seed", "scores", "memory")
+        spec = SearchSpec(dataset, trainer, space, candidates, ladder, **{name: options[name] for name in taken})
         _ = spec.study  # checks that the trainer can reduce what the ladder does
     return spec
 
@@ -199,9 +199,25 @@ def _print_plan(context: Any, spec: SearchSpec) -> None:
     end_assigned_run("A dry run: it printed the plan of a search and ran nothing.")
 
 
-def _train_command(found: Found, study: str, asked: dict[str, Any]) -> str:
-    """The command that trains the best configuration on the full data, with the options that both commands have."""
+def show_found(found: Found, command: Callable[[Found], str]) -> None:
+    """Prints what a search found, where its page is, and what trains the best configuration."""
+    from proxyflow.studies.search_files import summary_lines  # imports mlflow
+
+    for line in summary_lines(found):
+        print(line)
+    if found.knowledge.observations:
+        print(f"page: artifact {names.SEARCH}/index.html of run {found.run_id}")
+        print(f"train it: {command(found)}")
+
+
+def train_command(found: Found, study: str, asked: dict[str, Any]) -> str:
+    """The command that trains the best configuration on the full data, with the options that both commands have.
+
+    Args:
+        asked: the options of the running command as it uses them.
+    """
     from proxyflow.cli.train import train
+    from proxyflow.studies.search_files import BEST  # imports mlflow
 
     ctx = click.get_current_context()
     shared = {str(param.name) for param in train.params} - {"study"}
@@ -211,8 +227,9 @@ def _train_command(found: Found, study: str, asked: dict[str, Any]) -> str:
         if param.name in shared and asked[str(param.name)] != param.type_cast_value(ctx, param.get_default(ctx))
     }
     same |= {"dataset": found.spec.dataset, "trainer": found.spec.trainer.name, "epochs": found.spec.epochs}
-    same["config"] = found.best.to_json()
-    return next_command("train", study, **same)
+    # Both say the same; a few hyperparameters are shorter than an address.
+    configs = (found.best.to_json(), f"runs:/{found.run_id}/{names.SEARCH}/{BEST}")
+    return min((next_command("train", study, **same, config=config) for config in configs), key=len)
 
 
 def _typed(value: Any) -> Any:
