@@ -72,6 +72,13 @@ def test_a_search_finds_the_best_within_its_budget_and_says_what_it_knows(entry:
     assert sorted(run.info.run_id for run in trained) == sorted(trials["run_id"])
     [parent] = runs_of(tmp_path.name, "search")
     assert {run.data.tags["mlflow.parentRunId"] for run in trained} == {parent.info.run_id}
+    client = MlflowClient()
+    views = client.get_experiment(parent.info.experiment_id).tags
+    [view] = [key for key in views if key.startswith("mlflow.sharedViewState.proxyflow-search-")]
+    state = json.loads(json.loads(views[view])["state"])
+    shown = client.search_runs([parent.info.experiment_id], state["searchFilter"])
+    assert {run.info.run_id for run in shown} == {run.info.run_id for run in trained}
+    assert f"viewStateShareKey={view.rpartition('.')[2]}&" in parent.data.tags["mlflow.note.content"]
     assert parent.data.metrics["best_value"] == pytest.approx(0.85, abs=0.03)
     page = (folder / "index.html").read_text()
     assert str(best["width"]) in page
