@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +124,7 @@ def search(**options: Any) -> None:
     from proxyflow.reporting.search_page import write_outcome  # imports mlflow, as the next ones
     from proxyflow.studies.memories import find_memories
     from proxyflow.studies.search import run_search
+    from proxyflow.studies.search_files import summary_lines
 
     if options["dry_run"]:
         _print_plan(context, spec)
@@ -134,7 +135,7 @@ def search(**options: Any) -> None:
     study = context.writer.study
     command = partial(train_command, study=study, asked=used)
     found = run_search(context, spec, take_execution(options), write_outcome(study, command), memories)
-    show_found(found, command)
+    show_found(found, summary_lines(found), command)
 
 
 def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
@@ -199,22 +200,21 @@ def _print_plan(context: Any, spec: SearchSpec) -> None:
     end_assigned_run("A dry run: it printed the plan of a search and ran nothing.")
 
 
-def show_found(found: Found, command: Callable[[Found], str]) -> None:
-    """Prints what a search found, where its page is, and what trains the best configuration."""
-    from proxyflow.studies.search_files import summary_lines  # imports mlflow
-
-    for line in summary_lines(found):
+def show_found(found: Found, lines: Sequence[str], command: Callable[[Found], str]) -> None:
+    """Prints lines on what a search found, where its page is, and what trains the best configuration."""
+    for line in lines:
         print(line)
     if found.knowledge.observations:
         print(f"page: artifact {names.SEARCH}/index.html of run {found.run_id}")
         print(f"train it: {command(found)}")
 
 
-def train_command(found: Found, study: str, asked: dict[str, Any]) -> str:
+def train_command(found: Found, study: str, asked: dict[str, Any], **more: Any) -> str:
     """The command that trains the best configuration on the full data, with the options that both commands have.
 
     Args:
         asked: the options of the running command as it uses them.
+        more: options of `train` that the running command does not have.
     """
     from proxyflow.cli.train import train
     from proxyflow.studies.search_files import BEST  # imports mlflow
@@ -226,6 +226,7 @@ def train_command(found: Found, study: str, asked: dict[str, Any]) -> str:
         for param in ctx.command.params
         if param.name in shared and asked[str(param.name)] != param.type_cast_value(ctx, param.get_default(ctx))
     }
+    same |= more
     same |= {"dataset": found.spec.dataset, "trainer": found.spec.trainer.name, "epochs": found.spec.epochs}
     # Both say the same; a few hyperparameters are shorter than an address.
     configs = (found.best.to_json(), f"runs:/{found.run_id}/{names.SEARCH}/{BEST}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -118,6 +120,18 @@ def relative_costs(context: StudyContext, spec: SearchSpec) -> tuple[Floats, Flo
     steps = np.array([[float(each.steps) for each in row] for row in found])
     known = steps if (steps > 0).all() else cost
     return cost, np.median(known / known[:, -1:], axis=0)
+
+
+def values_in_full(context: StudyContext, spec: SearchSpec) -> dict[Configuration, float]:
+    """Values of the candidates that were trained on the full data in the context's study, means over the seeds."""
+    no_cost = np.zeros((len(spec.candidates), len(spec.ladder)))
+    trials = SearchTrials(context, spec, Dependencies.of(context, spec.study), no_cost)
+    trials.refresh()
+    values: dict[Configuration, list[float]] = {}
+    for each in trials.observations:
+        if each.trial.rung == len(spec.ladder) - 1 and math.isfinite(each.value):
+            values.setdefault(each.trial.configuration, []).append(each.value)
+    return {configuration: fmean(found) for configuration, found in values.items()}
 
 
 @dataclass(eq=False)
