@@ -90,7 +90,7 @@ presets.add(
     "demo",
     Preset(
         "5 proxies of 8 configurations of XResNet18, at most 2,000 training examples of 32 px, 2 epochs, and a search "
-        "for 3 full trainings: some minutes on 2 cores",
+        "for 2 full trainings: some minutes on 2 cores",
         strategies="demo",
         grid="demo",
         # With more epochs or larger batches, every configuration learns the digits and none ranks above another.
@@ -98,6 +98,6 @@ presets.add(
         trainer=ImageTrainer(image_size=32),
         epochs=2,
         max_examples=2000,
-        budget=3,
+        budget=2,
     ),
 )
