@@ -15,7 +15,7 @@ from proxyflow.core.registry import installed_plugins
 
 # In the order of a user's work; README and MLproject have the same names.
 COMMANDS = {
-    "main": "a whole small study, from scoring to report",
+    "main": "a whole small study, from scoring to report, and a search",
     "score": "scores how hard each example is for a model",
     "materialize": "selects a subset and logs it as a self-contained artifact",
     "distill": "makes synthetic images that stand for a data set, as a subset",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,16 @@ def open_context(
     # What an earlier command could not deliver may be just what this one is about to make once more.
     writer.recovery.deliver()
     return StudyContext(writer.client, writer, price_per_hour=price_per_hour, data=data)
+
+
+def open_beside(context: StudyContext, study: str) -> StudyContext:
+    """Another study of the same command, with the same client and data; one that cannot be used is refused here."""
+    from proxyflow.tracking.connection import check_study  # imports mlflow, as the next one
+    from proxyflow.tracking.runs.writer import RunWriter
+
+    check_study(context.client, study)
+    writer = RunWriter(context.client, study, context.writer.system_metrics, context.writer.assigned)
+    return dataclasses.replace(context, writer=writer)
 
 
 def open_writer(study: str, retry_timeout: float | None = None, system_metrics: bool | None = False) -> RunWriter:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ from proxyflow.searching.ladder import Ladder, auto_ladder
 from proxyflow.searching.samplers import samplers
 from proxyflow.spaces.grids import is_grid_file, load_grid
 from proxyflow.studies.study_file import StudyFile
+from proxyflow.tracking import names
 from proxyflow.trainers import ImageTrainer, Trainer
 
 if TYPE_CHECKING:
@@ -137,12 +140,10 @@ def search(**options: Any) -> None:
     memories = find_memories(context, spec, options["memory"])
     for memory in memories:
         context.say(f"memory: {memory.name}, {len(memory.values)} configurations")
-    found = run_search(context, spec, take_execution(options), write_outcome(context.writer.study), memories)
-    for line in summary_lines(found):
-        print(line)
-    if found.knowledge.observations:
-        print(f"page: artifact search/index.html of run {found.run_id}")
-        print(f"train it: {_train_command(found, context.writer.study, used)}")
+    study = context.writer.study
+    command = partial(train_command, study=study, asked=used)
+    found = run_search(context, spec, take_execution(options), write_outcome(study, command), memories)
+    show_found(found, summary_lines(found), command)
 
 
 def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
@@ -163,8 +164,8 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
             rule = "it must pay for one training on the full data at least: give 1 or more"
             raise InvalidValue("budget", f"{options['budget']:g}", rule)
     with at(file):
-        names = ("epochs", "budget", "tolerance", "confirm", "seed", "scores", "memory")
-        given = {name: options[name] for name in names}
+        taken = ("epochs", "budget", "tolerance", "confirm", "seed", "scores", "memory")
+        given = {name: options[name] for name in taken}
         sampler = options["sampler"] if chosen.is_drawn else None
         spec = SearchSpec(dataset, trainer, chosen.space, chosen.grid, ladder, **given, sampler=sampler)
         _ = spec.study  # checks that the trainer can reduce what the ladder does
@@ -209,9 +210,24 @@ def _print_plan(context: Any, spec: SearchSpec) -> None:
     end_assigned_run("A dry run: it printed the plan of a search and ran nothing.")
 
 
-def _train_command(found: Found, study: str, asked: dict[str, Any]) -> str:
-    """The command that trains the best configuration on the full data, with the options that both commands have."""
+def show_found(found: Found, lines: Sequence[str], command: Callable[[Found], str]) -> None:
+    """Prints lines on what a search found, where its page is, and what trains the best configuration."""
+    for line in lines:
+        print(line)
+    if found.knowledge.observations:
+        print(f"page: artifact {names.SEARCH}/index.html of run {found.run_id}")
+        print(f"train it: {command(found)}")
+
+
+def train_command(found: Found, study: str, asked: dict[str, Any], **more: Any) -> str:
+    """The command that trains the best configuration on the full data, with the options that both commands have.
+
+    Args:
+        asked: the options of the running command as it uses them.
+        more: options of `train` that the running command does not have.
+    """
     from proxyflow.cli.train import train
+    from proxyflow.studies.search_files import BEST  # imports mlflow
 
     ctx = click.get_current_context()
     shared = {str(param.name) for param in train.params} - {"study"}
@@ -220,9 +236,11 @@ def _train_command(found: Found, study: str, asked: dict[str, Any]) -> str:
         for param in ctx.command.params
         if param.name in shared and asked[str(param.name)] != param.type_cast_value(ctx, param.get_default(ctx))
     }
+    same |= more
     same |= {"dataset": found.spec.dataset, "trainer": found.spec.trainer.name, "epochs": found.spec.epochs}
-    same["config"] = found.best.to_json()
-    return next_command("train", study, **same)
+    # Both say the same; a few hyperparameters are shorter than an address.
+    configs = (found.best.to_json(), f"runs:/{found.run_id}/{names.SEARCH}/{BEST}")
+    return min((next_command("train", study, **same, config=config) for config in configs), key=len)
 
 
 def _typed(value: Any) -> Any:

@@ -15,7 +15,7 @@ from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.grids import Grid
 from proxyflow.spaces.parameters import located, text_of
 from proxyflow.spaces.space import Space
-from proxyflow.spaces.space_file import read_yaml
+from proxyflow.spaces.space_file import parse_yaml, read_text
 from proxyflow.trainers import FunctionTrainer, ImageTrainer, ProgramTrainer, Trainer, trainers
 from proxyflow.trainers.function.source import KIND as FUNCTION
 from proxyflow.trainers.function.source import split_target
@@ -140,9 +140,11 @@ def hyperparameter_options(*only: str) -> Callable[[F], F]:
 CONFIG = word_option(
     "config",
     NONE,
-    'Hyperparameters as JSON ({"learning_rate": 0.01}) or as a YAML or JSON file, instead of single options; '
-    "required form for trainers other than images.",
+    'Hyperparameters as JSON ({"learning_rate": 0.01}) or as a YAML or JSON file, also one of a run '
+    "(runs:/RUN_ID/search/best.yaml), instead of single options; required form for trainers other than images.",
 )
+CONFIG_FILES = (".yaml", ".yml", ".json")
+ARTIFACT = "runs:"  # begins the URI of a run's artifact
 
 
 def take_configuration(options: dict[str, Any], trainer: Trainer) -> Configuration:
@@ -169,21 +171,30 @@ def take_configuration(options: dict[str, Any], trainer: Trainer) -> Configurati
 def _read_config(text: str) -> dict[str, Any]:
     if text == NONE:
         return {}
-    suffix = Path(text).suffix.lower()
-    if text.lstrip().startswith("{") or suffix == ".json":
-        try:
-            content = json.loads(Path(text).read_text(encoding="utf-8") if suffix == ".json" else text)
-        except FileNotFoundError:
-            raise InvalidValue("config", text, f"no such file in {Path.cwd()}") from None
-        except (OSError, ValueError) as error:
-            raise InvalidValue("config", text, f"it is not JSON ({error})") from None
-    elif suffix in (".yaml", ".yml"):
-        content = read_yaml("config", text)
+    if text.lstrip().startswith("{"):
+        content = _parse_json(text, text)
+    elif (suffix := Path(text).suffix.lower()) in CONFIG_FILES:
+        written = _read_artifact(text) if text.startswith(ARTIFACT) else read_text("config", text)
+        content = _parse_json(text, written) if suffix == ".json" else parse_yaml(text, written)
     else:
-        raise InvalidValue("config", text, 'it must be JSON such as {"learning_rate": 0.01}, or a .yaml or .json file')
+        rule = 'it must be JSON such as {"learning_rate": 0.01}, or a .yaml or .json file or artifact (runs:/ID/PATH)'
+        raise InvalidValue("config", text, rule)
     if not isinstance(content, dict):
         raise InvalidValue("config", text, "it must be a mapping of hyperparameters to values")
     return content
+
+
+def _parse_json(given: str, written: str) -> Any:
+    try:
+        return json.loads(written)
+    except ValueError as error:
+        raise InvalidValue("config", given, f"it is not JSON ({error})") from None
+
+
+def _read_artifact(uri: str) -> str:
+    from proxyflow.tracking.artifacts.uri import read_artifact  # imports mlflow
+
+    return read_artifact("config", uri)
 
 
 def take_common(options: dict[str, Any], trainer: Trainer, grid: Grid) -> Grid:

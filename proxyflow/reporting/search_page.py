@@ -53,8 +53,12 @@ class Row:
     trained: tuple[int, ...]
 
 
-def write_search_page(found: Found, study: str, folder: Path) -> None:
-    """Writes `index.html`; a search without any training has none."""
+def write_search_page(found: Found, study: str, folder: Path, command: str = "") -> None:
+    """Writes `index.html`; a search without any training has none.
+
+    Args:
+        command: what trains the best configuration; empty where no command does.
+    """
     if not found.knowledge.observations:
         return
     from plotly.offline import get_plotlyjs  # imports plotly
@@ -84,16 +88,21 @@ def write_search_page(found: Found, study: str, folder: Path) -> None:
         policy=f"{hash_of(plotly)} {hash_of(script)}",
         data=as_json({"figures": figures}),
         best=dict(found.best),
+        command=command,
     )
     write_text(folder / PAGE, html.encode("utf-8", "replace").decode("utf-8"))
 
 
-def write_outcome(study: str) -> Callable[[Found, Path], None]:
-    """What writes all files of a search's outcome to a folder."""
+def write_outcome(study: str, command: Callable[[Found], str] | None = None) -> Callable[[Found, Path], None]:
+    """What writes all files of a search's outcome to a folder.
+
+    Args:
+        command: gives what trains the best configuration; None where no command does.
+    """
 
     def write(found: Found, folder: Path) -> None:
         write_search(found, folder)
-        write_search_page(found, study, folder)
+        write_search_page(found, study, folder, "" if command is None else command(found))
 
     return write
 

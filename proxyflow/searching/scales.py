@@ -17,8 +17,8 @@ SMALLEST = 1e-12
 class Scale:
     """A metric's scale: the arcsine of shares, logarithms of losses, else the values themselves; more is better.
 
-    A point more is worth little at 50 % and much at 98 %, and trainings differ accordingly. The arcsine of the root makes
-    the variance of a share of any size the same (Bartlett 1936); log odds would make that of shares near 1 larger.
+    A point more is worth little at 50 % and much at 98 %, and trainings differ accordingly. The arcsine of the root
+    makes the variance of shares of any size the same (Bartlett 1936); log odds would make that of those near 1 larger.
 
     Attributes:
         metric: what the values are.

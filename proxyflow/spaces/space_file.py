@@ -26,17 +26,38 @@ def read_yaml(what: str, path: str) -> Any:
     Raises:
         UserError: no such file, no UTF-8 text, no YAML, or a key given twice.
     """
+    return parse_yaml(path, read_text(what, path))
+
+
+def read_text(what: str, path: str) -> str:
+    """The text of a file that an option names.
+
+    Raises:
+        UserError: no such file, or no UTF-8 text.
+    """
     file = Path(path)
     if not file.is_file():
         raise InvalidValue(what, path, f"no such file in {Path.cwd()}")
     try:
-        text = file.read_text(encoding="utf-8")
-        _check_keys_once(yaml.compose(text, Loader=yaml.SafeLoader))
-        return yaml.safe_load(text)
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{what}={path} cannot be read as UTF-8 text: {error}") from None
+
+
+def parse_yaml(origin: str, text: str) -> Any:
+    """The content of YAML.
+
+    Args:
+        origin: where the text is from, for messages.
+
+    Raises:
+        UserError: it is no YAML, or gives a key twice.
+    """
+    try:
+        _check_keys_once(yaml.compose(text, Loader=yaml.SafeLoader))
+        return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{origin} is not YAML: {' '.join(str(error).split())}") from None
 
 
 def _check_keys_once(root: yaml.Node | None) -> None:

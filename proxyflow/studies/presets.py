@@ -64,7 +64,7 @@ def load_strategies(text: str) -> tuple[Proxy, ...]:
 
 @dataclass(frozen=True)
 class Preset:
-    """A study without its data set.
+    """A study without its data set, and a search that follows it.
 
     Attributes:
         description: purpose and running time, for `--help`.
@@ -72,6 +72,7 @@ class Preset:
         base: hyperparameters of all configurations.
         trainer, epochs: see `StudySpec`.
         max_examples: larger data sets are reduced to `NAME@max_examples`.
+        budget: of the search for the best of the same configurations, in full trainings.
     """
 
     description: str
@@ -81,14 +82,15 @@ class Preset:
     trainer: ImageTrainer
     epochs: int
     max_examples: int
+    budget: float
 
 
 presets: Registry[Preset] = Registry("preset")
 presets.add(
     "demo",
     Preset(
-        "5 proxies of 8 configurations of XResNet18, at most 2,000 training examples of 32 px, 2 epochs: some minutes "
-        "on 2 cores",
+        "5 proxies of 8 configurations of XResNet18, at most 2,000 training examples of 32 px, 2 epochs, and a search "
+        "for 2 full trainings: some minutes on 2 cores",
         strategies="demo",
         grid="demo",
         # With more epochs or larger batches, every configuration learns the digits and none ranks above another.
@@ -96,5 +98,6 @@ presets.add(
         trainer=ImageTrainer(image_size=32),
         epochs=2,
         max_examples=2000,
+        budget=2,
     ),
 )

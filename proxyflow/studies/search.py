@@ -36,7 +36,7 @@ from proxyflow.studies.tasks import Task, TaskResult
 from proxyflow.tracking import names
 from proxyflow.tracking.runs.run import Run
 from proxyflow.tracking.ui.links import escape_markdown, paragraphs
-from proxyflow.tracking.ui.views import links_to_views
+from proxyflow.tracking.ui.views import save_view, search_view
 
 # After so many failures in a row further trainings would fail, too.
 FAILURES = 3
@@ -107,8 +107,10 @@ def run_search(
         f"Search for the best of {len(spec.candidates)} configurations on {escape_markdown(spec.dataset)} with a "
         f"budget of {spec.budget:g} full trainings, on {rungs}."
     )
-    note = paragraphs(what, links_to_views(context.writer.experiment_id))
-    tags = _tags(context, spec)
+    tags, experiment = _tags(context, spec), context.writer.experiment_id
+    view = search_view(spec.dataset, tags[names.DATASET_FINGERPRINT], ascending=spec.trainer.metric.sign < 0)
+    save_view(context.client, experiment, view)
+    note = paragraphs(what, f"Its trainings: {view.link('by rung, the best first', experiment)}.")
     if spec.memory == AUTO:
         tags[names.MEMORIES] = json.dumps([memory.name for memory in memories])
     with context.writer.open("search", f"search {context.writer.study}", note, tags, main=True) as run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import yaml
 from scipy.special import comb
 
 from proxyflow.core.files import write_text
+from proxyflow.quality.objective import Objective
 from proxyflow.searching.knowledge import Knowledge
+from proxyflow.spaces.configuration import Configuration
 from proxyflow.studies.search import Found
 
 BEST, TRIALS, DECISIONS = "best.yaml", "trials.csv", "decisions.jsonl"
@@ -133,6 +136,30 @@ def summary_lines(found: Found) -> list[str]:
     if found.failed:
         lines.append(f"  {len(found.failed)} trainings failed, such as {found.failed[0][0]}: {found.failed[0][1]}")
     return [*lines, f"ended: {found.ended}"]
+
+
+def saving_lines(found: Found, judged: Mapping[Configuration, float], study: str) -> list[str]:
+    """What a search found, cost, saved and lost, against training every candidate in full, for a terminal.
+
+    Args:
+        judged: values of all candidates on the full data, from trainings that the search has not seen.
+        study: that has these trainings.
+    """
+    if not found.knowledge.observations:
+        return summary_lines(found)
+    objective, everything = Objective(found.spec.trainer.metric), len(found.spec.candidates)
+    metric = objective.metric
+    lines = [f"the search found {found.best.name} for {found.spent:.2f} full trainings"]
+    if found.best in judged:
+        best = max(judged, key=lambda each: metric.sign * judged[each])
+        lost = metric.sign * (judged[best] - judged[found.best]) * objective.loss
+        lines += [
+            f"  its {metric.label} in study {study}, which the search has not seen: {judged[found.best]:.4f}",
+            f"  the best of all {everything} there, {best.name}: {judged[best]:.4f}, for {everything} full trainings",
+            f"  so the search saved {everything - found.spent:.2f} full trainings of {everything}, and lost "
+            f"{objective.amount(lost)} {objective.unit}",
+        ]
+    return lines
 
 
 def _against_default(found: Found) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,6 +154,17 @@ class Prices:
     def table(self, configurations: Sequence[Configuration]) -> Floats:
         """`(configurations, rungs)`."""
         return np.array([self.of(each) for each in configurations])
+
+
+def values_in_full(context: StudyContext, spec: SearchSpec) -> dict[Configuration, float]:
+    """Values of the candidates that were trained on the full data in the context's study, means over the seeds."""
+    trials = SearchTrials(context, spec, Dependencies.of(context, spec.study), Prices(context, spec))
+    trials.refresh()
+    values: dict[Configuration, list[float]] = {}
+    for each in trials.observations:
+        if each.trial.rung == len(spec.ladder) - 1 and math.isfinite(each.value):
+            values.setdefault(each.trial.configuration, []).append(each.value)
+    return {configuration: fmean(found) for configuration, found in values.items()}
 
 
 @dataclass(eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from entry_points import SMALL, STUDY, Entry
 from image_training import spec_of
 from mlflow.tracking import MlflowClient
@@ -19,6 +22,7 @@ from source_files import MAKE
 from proxyflow.proxies import Proxy
 from proxyflow.strategies import parse_strategy
 from proxyflow.studies.presets import Preset, presets
+from proxyflow.tracking import names
 from proxyflow.trainers import ImageTrainer
 
 CLASSES = ("ant", "bee", "cat")
@@ -177,6 +181,7 @@ def test_main_runs_unchanged_on_any_data_set(
         trainer=ImageTrainer(image_size=8),
         epochs=1,
         max_examples=60,
+        budget=2,
     )
     monkeypatch.setitem(presets._items, "demo", tiny)
     name = MAKE[kind](tmp_path) if kind != "folder" else f"folder:{make_folder(tmp_path / 'pets', CLASSES, train=40)}"
@@ -190,6 +195,39 @@ def test_main_runs_unchanged_on_any_data_set(
     assert len(runs) == 16
     assert set(runs["dataset"]) == {f"{name}@60"}
     assert (runs["status"] == "finished").all()
+    # The search has trainings of its own, with seeds that the study, which judges it, does not have.
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(f"{study}-search")
+    assert experiment is not None
+    made = client.search_runs([experiment.experiment_id])
+    [search] = [run for run in made if run.data.tags[names.KIND] == "search"]
+    assert search.info.status == "FINISHED"
+    assert names.MEMORIES not in search.data.tags
+    assert 1 <= search.data.metrics["spent"] <= tiny.budget
+    trained = [run for run in made if run.data.tags[names.KIND] == "training"]
+    assert len(trained) == search.data.metrics["trainings"] > 1
+    assert {run.data.tags["mlflow.parentRunId"] for run in trained} == {search.info.run_id}
+    assert all(int(run.data.tags[names.SEED]) >= 1 for run in trained)
+    assert set(runs["seed"]) == {0}
+    # What it says is so by the study's trainings.
+    folder = Path(client.download_artifacts(search.info.run_id, "search", str(tmp_path)))
+    best = yaml.safe_load((folder / "best.yaml").read_text())
+    full = runs[runs["strategy"] == "full"]
+    [value] = [row.objective for row in full.itertuples() if json.loads(row.config_json) == best]
+    *_, found, its, best_of_all, saved, page, command = ended.out.splitlines()
+    assert f"{search.data.metrics['spent']:.2f} full trainings" in found
+    assert its.endswith(f"{value:.4f}")
+    assert f"{full['objective'].max():.4f}" in best_of_all
+    assert f"saved {4 - search.data.metrics['spent']:.2f} full trainings of 4" in saved
+    assert saved.endswith(f"lost {100 * (full['objective'].max() - value):.2f} points")
+    assert search.info.run_id in page
+    words = shlex.split(command.removeprefix("train it: "))[1:]
+    again = entry(*words)
+    assert again.status == 0, again.err
+    known = {run.info.run_id for run in made}
+    [last] = [run for run in client.search_runs([experiment.experiment_id]) if run.info.run_id not in known]
+    assert json.loads(last.data.tags[names.CONFIG_JSON]) == best
+    assert last.data.params["image_size"] == "8"
 
 
 def test_subsets_of_one_study_share_the_store(entry: Entry, pets: Path) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from html import unescape
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,8 +18,10 @@ from entry_points import Ended, Entry, spawn
 from mlflow.tracking import MlflowClient
 
 import proxyflow as pf
-from proxyflow.core.errors import InvalidValue, TrainingFailed, UserError
-from proxyflow.tracking import names
+from proxyflow.core.errors import InvalidValue, TrackingUnavailable, TrainingFailed, UserError
+from proxyflow.tracking import connection, names
+from proxyflow.tracking.connection import connect
+from proxyflow.tracking.runs.writer import RunWriter
 
 SUPPORT = Path(__file__).parents[1] / "support"
 SPACE = "width: {low: 0.05, high: 0.95}\n"
@@ -67,6 +72,13 @@ def test_a_search_finds_the_best_within_its_budget_and_says_what_it_knows(entry:
     assert sorted(run.info.run_id for run in trained) == sorted(trials["run_id"])
     [parent] = runs_of(tmp_path.name, "search")
     assert {run.data.tags["mlflow.parentRunId"] for run in trained} == {parent.info.run_id}
+    client = MlflowClient()
+    views = client.get_experiment(parent.info.experiment_id).tags
+    [view] = [key for key in views if key.startswith("mlflow.sharedViewState.proxyflow-search-")]
+    state = json.loads(json.loads(views[view])["state"])
+    shown = client.search_runs([parent.info.experiment_id], state["searchFilter"])
+    assert {run.info.run_id for run in shown} == {run.info.run_id for run in trained}
+    assert f"viewStateShareKey={view.rpartition('.')[2]}&" in parent.data.tags["mlflow.note.content"]
     assert parent.data.metrics["best_value"] == pytest.approx(0.85, abs=0.03)
     page = (folder / "index.html").read_text()
     assert str(best["width"]) in page
@@ -75,6 +87,52 @@ def test_a_search_finds_the_best_within_its_budget_and_says_what_it_knows(entry:
     # The command that it prints trains the best configuration.
     command = next(line for line in done.out.splitlines() if line.startswith("train it: "))
     assert json.dumps(best["width"]) in command
+    assert command.removeprefix("train it: ") in unescape(page)
+
+
+def test_a_long_configuration_is_trained_from_the_searchs_artifact(entry: Entry, tmp_path: Path) -> None:
+    space = SPACE + "".join(f"another_hyperparameter_{number}: [a value that is long, b]\n" for number in range(4))
+    done = search(entry, tmp_path, "--budget", "1", space=space)
+    assert done.status == 0, done.err
+    [parent] = runs_of(tmp_path.name, "search")
+    uri = f"runs:/{parent.info.run_id}/search/best.yaml"
+    best = yaml.safe_load((files_of(tmp_path.name, tmp_path) / "best.yaml").read_text())
+    words = shlex.split(next(line for line in done.out.splitlines() if line.startswith("train it: ")))[3:]
+    assert words[words.index("--config") + 1] == uri
+    assert uri in (tmp_path / "search" / "index.html").read_text()
+    before = {run.info.run_id for run in runs_of(tmp_path.name, "training")}
+    assert entry(*words).status == 0
+    [trained] = [run for run in runs_of(tmp_path.name, "training") if run.info.run_id not in before]
+    assert json.loads(trained.data.tags[names.CONFIG_JSON]) == best
+
+
+@pytest.mark.parametrize(
+    "uri", [f"runs:/{'0' * 32}/search/best.yaml", "runs:/{run}/search/other.yaml", "runs:/{run}/search/trials.csv"]
+)
+def test_an_artifact_that_is_not_there_is_refused_before_any_training(entry: Entry, tmp_path: Path, uri: str) -> None:
+    (tmp_path / "best.yaml").write_text("width: 0.3")
+    with RunWriter(connect(), tmp_path.name).open("search", "a search", "") as run:
+        run.log_folder(tmp_path, names.SEARCH)
+    fixed = ("--trainer", "python:user_functions:classify", "--metric", "valid_accuracy", "--study", tmp_path.name)
+    done = entry("train", *fixed, "--config", uri.format(run=run.id))
+    assert done.status == 2
+    assert uri.partition("/search/")[2] in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert not runs_of(tmp_path.name, "training")
+
+
+def test_an_artifact_of_a_server_that_does_not_respond_is_a_clear_error(
+    store: str, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", 1)
+    try:
+        mlflow.set_tracking_uri("http://127.0.0.1:9")
+        done = entry("train", "--config", f"runs:/{'0' * 32}/search/best.yaml", "--study", tmp_path.name)
+    finally:
+        mlflow.set_tracking_uri(store)
+    assert done.status == TrackingUnavailable.exit_status
+    assert "127.0.0.1:9" in done.err
+    assert len(done.err.strip().splitlines()) == 1
 
 
 def test_the_same_command_goes_on_and_makes_the_decisions_of_a_search_that_was_not_interrupted(

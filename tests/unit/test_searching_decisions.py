@@ -115,6 +115,20 @@ def test_a_configuration_is_trained_in_full_whatever_the_budget() -> None:
         assert sum(each.cost for each in observed) <= budget + 1e-9
 
 
+def test_what_is_kept_back_pays_for_the_best_candidate_and_not_only_for_the_cheapest() -> None:
+    search = plan(8)
+    cost = np.tile(COSTS, (8, 1))
+    observed = run(search, most=FIRST)
+    knowledge = Knowledge(search, observed)
+    cost[int(np.argmin(knowledge.mean))] *= 0.8
+    decisions = [(left, decide(knowledge, cost, left).trial) for left in np.linspace(1.0, 1.4, 9)]
+    on_proxies = [(left, trial) for left, trial in decisions if trial is not None and trial.rung < 2]
+    assert on_proxies
+    for left, trial in on_proxies:
+        assert left - cost[search.places[trial.configuration], trial.rung] >= cost[knowledge.best, 2] - 1e-9
+    assert all(trial is not None for _, trial in decisions)
+
+
 def test_seeds_with_gaps_are_filled() -> None:
     search = plan(n=3, budget=30.0)
     earlier = tuple(Observation(Trial(each, 2, 1), accuracy(Trial(each, 2, 1)), 0.0) for each in search.candidates)

@@ -64,6 +64,16 @@ def test_what_is_no_configuration_is_refused(text: str) -> None:
     assert caught.value.name.startswith("config")
 
 
+@pytest.mark.parametrize(
+    "path", ["", "/", "x.yaml", "/x/", "//x.yaml", "/x/../y.yaml", "//db@host/x/y.yaml", "/ x/y.yaml"]
+)
+def test_a_malformed_address_is_refused_without_a_server(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxyflow.tracking.artifacts.uri.connect", lambda: pytest.fail("a server was asked"))
+    with pytest.raises(InvalidValue) as caught:
+        take_configuration({"config": f"runs:{path}"}, Anything())
+    assert (caught.value.name, caught.value.value) == ("config", f"runs:{path}")
+
+
 def result(metric: Metric, values: Any, **changes: Any) -> TrainingResult:
     records = tuple(EpochRecord(number, each) for number, each in enumerate(values, start=1))
     return TrainingResult(metric, records, **{"diverged": False, "train_seconds": 1.0, **changes})

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -80,6 +81,32 @@ def _quoted(value: str) -> str:
     return value
 
 
+def existing_run(client: MlflowClient, run_id: str, label: str, wanted: str) -> Run:
+    """A run by its id, as MLflow has it.
+
+    Args:
+        label: what messages call it.
+        wanted: the kind of run that the user should name, for messages.
+
+    Raises:
+        NotFound: no such run.
+        NotAllowed: this user may not see it.
+    """
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise NotFound(f"{label} does not exist on the tracking server: give the id of {wanted}") from None
+        if error.error_code == "INVALID_PARAMETER_VALUE":
+            raise NotFound(f"{label} is not a run id: give the 32 characters of {wanted}") from None
+        if advice := access_advice(error):  # which is also the answer for a run that does not exist
+            raise NotAllowed(
+                f"{label} does not exist on the tracking server, or is not yours to see: give the id of {wanted}, or "
+                f"{advice}"
+            ) from None
+        raise
+
+
 def get_run(
     client: MlflowClient, run_id: str, kind: names.Kind, what: str, also: names.Kind | None = None
 ) -> TrackedRun:
@@ -93,23 +120,7 @@ def get_run(
         NotFound: no such run, another kind of run, or one that did not finish.
         NotAllowed: this user may not see it.
     """
-    try:
-        found = from_client(client.get_run(run_id))
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise NotFound(
-                f"{what}={run_id} does not exist on the tracking server: give the id of a finished {kind} run"
-            ) from None
-        if error.error_code == "INVALID_PARAMETER_VALUE":
-            raise NotFound(
-                f"{what}={run_id} is not a run id: give the 32 characters of a finished {kind} run"
-            ) from None
-        if advice := access_advice(error):  # which is also the answer for a run that does not exist
-            raise NotAllowed(
-                f"{what}={run_id} does not exist on the tracking server, or is not yours to see: give the id of a "
-                f"finished {kind} run, or {advice}"
-            ) from None
-        raise
+    found = from_client(existing_run(client, run_id, f"{what}={run_id}", f"a finished {kind} run"))
     if found.kind not in (kind, also):
         raise NotFound(
             f"{what}={run_id} is a {found.kind or 'foreign'} run, not a {kind} run: give the id of a finished {kind} "

@@ -39,17 +39,24 @@ class RunWriter:
         client: a connected client.
         study: the study's name, which is its experiment's; the experiment is created with the first run.
         system_metrics: how system metrics of long runs are logged, None for not at all.
+        assigned: of another writer of this process, which shares it; None is what `MLFLOW_RUN_ID` names.
 
     Attributes:
-        assigned: the run that `MLFLOW_RUN_ID` names.
+        assigned: the run that `MLFLOW_RUN_ID` names, which the first main run of the process takes.
         recovery: delivers and ends what dead processes have left.
     """
 
-    def __init__(self, client: MlflowClient, study: str, system_metrics: SystemMetrics | None = None) -> None:
+    def __init__(
+        self,
+        client: MlflowClient,
+        study: str,
+        system_metrics: SystemMetrics | None = None,
+        assigned: AssignedRun | None = None,
+    ) -> None:
         self.client = client
         self.study = study
         self.system_metrics = system_metrics
-        self.assigned = AssignedRun(client, study)
+        self.assigned = AssignedRun(client, study) if assigned is None else assigned
         self._open_runs = OpenRuns(client)
         self._detector = StaleRunDetector()
         self._claims = Claims(client, self._open_runs, self._detector)

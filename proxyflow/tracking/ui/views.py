@@ -34,6 +34,16 @@ COLUMNS = {
     "params.`seed`": 60,
     "params.`n_train`": 80,
 }
+# Of a search, fewer: they fit a screen.
+SEARCH_COLUMNS = (
+    "attributes.`Run Name`",
+    "params.`strategy`",
+    "params.`config`",
+    "metrics.`objective`",
+    "metrics.`train_seconds`",
+    "params.`seed`",
+)
+LONGEST_DATASET = 60  # in the title of a search's view
 
 
 @dataclass(frozen=True)
@@ -45,32 +55,39 @@ class View:
         title: its name in the UI's menu of views.
         ascending: whether the lowest objective comes first.
         group_by: the param that it groups by, with means of the metrics; empty for none.
+        only: a filter of the trainings in MLflow's language; empty for all.
+        columns: of `COLUMNS`, in their order.
     """
 
     key: str
     title: str
     ascending: bool = False
     group_by: str = ""
+    only: str = ""
+    columns: tuple[str, ...] = tuple(COLUMNS)
 
     @property
     def state(self) -> dict[str, Any]:
         """The state that the UI restores."""
         state: dict[str, Any] = {
-            "searchFilter": TRAININGS,
+            "searchFilter": " and ".join(filter(None, (TRAININGS, self.only))),
             "orderByKey": "metrics.`objective`",
             "orderByAsc": self.ascending,
-            "selectedColumns": list(COLUMNS),
-            "columnOrder": list(COLUMNS),
-            "columnWidths": COLUMNS,
+            "selectedColumns": list(self.columns),
+            "columnOrder": list(self.columns),
+            "columnWidths": {column: COLUMNS[column] for column in self.columns},
         }
         if self.group_by:
             keys = [{"mode": "param", "groupByData": self.group_by}]
             state["groupBy"] = {"aggregateFunction": "average", "groupByKeys": keys}
         return state
 
-    def tag(self, now: int) -> str:
-        """The tag's value; `now` is in ms since 1970."""
-        return json.dumps({"name": self.title, "createdAt": now, "updatedAt": now, "state": json.dumps(self.state)})
+    @property
+    def tag(self) -> dict[str, str]:
+        """The experiment's tag that it is."""
+        now = int(time.time() * 1000)
+        value = {"name": self.title, "createdAt": now, "updatedAt": now, "state": json.dumps(self.state)}
+        return {f"{VIEW_TAG}{self.key}": json.dumps(value)}
 
     def link(self, label: str, experiment_id: str) -> str:
         """A link to it, relative to the UI's page."""
@@ -90,16 +107,36 @@ def links_to_views(experiment_id: str) -> str:
     return f"Its trainings: {', '.join(view.link(label, experiment_id) for view, label in labels.items())}."
 
 
+def search_view(dataset: str, fingerprint: str, ascending: bool) -> View:
+    """The trainings that searches on a data set have started, those of each rung together and the best first."""
+    return View(
+        f"proxyflow-search-{fingerprint[:12]}",
+        f"Search on {names.shorten(dataset, LONGEST_DATASET)}, by rung",
+        ascending=ascending,
+        group_by="strategy",
+        only=f"tags.`{names.REASON}` LIKE '%' and tags.`{names.DATASET_FINGERPRINT}` = '{fingerprint}'",
+        columns=SEARCH_COLUMNS,
+    )
+
+
 def create_saved_views(client: MlflowClient, experiment_id: str) -> None:
-    """Gives a study's experiment its views and its description, where they are missing.
+    """Gives a study's experiment its views and its description, where they are missing."""
+    description = f"A study of proxy data sets. {links_to_views(experiment_id)}"
+    _add_tags(client, experiment_id, {names.DESCRIPTION: description}, *(view.tag for view in VIEWS))
+
+
+def save_view(client: MlflowClient, experiment_id: str, view: View) -> None:
+    """Gives an experiment one more view, where it is missing."""
+    _add_tags(client, experiment_id, view.tag)
+
+
+def _add_tags(client: MlflowClient, experiment_id: str, *tags: dict[str, str]) -> None:
+    """Adds the tags that are missing.
 
     A user who may not change an experiment may still add runs to it, so a refusal is no error.
     """
     with suppress(MlflowException):
         present = client.get_experiment(experiment_id).tags
-        now = int(time.time() * 1000)
-        tags = {f"{VIEW_TAG}{view.key}": view.tag(now) for view in VIEWS}
-        tags[names.DESCRIPTION] = f"A study of proxy data sets. {links_to_views(experiment_id)}"
-        for key, value in tags.items():
+        for key, value in (item for each in tags for item in each.items()):
             if key not in present:
                 client.set_experiment_tag(experiment_id, key, value)
