@@ -178,6 +178,8 @@ class _Search:
     ended_trainings: int = 0
     made: int = 0
     ended: str = ""
+    is_fresh: bool = False  # the server was read after the last training, so the next decision need not do it again
+    known: Knowledge | None = None
 
     @property
     def context(self) -> StudyContext:
@@ -232,7 +234,9 @@ class _Search:
             self.ended = self.execution.limits.reached(self.context, time.monotonic() - self.started)
             if self.ended:
                 return
-            self._refresh()
+            if not self.is_fresh:
+                self._refresh()
+            self.is_fresh = False
             decision = self._decide()
             if decision.trial is None:
                 self.ended = decision.reason
@@ -250,11 +254,16 @@ class _Search:
         return decide(self._knowledge(), cost, left)
 
     def _knowledge(self) -> Knowledge:
-        return Knowledge(self.plan, self.trials.observations, (*self.pending.values(), *self.trials.others))
+        """What is known now; the same as long as nothing has ended or begun, as its model takes time to fit."""
+        observations, started = self.trials.observations, (*self.pending.values(), *self.trials.others)
+        if self.known is None or (self.known.observations, self.known.pending) != (observations, started):
+            self.known = Knowledge(self.plan, observations, started)
+        return self.known
 
-    def _refresh(self) -> None:
-        for key in self.trials.refresh(self.pending):
+    def _refresh(self, everything: bool = False) -> None:
+        for key in self.trials.refresh(self.pending, everything):
             self.pending.pop(key, None)
+        self.is_fresh = True
 
     def _take(self, done: TaskResult) -> None:
         self.ended_trainings += 1
@@ -270,12 +279,15 @@ class _Search:
         self.failed_in_a_row = 0
         self.made += done.status == "trained"
         self._refresh()
+        if not self.trials.knows(done.task.key):
+            self._refresh(everything=True)
         if done.status == "taken" and not self.trials.knows(done.task.key):
             # Another process has ended or withdrawn it meanwhile.
             self.tries[done.task.key] += 1
             if self.tries[done.task.key] > MOST_TAKEN:
                 raise TrainingFailed(f"{planned.title} is {done.note}, and its result cannot be found on the server")
             time.sleep(random.uniform(*POLL_SECONDS))
+            self.is_fresh = False
             return
         knowledge = self._knowledge()
         value, low, high = knowledge.value_of(knowledge.best)
