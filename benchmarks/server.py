@@ -125,7 +125,11 @@ class Server:
 
     def __enter__(self) -> Server:
         self.begin()
-        self.wait()
+        try:
+            self.wait()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *ended: object) -> None:

@@ -279,7 +279,8 @@ class _Search:
         self.failed_in_a_row = 0
         self.made += done.status == "trained"
         self._refresh()
-        if not self.trials.knows(done.task.key):
+        if not self.trials.knows(done.task.key) and (done.status == "trained" or self.tries[done.task.key]):
+            # It ended before what was read last, by its clock or as it arrived late.
             self._refresh(everything=True)
         if done.status == "taken" and not self.trials.knows(done.task.key):
             # Another process has ended or withdrawn it meanwhile.
