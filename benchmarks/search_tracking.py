@@ -113,8 +113,8 @@ class Watched:
 
         fixed: dict[str, Any] = {"labels": ["cat", "dog"] * 300, "epochs": EPOCHS, "memory": "none", "name": "ours"}
         space = {"width": {"low": 0.05, "high": 0.95}, "rate": pf.log(1e-4, 1e-1)}
-        os.chdir(folder)
         with (
+            contextlib.chdir(folder),
             RequestsSent() as sent,
             patch.object(search, "Knowledge", FewSeen),
             patch.object(search, "decide", timed),
@@ -210,7 +210,6 @@ def main() -> None:
         write_json(options.json, {}, figures)  # the rest takes long, and may not be had
         if options.peer != "no":
             figures |= peer(folders[1], trials, QUICK_PEER_TRIALS if options.quick else PEER_TRIALS, print)
-        os.chdir(ROOT)
     write_json(options.json, {}, figures | {"seconds": time.perf_counter() - begun})
 
 
