@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,11 +86,50 @@ class Verdict:
     different_measures: int
 
 
-class Study:
-    """A study's command in a folder of its own, tracked to `server`."""
+def words_of(options: Mapping[str, object]) -> list[str]:
+    """Options as a command takes them."""
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+class Commands:
+    """Runs commands in a folder, tracked to `server`."""
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder, self.server = folder, server
+        self.log = folder / "commands.log"
+
+    def start(self, words: list[str]) -> subprocess.Popen[str]:
+        variables = {
+            "MLFLOW_TRACKING_URI": self.server.uri,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PROXYFLOW_STATE_DIR": str(self.folder / "state"),
+            "PYTHONPATH": str(ROOT),
+        }
+        with self.log.open("a") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", f"entrypoints.{words[0]}", *words[1:]],
+                cwd=self.folder,
+                env={**os.environ, **variables},
+                stdout=log,
+                stderr=log,
+                text=True,
+            )
+
+    def finish(self, words: list[str]) -> None:
+        self.wait(self.start(words))
+
+    def wait(self, child: subprocess.Popen[str]) -> None:
+        status = child.wait(timeout=600)
+        if status:
+            tail = self.log.read_text()[-3000:]
+            raise SystemExit(f"{child.args} ended with {status}:\n{tail}")
+
+
+class Study(Commands):
+    """A study's command in a folder of its own."""
 
     def __init__(self, plan: Plan, folder: Path, server: Server) -> None:
-        self.folder, self.server = folder, server
+        super().__init__(folder, server)
         rates = "".join(f"  - {{learning_rate: {0.002 * (i + 1):.3f}}}\n" for i in range(plan.configurations))
         (folder / "grid.yaml").write_text("base: {arch: xresnet18}\nconfigurations:\n" + rates)
         options = {
@@ -102,30 +142,7 @@ class Study:
             "batch-size": "64",
             "seeds": ",".join(map(str, range(plan.seeds))),
         }
-        self.words = ["sweep", *(word for name, value in options.items() for word in (f"--{name}", value))]
-
-    def start(self, words: list[str]) -> subprocess.Popen[str]:
-        variables = {
-            "MLFLOW_TRACKING_URI": self.server.uri,
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "PROXYFLOW_STATE_DIR": str(self.folder / "state"),
-            "PYTHONPATH": str(ROOT),
-        }
-        with (self.folder / "sweep.log").open("a") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", f"entrypoints.{words[0]}", *words[1:]],
-                cwd=self.folder,
-                env={**os.environ, **variables},
-                stdout=log,
-                stderr=log,
-                text=True,
-            )
-
-    def finish(self, words: list[str]) -> None:
-        status = self.start(words).wait(timeout=600)
-        if status:
-            tail = (self.folder / "sweep.log").read_text()[-3000:]
-            raise SystemExit(f"{' '.join(words)} ended with {status}:\n{tail}")
+        self.words = ["sweep", *words_of(options)]
 
     def found(self) -> Found:
         from mlflow.tracking import MlflowClient

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -50,6 +52,32 @@ def wait_for(uri: str, child: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.2)
     raise TimeoutError(f"the server at {uri} did not start")
+
+
+class RequestsSent:
+    """Counts what this process asks of servers over HTTP while it is entered, but for heartbeats, which go by time.
+
+    Attributes:
+        paths: of the requests, in order.
+    """
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def __enter__(self) -> RequestsSent:
+        self._send = send = requests.Session.send
+
+        def counted(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+            path = urlsplit(request.url or "").path
+            if not path.endswith(("/runs/set-tag", "/health")):
+                self.paths.append(path)
+            return send(session, request, **options)
+
+        requests.Session.send = counted  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        requests.Session.send = self._send  # type: ignore[method-assign]
 
 
 class Server:
@@ -97,7 +125,11 @@ class Server:
 
     def __enter__(self) -> Server:
         self.begin()
-        self.wait()
+        try:
+            self.wait()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *ended: object) -> None:

@@ -179,6 +179,8 @@ class _Search:
     ended_trainings: int = 0
     made: int = 0
     ended: str = ""
+    is_fresh: bool = False  # the server was read after the last training, so the next decision need not do it again
+    known: Knowledge | None = None
 
     @property
     def context(self) -> StudyContext:
@@ -233,7 +235,9 @@ class _Search:
             self.ended = self.execution.limits.reached(self.context, time.monotonic() - self.started)
             if self.ended:
                 return
-            self._refresh()
+            if not self.is_fresh:
+                self._refresh()
+            self.is_fresh = False
             decision = self._decide()
             if decision.trial is None:
                 self.ended = decision.reason
@@ -251,14 +255,17 @@ class _Search:
         return decide(knowledge, cost, left)
 
     def _knowledge(self) -> Knowledge:
-        started = (*self.pending.values(), *self.trials.others)
-        observations = self.trials.observations
-        plan = self.pool.plan_after(observations, [each.configuration for each in started])
-        return Knowledge(plan, observations, started)
+        """What is known now; the same as long as nothing has ended or begun, as its model takes time to fit."""
+        observations, started = self.trials.observations, (*self.pending.values(), *self.trials.others)
+        if self.known is None or (self.known.observations, self.known.pending) != (observations, started):
+            plan = self.pool.plan_after(observations, [each.configuration for each in started])
+            self.known = Knowledge(plan, observations, started)
+        return self.known
 
-    def _refresh(self) -> None:
-        for key in self.trials.refresh(self.pending):
+    def _refresh(self, everything: bool = False) -> None:
+        for key in self.trials.refresh(self.pending, everything):
             self.pending.pop(key, None)
+        self.is_fresh = True
 
     def _take(self, done: TaskResult) -> None:
         self.ended_trainings += 1
@@ -274,12 +281,16 @@ class _Search:
         self.failed_in_a_row = 0
         self.made += done.status == "trained"
         self._refresh()
+        if not self.trials.knows(done.task.key) and (done.status == "trained" or self.tries[done.task.key]):
+            # It ended before what was read last, by its clock or as it arrived late.
+            self._refresh(everything=True)
         if done.status == "taken" and not self.trials.knows(done.task.key):
             # Another process has ended or withdrawn it meanwhile.
             self.tries[done.task.key] += 1
             if self.tries[done.task.key] > MOST_TAKEN:
                 raise TrainingFailed(f"{planned.title} is {done.note}, and its result cannot be found on the server")
             time.sleep(random.uniform(*POLL_SECONDS))
+            self.is_fresh = False
             return
         knowledge = self._knowledge()
         value, low, high = knowledge.value_of(knowledge.best)

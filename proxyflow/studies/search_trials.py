@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +28,7 @@ from proxyflow.spaces.space import Space
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.dependencies import Dependencies, SubsetId, subset_id
 from proxyflow.studies.plan import AUTO, PlannedTraining, StudySpec, training_spec
+from proxyflow.studies.scheduler import COUNT_SECONDS, COUNT_SHARE
 from proxyflow.studies.tasks import SubsetRef, Task
 from proxyflow.tracking import names
 from proxyflow.tracking.queries.reader import search, trainings
@@ -36,8 +38,9 @@ from proxyflow.trainers import Trainer
 if TYPE_CHECKING:
     from proxyflow.studies.estimate import Size
 
-# Clocks of machines that share a search may differ by this much, in ms.
-CLOCKS = 10 * 60 * 1000
+# What ended so shortly before the latest is read again, in ms: clocks of machines differ, and what ends first may
+# arrive last. More than that is found where everything is read.
+OVERLAP = 10_000
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ class SearchTrials:
     _subsets: dict[SubsetId, SubsetRef] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
     _latest: int = 0
+    _everything_at: float = -math.inf
 
     @property
     def _ordered(self) -> list[tuple[int, str, Observation]]:
@@ -232,11 +236,15 @@ class SearchTrials:
             self._subsets[key] = found
         return self._subsets.get(key)
 
-    def refresh(self, pending: Collection[str] = ()) -> list[str]:
+    def refresh(self, pending: Collection[str] = (), everything: bool = False) -> list[str]:
         """Reads what has ended since the last time, by this process or others, and what others are training.
+
+        This takes as many calls for a thousand trainings as for ten.
 
         Args:
             pending: keys of the trainings that this process has started.
+            everything: reads all that has ended, which is done at times anyway. A training may arrive long after it
+                ended: its process or the server died, or a machine's clock is late.
 
         Returns:
             Keys of the trainings that have ended.
@@ -247,7 +255,13 @@ class SearchTrials:
             if names.REASON in run.tags:
                 self.reasons[run.id] = run.tags[names.REASON]
 
-        frame = trainings(self.context.client, experiment, note, ended_after=max(0, self._latest - CLOCKS))
+        begun = time.monotonic()
+        everything = everything or begun >= self._everything_at
+        since = 0 if everything else max(0, self._latest - OVERLAP)
+        frame = trainings(self.context.client, experiment, note, ended_after=since)
+        if everything:
+            now = time.monotonic()
+            self._everything_at = now + max(COUNT_SECONDS, (now - begun) / COUNT_SHARE)
         frame = frame[(frame["status"] == "finished") & ~frame["run_key"].isin(self._observed)]
         unranked = flag_unranked(frame, self.spec.trainer.metric).fillna(value=False).astype(bool)
         rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]  # columns have names

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from html import unescape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,13 @@ from entry_points import Ended, Entry, spawn
 from mlflow.tracking import MlflowClient
 
 import proxyflow as pf
+from benchmarks.server import RequestsSent
 from proxyflow.core.errors import InvalidValue, TrackingUnavailable, TrainingFailed, UserError
+from proxyflow.studies import search as search_runs
+from proxyflow.studies import search_trials
 from proxyflow.tracking import connection, names
 from proxyflow.tracking.connection import connect
+from proxyflow.tracking.queries import pages
 from proxyflow.tracking.runs.writer import RunWriter
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -367,3 +373,68 @@ def test_failures_end_a_search_and_what_was_found_stays(
 def test_what_is_no_space_is_refused(store: str, space: Any) -> None:
     with pytest.raises(UserError):
         pf.search(lambda job: 0.5, space=space, labels=["cat", "dog"] * 100)
+
+
+def test_calls_of_the_server_do_not_grow_with_the_trials(
+    server: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(search_runs, "PUBLISH_SECONDS", 0.0)  # the page is written after each training
+    monkeypatch.setattr(search_trials, "OVERLAP", 0)  # or all of these quick trainings would be within it
+    for size in ("FIRST_PAGE_SIZE", "PAGE_SIZE"):
+        monkeypatch.setattr(pages, size, 2)  # as if there were a hundred times as many
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    mlflow.set_tracking_uri(server)
+    before: list[int] = []
+
+    def train(job: Any) -> float:
+        before.append(len(sent.paths))
+        return float(0.9 - (job.config["width"] - 0.3) ** 2)
+
+    try:
+        with RequestsSent() as sent:
+            space = {"width": {"low": 0.05, "high": 0.95}}
+            fixed: dict[str, Any] = {"labels": ["cat", "dog"] * 100, "ladder": "full", "memory": "none", "confirm": 1}
+            pf.search(train, space=space, budget=12, tolerance=None, name=tmp_path.name, **fixed)
+    finally:
+        mlflow.set_tracking_uri(store)
+    trials = [sent.paths[begin:end] for begin, end in pairwise(before)]
+    assert len(trials) == 11
+    assert max(map(len, trials)) <= 15
+    searches = [sum(path.endswith("/runs/search") for path in paths) for paths in trials]
+    assert set(searches) == {3}, "what has ended, what is running, and the claim"
+
+
+def test_a_training_that_arrives_long_after_it_ended_is_found(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its process died before it was delivered, and another machine's search goes on."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(search_runs, "POLL_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(search_runs, "MOST_TAKEN", 3)
+    client = MlflowClient()
+    trained: list[float] = []
+    late: list[str] = []
+
+    def train(job: Any) -> float:
+        trained.append(job.config["width"])
+        if late:
+            client.set_tag(late.pop(), names.STATUS, "finished")
+        return float(0.9 - (job.config["width"] - 0.3) ** 2)
+
+    fixed: dict[str, Any] = {"labels": ["cat", "dog"] * 100, "ladder": "full", "memory": "none", "name": tmp_path.name}
+    space = {"width": [0.1, 0.2, 0.3, 0.4]}
+    assert len(pf.search(train, space=space, budget=4, confirm=1, tolerance=None, **fixed).trials) == 4
+    first, second = trained[:2]
+    for run in runs_of(tmp_path.name, "training"):
+        width = json.loads(run.data.tags[names.CONFIG_JSON])["width"]
+        if width == first:
+            client.delete_run(run.info.run_id)
+        elif width == second:
+            client.set_terminated(run.info.run_id, "FINISHED", end_time=int(1000 * (time.time() - 3600)))
+            client.set_tag(run.info.run_id, names.STATUS, "running")
+            late.append(run.info.run_id)
+    trained.clear()
+    found = pf.search(train, space=space, budget=4, confirm=1, tolerance=None, **fixed)
+    assert trained == [first], "what was delivered meanwhile is not trained again"
+    assert len(found.trials) == 4
