@@ -175,7 +175,12 @@ def _run(spec: StudySpec, data: Data, name: str, out: str, bootstrap: int) -> St
     table = report.quality.strategies.copy()
     return StudyResult(
         _frame_of(context, spec),
-        Report(table, tuple(report.quality.verdict.sentences), report.page.absolute(), report.run_id),
+        Report(
+            table,
+            (*report.quality.verdict.sentences, *report.quality.verdict.proxies),
+            report.page.absolute(),
+            report.run_id,
+        ),
     )
 
 

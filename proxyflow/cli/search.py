@@ -129,12 +129,17 @@ def search(**options: Any) -> None:
     memories = find_memories(context, spec, options["memory"])
     for memory in memories:
         context.say(f"memory: {memory.name}, {len(memory.values)} configurations")
-    found = run_search(context, spec, take_execution(options), write_outcome(context.writer.study), memories)
+
+    def train_it(found: Found) -> str:
+        return _train_command(found, context.writer.study, used)
+
+    write = write_outcome(context.writer.study, train_it)
+    found = run_search(context, spec, take_execution(options), write, memories)
     for line in summary_lines(found):
         print(line)
     if found.knowledge.observations:
         print(f"page: artifact search/index.html of run {found.run_id}")
-        print(f"train it: {_train_command(found, context.writer.study, used)}")
+        print(f"train it: {train_it(found)}")
 
 
 def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:

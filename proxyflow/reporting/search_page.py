@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,18 @@ import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from scipy.stats import spearmanr
 
 from proxyflow.core.files import write_text
 from proxyflow.reporting.embedded import as_json, numbers
 from proxyflow.reporting.page import asset, hash_of
 from proxyflow.reporting.styles import STYLES
-from proxyflow.searching.knowledge import FIRST, Knowledge
+from proxyflow.searching.knowledge import FIRST, Knowledge, Observation
 from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.parameters import Numeric
+from proxyflow.studies.bill import Bill
 from proxyflow.studies.search import Found
+from proxyflow.studies.search_costs import SearchBill, bill_of
 from proxyflow.studies.search_files import random_search, summary_lines, write_search
 
 PAGE = "index.html"
@@ -31,7 +35,7 @@ Figure = dict[str, Any]
 SHOWN = 12  # candidates of the table
 LINES = 40  # candidates of the parallel coordinates
 BINS = 6  # of a number, for its importance
-JITTER = 0.06
+FEWEST = 3  # configurations that a rank correlation is over
 
 
 @dataclass(frozen=True)
@@ -53,16 +57,62 @@ class Row:
     trained: tuple[int, ...]
 
 
-def write_search_page(found: Found, study: str, folder: Path) -> None:
-    """Writes `index.html`; a search without any training has none."""
+@dataclass(frozen=True)
+class Agreement:
+    """How far a rung agrees with the next one.
+
+    Attributes:
+        rung: its number.
+        configurations: names of those that were trained on both.
+        lower, upper: their values on the rung and on the next one, means over seeds.
+        spearman: the rank correlation of these; nan where there are too few.
+    """
+
+    rung: int
+    configurations: tuple[str, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    spearman: float
+
+    @property
+    def figure(self) -> str:
+        """The name of its figure."""
+        return f"agreement-{self.rung}"
+
+
+@dataclass(frozen=True)
+class RungRow:
+    """A rung of the table.
+
+    Attributes:
+        name: of its proxy.
+        trainings: on it.
+        cost: of these, in full trainings.
+        bill: of these.
+        unranked: those that learned nothing.
+        trust: how far it is believed to correlate with the full data.
+    """
+
+    name: str
+    trainings: int
+    cost: float
+    bill: Bill
+    unranked: int
+    trust: float
+
+
+def write_search_page(found: Found, study: str, folder: Path, command: str = "") -> None:
+    """Writes `index.html`; a search without any training has none.
+
+    Args:
+        command: trains the best configuration on the full data; empty where no command does.
+    """
     if not found.knowledge.observations:
         return
     from plotly.offline import get_plotlyjs  # imports plotly
 
-    plotly, script = (
-        get_plotlyjs(),
-        "\n".join(asset(f"assets/{name}") for name in ("tables.js", "search.js", "plots.js")),
-    )
+    plotly, script = get_plotlyjs(), "\n".join(asset(f"assets/{name}") for name in SCRIPTS)
+    agreements, bill = agreements_of(found), bill_of(found)
     figures = {name: figure for name, figure in figures_of(found).items() if figure["data"]}
     metric = found.spec.trainer.metric
     html = _template().render(
@@ -71,9 +121,14 @@ def write_search_page(found: Found, study: str, folder: Path) -> None:
         metric=metric,
         spec=found.spec,
         rungs=[proxy.canonical for proxy in found.spec.ladder],
+        command=command,
         summary=summary_lines(found),
+        at_equal_cost=_random_at_equal_cost(found),
         rows=rows_of(found),
-        rung_rows=_rung_rows(found),
+        bill=bill,
+        has_price=bool(bill.total.money),
+        rung_rows=_rung_rows(found, bill),
+        agreements=agreements,
         importance=importance_of(found),
         weights=found.knowledge.weights,
         figures=set(figures),
@@ -84,16 +139,21 @@ def write_search_page(found: Found, study: str, folder: Path) -> None:
         policy=f"{hash_of(plotly)} {hash_of(script)}",
         data=as_json({"figures": figures}),
         best=dict(found.best),
+        now=datetime.now(UTC),
     )
     write_text(folder / PAGE, html.encode("utf-8", "replace").decode("utf-8"))
 
 
-def write_outcome(study: str) -> Callable[[Found, Path], None]:
-    """What writes all files of a search's outcome to a folder."""
+def write_outcome(study: str, command: Callable[[Found], str] = lambda found: "") -> Callable[[Found, Path], None]:
+    """What writes all files of a search's outcome to a folder.
+
+    Args:
+        command: what trains the best configuration, see `write_search_page`.
+    """
 
     def write(found: Found, folder: Path) -> None:
         write_search(found, folder)
-        write_search_page(found, study, folder)
+        write_search_page(found, study, folder, command(found))
 
     return write
 
@@ -111,6 +171,7 @@ def figures_of(found: Found) -> dict[str, Figure]:
     return {
         "progress": _progress(found),
         "trials": _trials(found),
+        **{each.figure: _agreement(found, each) for each in agreements_of(found)},
         "importance": _importance(found),
         "parallel": _parallel(found),
     }
@@ -133,14 +194,65 @@ def rows_of(found: Found) -> list[Row]:
     ]
 
 
-def _rung_rows(found: Found) -> list[tuple[str, int, float, int, float]]:
-    """Rung, trainings, their cost, those that learned nothing, and the correlation with the target."""
+def _rung_rows(found: Found, bill: SearchBill) -> list[RungRow]:
     rows = []
     for rung, proxy in enumerate(found.spec.ladder):
         own = [each for each in found.knowledge.observations if each.trial.rung == rung]
         cost, unranked = sum(each.cost for each in own), sum(each.unranked for each in own)
-        rows.append((proxy.canonical, len(own), cost, unranked, found.knowledge.trust(rung)))
+        rows.append(RungRow(proxy.canonical, len(own), cost, bill.rungs[rung], unranked, found.knowledge.trust(rung)))
     return rows
+
+
+def _seeds_of(found: Found) -> dict[tuple[str, int], list[Observation]]:
+    """The trainings with a value of each configuration on each rung, one for each of its seeds."""
+    trained: dict[tuple[str, int], list[Observation]] = {}
+    for each in found.knowledge.observations:
+        if math.isfinite(each.value):
+            trained.setdefault((each.trial.configuration.name, each.trial.rung), []).append(each)
+    return trained
+
+
+def _mean(seeds: list[Observation]) -> float:
+    return float(np.mean([each.value for each in seeds]))
+
+
+def agreements_of(found: Found) -> list[Agreement]:
+    """How far each rung agrees with the next one, of those that share a configuration."""
+    means = {key: _mean(seeds) for key, seeds in _seeds_of(found).items()}
+    result = []
+    for rung in range(len(found.spec.ladder) - 1):
+        shared = [name for name, at in means if at == rung and (name, rung + 1) in means]
+        lower, upper = ([means[name, at] for name in shared] for at in (rung, rung + 1))
+        if shared:
+            ranked = len(set(lower)) > 1 and len(set(upper)) > 1 and len(shared) >= FEWEST
+            spearman = float(spearmanr(lower, upper).statistic) if ranked else math.nan
+            result.append(Agreement(rung, tuple(shared), tuple(lower), tuple(upper), spearman))
+    return result
+
+
+def _agreement(found: Found, agreement: Agreement) -> Figure:
+    """A point for each configuration: its value on a rung and on the next one."""
+    label, best = found.spec.trainer.metric.label, found.best.name
+    titles = [escape(f"{label} on {found.spec.ladder[agreement.rung + at].canonical}") for at in (0, 1)]
+    points = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": numbers(agreement.lower),
+        "y": numbers(agreement.upper),
+        "marker": {"color": ["var(--accent)" if name == best else "var(--soft)" for name in agreement.configurations]},
+        "hoverinfo": "text",
+        "hovertext": [
+            f"<b>{escape(name)}</b><br>{low:.4f}, then {high:.4f}"
+            for name, low, high in zip(agreement.configurations, agreement.lower, agreement.upper, strict=True)
+        ],
+    }
+    x, y = ({"title": {"text": title}} for title in titles)
+    return {"data": [points], "layout": {"xaxis": x, "yaxis": y}}
+
+
+def _random_at_equal_cost(found: Found) -> float:
+    """What random search would be expected to have reached at the cost of the search, see `random_search`."""
+    return float(random_search(found.knowledge, found.spent)["value"].iloc[-1])
 
 
 def history_of(found: Found) -> pd.DataFrame:
@@ -200,33 +312,34 @@ def _label(found: Found) -> str:
 
 
 def _trials(found: Found) -> Figure:
-    """Every training by rung; lines join those of a configuration."""
-    spec, data = found.spec, list[Figure]()
-    points: dict[str, list[tuple[float, float, str]]] = {}
-    for each in found.knowledge.observations:
-        if not math.isfinite(each.value):
-            continue
-        at = each.trial.rung + JITTER * each.trial.seed
-        text = f"<b>{escape(each.trial.configuration.name)}</b><br>{escape(spec.ladder[each.trial.rung].canonical)}"
-        text += f", seed {spec.seed + each.trial.seed}: {each.value:.4f}" + (
-            " (learned nothing)" if each.unranked else ""
-        )
-        points.setdefault(each.trial.configuration.name, []).append((at, each.value, text))
-    best = found.best.name
-    for name, own in sorted(points.items(), key=lambda item: item[0] == best):
-        xs, ys, texts = zip(*sorted(own), strict=True)
+    """The mean of each configuration on each rung, with bars over its seeds; lines join those of a configuration."""
+    spec, best = found.spec, found.best.name
+    configurations: dict[str, list[tuple[int, list[Observation]]]] = {}
+    for (name, rung), seeds in sorted(_seeds_of(found).items(), key=lambda item: item[0][1]):
+        configurations.setdefault(name, []).append((rung, seeds))
+    data: list[Figure] = []
+    for name, own in sorted(configurations.items(), key=lambda item: item[0] == best):
+        means = [_mean(seeds) for _, seeds in own]
         color = "var(--accent)" if name == best else "var(--soft)"
+        above = [max(o.value for o in seeds) - mean for (_, seeds), mean in zip(own, means, strict=True)]
+        below = [mean - min(o.value for o in seeds) for (_, seeds), mean in zip(own, means, strict=True)]
+        bars = {"type": "data", "symmetric": False, "array": numbers(above), "arrayminus": numbers(below)}
         data.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "x": numbers(xs),
-                "y": numbers(ys),
+                "x": [rung for rung, _ in own],
+                "y": numbers(means),
+                "error_y": {**bars, "color": color, "thickness": 1.5, "width": 4, "visible": any(above)},
                 "line": {"color": color, "width": 2.5 if name == best else 0.7},
                 "marker": {"color": color, "size": 8 if name == best else 5},
                 "opacity": 1.0 if name == best else 0.6,
                 "hoverinfo": "text",
-                "hovertext": list(texts),
+                "hovertext": [
+                    f"<b>{escape(name)}</b><br>{escape(spec.ladder[rung].canonical)}: "
+                    + ", ".join(f"{o.value:.4f}" + (" (learned nothing)" if o.unranked else "") for o in seeds)
+                    for rung, seeds in own
+                ],
             }
         )
     ticks = {"tickvals": list(range(len(spec.ladder))), "ticktext": [escape(p.canonical) for p in spec.ladder]}

@@ -10,6 +10,8 @@ from typing import Any
 from proxyflow.core.errors import InvalidValue, TrainingFailed
 from proxyflow.core.files import write_json
 from proxyflow.proxies import TARGET, Proxy
+from proxyflow.quality.bootstrap import Estimate
+from proxyflow.quality.safety import safety_verdict
 from proxyflow.searching.knowledge import Knowledge
 from proxyflow.searching.ladder import auto_ladder
 from proxyflow.searching.memory import Memory
@@ -101,16 +103,15 @@ class Checked:
     def verdict(self, checked: CheckedProxy) -> str:
         """What the check says of a proxy, in a sentence."""
         loss = checked.loss
-        told = f"it is expected to lose {loss.value:.2f} {self.unit} [{loss.low:.2f}, {loss.high:.2f}]"
+        lost = Estimate(loss.value, loss.low, loss.high)
+        text = safety_verdict(f"Tuning on {checked.proxy.canonical}", lost, self.tolerance, self.unit)
         if loss.is_safe(self.tolerance):
-            return f"Tuning on {checked.proxy.canonical} is safe: {told}, at most {self.tolerance:g}."
-        known = "is not safe" if loss.low > self.tolerance else "is not shown to be safe"
-        text = f"Tuning on {checked.proxy.canonical} {known}: {told}, and up to {self.tolerance:g} is accepted."
+            return text
         other = self.cheapest_safe
         if other is None:
             return f"{text} Nor is any other proxy: use search, or check more configurations."
-        lost = f"{other.loss.value:.2f} [{other.loss.low:.2f}, {other.loss.high:.2f}]"
-        return f"{text} Use {other.proxy.canonical} instead, for {other.cost:.2f} of a full training: {lost}."
+        expected = f"{other.loss.value:.2f} [{other.loss.low:.2f}, {other.loss.high:.2f}]"
+        return f"{text} Use {other.proxy.canonical} instead, for {other.cost:.2f} of a full training: {expected}."
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from proxyflow.searching.knowledge import Knowledge, SearchPlan, Trial
 from proxyflow.searching.memory import Memory
 from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.configuration import Configuration
+from proxyflow.studies.bill import Bill
 from proxyflow.studies.context import StudyContext, temporary_folder
 from proxyflow.studies.dependencies import Dependencies
 from proxyflow.studies.executors import WorkerContext, WorkerPool
@@ -59,6 +60,7 @@ class Found:
         run_ids: of the trainings, in the order of the knowledge's observations.
         reasons: why trainings were started, as JSON by run id.
         run_id: of the search.
+        bills: what trainings took, by run id.
     """
 
     spec: SearchSpec
@@ -71,6 +73,7 @@ class Found:
     run_ids: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     run_id: str = ""
+    bills: Mapping[str, Bill] = field(default_factory=dict)
 
     @property
     def best(self) -> Configuration:
@@ -214,7 +217,7 @@ class _Search:
     def _found(self) -> Found:
         failed = tuple((planned.title, error) for planned, error in self.failed.values())
         outcome = (self.trials.spent, self.made, failed, self.ended)
-        runs = (self.trials.run_ids, self.trials.reasons, self.run.id)
+        runs = (self.trials.run_ids, self.trials.reasons, self.run.id, self.trials.bills)
         return Found(self.spec, self._knowledge(), self.trials.cost, *outcome, *runs)
 
     def _publish(self, found: Found) -> None:

@@ -15,6 +15,7 @@ from scipy.special import comb
 from proxyflow.core.files import write_text
 from proxyflow.searching.knowledge import Knowledge
 from proxyflow.studies.search import Found
+from proxyflow.studies.search_costs import bill_of
 
 BEST, TRIALS, DECISIONS = "best.yaml", "trials.csv", "decisions.jsonl"
 
@@ -54,6 +55,8 @@ def trial_table(found: Found) -> pd.DataFrame:
                 "value": each.value if math.isfinite(each.value) else None,
                 "cost": each.cost,
                 "spent": spent,
+                "train_seconds": found.bills[found.run_ids[number - 1]].seconds,
+                "cost_usd": found.bills[found.run_ids[number - 1]].usd,
                 "unranked": each.unranked,
                 "run_id": found.run_ids[number - 1],
                 "config_json": each.trial.configuration.to_json(),
@@ -68,6 +71,8 @@ def trial_table(found: Found) -> pd.DataFrame:
         "value",
         "cost",
         "spent",
+        "train_seconds",
+        "cost_usd",
         "unranked",
         "run_id",
         "config_json",
@@ -120,6 +125,10 @@ def summary_lines(found: Found) -> list[str]:
     lines.append(
         f"cost: {found.spent:.2f} full trainings, where training all {everything} candidates costs {everything}"
     )
+    bill = bill_of(found)
+    if bill.total.seconds > 0:
+        compared = f", where all candidates in full take about {bill.all_in_full}" if bill.all_in_full.time else ""
+        lines.append(f"  {bill.total} of training{compared}")
     for rung, proxy in enumerate(spec.ladder):
         trained = [each for each in knowledge.observations if each.trial.rung == rung]
         if trained:

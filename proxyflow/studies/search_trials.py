@@ -18,6 +18,7 @@ from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.grids import Grid
 from proxyflow.spaces.space import Space
+from proxyflow.studies.bill import Bill
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.dependencies import Dependencies, SubsetId, subset_id
 from proxyflow.studies.plan import AUTO, PlannedTraining, StudySpec, training_spec
@@ -131,6 +132,7 @@ class SearchTrials:
         cost: `(candidates, rungs)` of a training, in full trainings.
         reasons: why trainings were started, as JSON by run id; what no search asked for has none.
         others: what other processes are training.
+        bills: what trainings took, by run id.
     """
 
     context: StudyContext
@@ -139,6 +141,7 @@ class SearchTrials:
     cost: Floats
     reasons: dict[str, str] = field(default_factory=dict)
     others: tuple[Trial, ...] = ()
+    bills: dict[str, Bill] = field(default_factory=dict)
     _observed: dict[str, tuple[int, str, Observation]] = field(default_factory=dict)
     _subsets: dict[SubsetId, SubsetRef] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
@@ -213,6 +216,7 @@ class SearchTrials:
             # What no search asked for was paid by the sweep that trained it.
             cost = self.cost_of(trial) if run_id in self.reasons else 0.0
             self._observed[key] = ended, run_id, Observation(trial, row["objective"], cost, bool(flag))
+            self.bills[run_id] = Bill(row["train_seconds"], row["cost_usd"])
             self._latest = max(self._latest, ended)
             found.append(key)
         others = {}

@@ -1,0 +1,45 @@
+"""What a search took in hours and dollars, next to what training all of its candidates in full would take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from proxyflow.searching.knowledge import Observation
+from proxyflow.studies.bill import Bill
+from proxyflow.studies.search import Found
+
+
+@dataclass(frozen=True)
+class SearchBill:
+    """What a search took.
+
+    Attributes:
+        rungs: by rung.
+        total: of all rungs.
+        all_in_full: what training every candidate in full once would take, by the full trainings that there are.
+    """
+
+    rungs: tuple[Bill, ...]
+    total: Bill
+    all_in_full: Bill
+
+
+def bill_of(found: Found) -> SearchBill:
+    """What a search took: its own trainings, not those that a sweep had paid."""
+    observed = list(zip(found.knowledge.observations, found.run_ids, strict=True))
+    paid = [(each, run_id) for each, run_id in observed if each.cost > 0]
+    target = len(found.spec.ladder) - 1
+    rungs = tuple(
+        Bill.sum(found.bills[run_id] for each, run_id in paid if each.trial.rung == rung) for rung in range(target + 1)
+    )
+    in_full = [(each, run_id) for each, run_id in observed if each.trial.rung == target]
+    work = sum(_work(found, each) for each, _ in in_full)
+    seen = Bill.sum(found.bills[run_id] for _, run_id in in_full)
+    all_in_full = seen.times(float(found.cost[:, target].sum()) / work if work else math.nan)
+    return SearchBill(rungs, Bill.sum(found.bills[run_id] for _, run_id in paid), all_in_full)
+
+
+def _work(found: Found, observation: Observation) -> float:
+    """Of a training, in full trainings, whoever paid for it."""
+    return float(found.cost[found.knowledge.plan.places[observation.trial.configuration], observation.trial.rung])
