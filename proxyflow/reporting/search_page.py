@@ -17,6 +17,7 @@ import pandas as pd
 from markupsafe import Markup
 from scipy.stats import spearmanr
 
+from proxyflow.core.errors import shortened
 from proxyflow.core.files import write_text
 from proxyflow.reporting.embedded import as_json, numbers
 from proxyflow.reporting.page import asset, hash_of
@@ -27,7 +28,7 @@ from proxyflow.spaces.parameters import Numeric
 from proxyflow.studies.bill import Bill
 from proxyflow.studies.search import Found
 from proxyflow.studies.search_costs import SearchBill, bill_of
-from proxyflow.studies.search_files import random_search, summary_lines, write_search
+from proxyflow.studies.search_files import best_lines, cost_lines, random_search, write_search
 
 PAGE = "index.html"
 SCRIPTS = ("tables.js", "search.js", "plots.js")
@@ -35,6 +36,7 @@ Figure = dict[str, Any]
 SHOWN = 12  # candidates of the table
 LINES = 40  # candidates of the parallel coordinates
 BINS = 6  # of a number, for its importance
+LONGEST = 24  # of a name on an axis
 FEWEST = 3  # configurations that a rank correlation is over
 
 
@@ -122,7 +124,8 @@ def write_search_page(found: Found, study: str, folder: Path, command: str = "")
         spec=found.spec,
         rungs=[proxy.canonical for proxy in found.spec.ladder],
         command=command,
-        summary=summary_lines(found),
+        lines=best_lines(found),
+        costs=cost_lines(found),
         at_equal_cost=_random_at_equal_cost(found),
         rows=rows_of(found),
         bill=bill,
@@ -162,8 +165,16 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals.update(percent=lambda share: f"{share:.0%}", four=lambda value: f"{value:.4f}")
+    environment.globals.update(
+        percent=lambda share: f"{share:.0%}", four=lambda value: f"{value:.4f}", breakable=_breakable
+    )
     return environment.from_string(asset("search.html.j2"))
+
+
+def _breakable(name: str) -> Markup:
+    """A configuration's name, which may be broken after its commas."""
+    *parts, last = name.split(",")
+    return Markup("<wbr>").join([*(f"{part}," for part in parts), last])
 
 
 def figures_of(found: Found) -> dict[str, Figure]:
@@ -234,20 +245,25 @@ def _agreement(found: Found, agreement: Agreement) -> Figure:
     """A point for each configuration: its value on a rung and on the next one."""
     label, best = found.spec.trainer.metric.label, found.best.name
     titles = [escape(f"{label} on {found.spec.ladder[agreement.rung + at].canonical}") for at in (0, 1)]
-    points = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": numbers(agreement.lower),
-        "y": numbers(agreement.upper),
-        "marker": {"color": ["var(--accent)" if name == best else "var(--soft)" for name in agreement.configurations]},
-        "hoverinfo": "text",
-        "hovertext": [
-            f"<b>{escape(name)}</b><br>{low:.4f}, then {high:.4f}"
-            for name, low, high in zip(agreement.configurations, agreement.lower, agreement.upper, strict=True)
-        ],
-    }
+    points = list(zip(agreement.configurations, agreement.lower, agreement.upper, strict=True))
+    data = []
+    for color, size, own in (
+        ("var(--soft)", 7, [each for each in points if each[0] != best]),
+        ("var(--accent)", 10, [each for each in points if each[0] == best]),
+    ):
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": numbers([low for _, low, _ in own]),
+                "y": numbers([high for _, _, high in own]),
+                "marker": {"color": color, "size": size},
+                "hoverinfo": "text",
+                "hovertext": [f"<b>{escape(name)}</b><br>{low:.4f}, then {high:.4f}" for name, low, high in own],
+            }
+        )
     x, y = ({"title": {"text": title}} for title in titles)
-    return {"data": [points], "layout": {"xaxis": x, "yaxis": y}}
+    return {"data": data, "layout": {"xaxis": x, "yaxis": y}}
 
 
 def _random_at_equal_cost(found: Found) -> float:
@@ -279,7 +295,7 @@ def _progress(found: Found) -> Figure:
         for name, spent, v, a, b in zip(history["config"], history["spent"], value, low, high, strict=True)
     ]
     random = random_search(knowledge, max(2 * found.spec.budget, found.spent))
-    band = {"type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    band = {"type": "scatter", "mode": "lines", "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip"}
     data: list[Figure] = [
         {**band, "x": numbers(history["spent"]), "y": numbers(low)},
         {**band, "x": numbers(history["spent"]), "y": numbers(high), "fill": "tonexty", "fillcolor": "var(--band)"},
@@ -342,8 +358,8 @@ def _trials(found: Found) -> Figure:
                 ],
             }
         )
-    ticks = {"tickvals": list(range(len(spec.ladder))), "ticktext": [escape(p.canonical) for p in spec.ladder]}
-    layout = {"xaxis": ticks, "yaxis": {"title": {"text": escape(spec.trainer.metric.label)}}}
+    axis = _places([proxy.canonical for proxy in spec.ladder])
+    layout = {"xaxis": axis, "yaxis": {"title": {"text": escape(spec.trainer.metric.label)}}}
     return {"data": data, "layout": layout}
 
 
@@ -375,12 +391,13 @@ def _importance(found: Found) -> Figure:
         "mode": "",
         "orientation": "h",
         "x": numbers([share for _, share in shares]),
-        "y": [escape(name) for name, _ in shares],
+        "y": list(range(len(shares))),
         "marker": {"color": "var(--accent)"},
         "hoverinfo": "x",
     }
+    names = _ticks([name for name, _ in shares])
     axis = {"title": {"text": "share of the variance"}, "tickformat": ".0%", "rangemode": "tozero"}
-    return {"data": [bars] if shares else [], "layout": {"xaxis": axis, "yaxis": {}}}
+    return {"data": [bars] if shares else [], "layout": {"xaxis": axis, "yaxis": names}}
 
 
 def _parallel(found: Found) -> Figure:
@@ -407,16 +424,42 @@ def _parallel(found: Found) -> Figure:
                 "hovertext": f"<b>{escape(candidates[place].name)}</b><br>{value:.4f} [{low:.4f}, {high:.4f}]",
             }
         )
-    ticks = {"tickvals": list(range(len(names))), "ticktext": list(map(escape, names))}
-    return {"data": data, "layout": {"xaxis": ticks, "yaxis": {"showticklabels": False, "range": [-0.05, 1.05]}}}
+    ends = []
+    for x, name in enumerate(names):
+        ordered = _ordered([each.get(name) for each in candidates])
+        text = {"x": x, "showarrow": False, "font": {"size": 11, "color": "var(--soft)"}}
+        ends += [
+            {**text, "y": 1, "yanchor": "bottom", "text": _end(ordered[-1])},
+            {**text, "y": 0, "yanchor": "top", "text": _end(ordered[0])},
+        ]
+    y = {"visible": False, "range": [-0.12, 1.12]}
+    return {"data": data, "layout": {"xaxis": _places(names), "yaxis": y, "annotations": ends}}
+
+
+def _places(names: list[str]) -> dict[str, Any]:
+    """An axis with a place for each name, with room for the names at both ends."""
+    return {**_ticks(names), "range": [-0.5, len(names) - 0.5]}
+
+
+def _ticks(names: list[str]) -> dict[str, Any]:
+    """Names at 0, 1, ...: two that begin alike must not become one."""
+    return {"tickvals": list(range(len(names))), "ticktext": [escape(shortened(name, LONGEST)) for name in names]}
+
+
+def _end(value: Any) -> str:
+    """A value at the end of a coordinate, as text."""
+    return f"{value:.4g}" if isinstance(value, float) else escape(shortened(str(value), LONGEST))
+
+
+def _ordered(values: list[Any]) -> list[Any]:
+    """The different values from the lowest to the highest; those that are no numbers as text."""
+    known = [value for value in values if value is not None]
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known):
+        return sorted(set(known))
+    return sorted(set(map(str, known)))
 
 
 def _heights(values: list[Any]) -> Floats:
-    known = [value for value in values if value is not None]
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known):
-        ordered: list[Any] = sorted(set(known))
-    else:
-        ordered = sorted(set(map(str, known)))
-        values = [None if value is None else str(value) for value in values]
+    ordered = _ordered(values)
     at = {value: rank / max(1, len(ordered) - 1) for rank, value in enumerate(ordered)}
-    return np.array([at.get(value, 0.5) for value in values])
+    return np.array([at.get(value, at.get(str(value), 0.5)) for value in values])

@@ -39,7 +39,11 @@ function plot(element, figure) {
   };
   let data = figure.data;
   // Names beside points would lie over each other where there is little room; pointing shows them.
-  if (element.clientWidth < NARROW) data = data.map((trace) => ({ ...trace, mode: trace.mode.replace("+text", "") }));
+  if (element.clientWidth < NARROW) {
+    data = data.map((trace) => ({ ...trace, mode: trace.mode.replace("+text", "") }));
+    delete layout.annotations;
+    if (layout.xaxis.ticktext?.length > 3) layout.xaxis.tickangle = 90;
+  }
   return Plotly.react(element, themed(data, colours), themed(layout, colours), CONFIG);
 }
 
