@@ -92,6 +92,11 @@ def test_no_text_of_a_figure_lies_over_another(open_page: Any, name: str, width:
         })"""
     )
     assert over == []
+    # Every place of an axis has its name.
+    for figure, axis in (("trials", "x"), ("parallel", "x"), ("importance", "y")):
+        plot = watched.page.locator(f"[data-figure={figure}]")
+        names = plot.evaluate(f"each => each.layout.{axis}axis.ticktext.length")
+        assert plot.locator(f".{axis}tick text").count() == names
 
 
 def test_the_page_has_all_that_a_search_tells(open_page: Any, pages: dict[str, Path]) -> None:
