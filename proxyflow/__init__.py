@@ -11,42 +11,35 @@ Example:
     10
 
 `score` says how hard examples are, from predictions of any model, and `choose` takes that. `measure` says how well
-proxies predicted the full data, from a frame of trainings. `study` runs a sweep of a function in this process, and
-`search` finds its best configuration. A program that proxyflow runs calls `report` after each epoch.
+proxies predicted the full data, from a frame of trainings. `study` runs a sweep of a function in this process,
+`search` finds its best configuration, and `check` says whether tuning it on a proxy is safe. A program that proxyflow
+runs calls `report` after each epoch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from proxyflow.api import choose, measure, score
+    from proxyflow.api_check import check
     from proxyflow.api_search import log, search
     from proxyflow.api_study import study
     from proxyflow.program import report
     from proxyflow.spaces.metric import Metric
 
 __version__ = "0.1.0"
-__all__ = ["Metric", "__version__", "choose", "log", "measure", "report", "score", "search", "study"]
+__all__ = ["Metric", "__version__", "check", "choose", "log", "measure", "report", "score", "search", "study"]
+
+
+# Where a name is, unless in `api`. Imported on demand: numpy, pandas and scipy take a second, which the help of the
+# commands does not wait for.
+_HOMES = {"check": "api_check", "log": "api_search", "report": "program", "search": "api_search", "study": "api_study"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "report":
-        from proxyflow.program import report
-
-        return report
-    if name == "study":
-        from proxyflow.api_study import study
-
-        return study
-    if name in ("log", "search"):
-        from proxyflow import api_search
-
-        return getattr(api_search, name)
-    # numpy, pandas and scipy take a second, which the help of the commands does not wait for.
-    if name in __all__:
-        from proxyflow import api  # imports scipy
-
-        return getattr(api, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'api')}"), name)
 
 
 def __dir__() -> list[str]:

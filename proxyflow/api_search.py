@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from proxyflow.api_study import context_of, data_of, trainer_of
+from proxyflow.api_training import data_of, joined, open_context, tolerance_of, trainer_of, whole
 from proxyflow.core.settings import Choice, Number
 from proxyflow.proxies import parse_proxies
 from proxyflow.searching.candidates import CANDIDATES, candidates_of
@@ -133,11 +133,11 @@ def search(
 
     trainer = trainer_of(train, metric, goal, aggregate, share)
     data = data_of(labels, dataset, valid_examples, columns=columns, split=split, groups=groups, ids=ids)
-    epochs = _whole("epochs", epochs, low=1)
-    chosen = candidates_of(space, _whole("candidates", candidates, low=2), seed)
+    epochs = whole("epochs", epochs, low=1)
+    chosen = candidates_of(space, whole("candidates", candidates, low=2), seed)
     if sampler is not None:
         Choice(samplers).parse("sampler", sampler)
-    text = ladder if isinstance(ladder, str) else " ".join(ladder)
+    text = joined(ladder)
     rungs = auto_ladder(trainer.fidelities, epochs) if text == "auto" else parse_proxies(text)
     Ladder.of(rungs, [1.0] * len(rungs))  # refuses one that does not end in full
     spec = SearchSpec(
@@ -149,14 +149,12 @@ def search(
         ladder=rungs,
         epochs=epochs,
         budget=float(Number(low=1, example="8").parse("budget", budget)),
-        tolerance=None if tolerance is None else float(Number(low=0, high=100).parse("tolerance", tolerance)),
-        confirm=_whole("confirm", confirm, low=1),
-        seed=_whole("seed", seed, low=0),
+        tolerance=None if tolerance is None else tolerance_of(tolerance),
+        confirm=whole("confirm", confirm, low=1),
+        seed=whole("seed", seed, low=0),
         memory=memory,
     )
-    context = context_of(name, data)
-    for line in trainer.check_request(chosen.grid):
-        context.say(line)
+    context = open_context(name, data, trainer, chosen.grid)
     memories = find_memories(context, spec, memory)
     found = run_search(context, spec, ExecutionOptions(executors["local"]), write_outcome(name), memories)
     knowledge = found.knowledge
@@ -166,7 +164,3 @@ def search(
     return Best(
         dict(found.best), *knowledge.value_of(knowledge.recommended), within, found.spent, found.ended, trials, summary
     )
-
-
-def _whole(name: str, value: object, low: int) -> int:
-    return int(Number(low=low, whole=True, example=str(low)).parse(name, value))

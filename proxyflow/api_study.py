@@ -10,24 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from proxyflow.core.errors import InvalidValue
+from proxyflow.api_training import Data, data_of, joined, open_context, trainer_of, whole
 from proxyflow.core.settings import Number
-from proxyflow.data.catalog import DataOptions, Dataset, canonical_name, dataset_of
-from proxyflow.data.evaluation import EvaluationSettings
-from proxyflow.data.table.contents import contents_of
-from proxyflow.proxies import Proxy
 from proxyflow.spaces.grids import Grid, grid_of, load_grid
 from proxyflow.studies.executors import executors
 from proxyflow.studies.plan import StudySpec
 from proxyflow.studies.presets import load_strategies
-from proxyflow.trainers import FunctionTrainer, Trainer
-from proxyflow.trainers.function.source import check_signature
-from proxyflow.trainers.user_code import UserCodeSettings
+from proxyflow.trainers import Trainer
 
 if TYPE_CHECKING:
     from proxyflow.studies.context import StudyContext
-
-LABELS = "labels"  # the data set's name where only labels are given
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,90 +120,13 @@ def study(
     data = data_of(labels, dataset, valid_examples, columns=columns, split=split, groups=groups, ids=ids)
     spec = StudySpec(
         datasets=(data.name,),
-        strategies=_strategies(strategies),
+        strategies=load_strategies(joined(strategies)),
         grid=configurations_of(grid, trainer),
         trainer=trainer,
-        epochs=int(Number(low=1, whole=True, example="20").parse("epochs", epochs)),
+        epochs=whole("epochs", epochs, low=1),
         seeds=_seeds(seeds),
     )
     return _run(spec, data, name, str(out), bootstrap)
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """What a function in this process trains on.
-
-    Attributes:
-        name: Of the data set.
-        options: How it is read and split.
-        made: The data set, where it is made of labels; else it is read by its name.
-    """
-
-    name: str
-    options: DataOptions
-    made: Dataset | None
-
-
-def data_of(
-    labels: Any,
-    dataset: str | None,
-    valid_examples: int | str,
-    *,
-    columns: Any = None,
-    split: Any = None,
-    groups: Any = None,
-    ids: Any = None,
-) -> Data:
-    """The data set of labels, or of a name; arguments as of `study`.
-
-    Raises:
-        InvalidValue: Both are given, or neither.
-    """
-    if (labels is None) == (dataset is None):
-        raise InvalidValue("labels", labels, "give either labels or dataset")
-    options = DataOptions(evaluation=EvaluationSettings(valid_examples))  # type: ignore[arg-type]
-    if dataset is not None:
-        return Data(canonical_name(dataset), options, None)
-    return Data(LABELS, options, dataset_of(LABELS, contents_of(labels, columns, split, groups, ids), options))
-
-
-def trainer_of(
-    train: Callable[[Any], Any], metric: str, goal: str, aggregate: str, share: bool | str
-) -> FunctionTrainer:
-    """The trainer of a function in this process.
-
-    Raises:
-        InvalidValue: It cannot be called with a job, or the metric breaks a rule.
-    """
-    check_signature(train, "train")
-    target = f"{getattr(train, '__module__', '?')}:{getattr(train, '__qualname__', type(train).__qualname__)}"
-    settings = UserCodeSettings(metric, goal, aggregate, share)  # type: ignore[arg-type]
-    return FunctionTrainer(target, settings.resolve(), folder=Path.cwd(), function=train)
-
-
-def context_of(name: str, data: Data) -> StudyContext:
-    """Opens a study on MLflow's current tracking server.
-
-    Raises:
-        InvalidValue: No experiment can have the name.
-    """
-    from proxyflow.studies.context import StudyContext  # imports mlflow, as the next ones
-    from proxyflow.tracking.connection import connect
-    from proxyflow.tracking.names import check_study_name
-    from proxyflow.tracking.runs.writer import RunWriter
-
-    check_study_name(name)
-    client = connect()
-    writer = RunWriter(client, name)
-    writer.recovery.deliver()
-    context = StudyContext(client, writer, data=data.options)
-    if data.made is not None:
-        context.datasets[data.made.name] = data.made
-    return context
-
-
-def _strategies(strategies: str | Sequence[str]) -> tuple[Proxy, ...]:
-    return load_strategies(strategies if isinstance(strategies, str) else " ".join(strategies))
 
 
 def _seeds(seeds: Sequence[int] | int) -> tuple[int, ...]:
@@ -229,6 +144,7 @@ def configurations_of(grid: Any, trainer: Trainer) -> Grid:
         InvalidValue: It is of another form.
 
     Example:
+        >>> from proxyflow.trainers import FunctionTrainer
         >>> trainer = FunctionTrainer("mine:train")
         >>> [each.name for each in configurations_of({"lr": [0.1, 0.2], "width": 16}, trainer)]
         ['lr=0.1,width=16', 'lr=0.2,width=16']
@@ -253,15 +169,18 @@ def _run(spec: StudySpec, data: Data, name: str, out: str, bootstrap: int) -> St
 
     check_study_name(name)
     check_out(out, name)
-    context = context_of(name, data)
-    for line in spec.trainer.check_request(spec.grid):
-        context.say(line)
+    context = open_context(name, data, spec.trainer, spec.grid)
     run_study(context, spec, ExecutionOptions(executors["local"]))
     report = make_report(context.client, context.writer, ReportOptions(out=out, bootstrap=bootstrap))
     table = report.quality.strategies.copy()
     return StudyResult(
         _frame_of(context, spec),
-        Report(table, tuple(report.quality.verdict.sentences), report.page.absolute(), report.run_id),
+        Report(
+            table,
+            (*report.quality.verdict.sentences, *report.quality.verdict.proxies),
+            report.page.absolute(),
+            report.run_id,
+        ),
     )
 
 

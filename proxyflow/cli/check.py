@@ -16,21 +16,14 @@ from proxyflow.cli.request import open_request
 from proxyflow.cli.search import DEMO, candidates_from
 from proxyflow.cli.shared import DATASET, SEED, SYSTEM_METRICS, data_options, study_option
 from proxyflow.cli.training import EPOCHS, take_trainer, trainer_options
-from proxyflow.core.errors import InvalidValue
 from proxyflow.core.settings import Number, TrueFalse
 from proxyflow.data.catalog import canonical_name
-from proxyflow.proxies import TARGET, Proxy
-from proxyflow.searching.ladder import auto_ladder
-from proxyflow.studies.plan import check_epochs, check_reductions
-from proxyflow.studies.presets import load_strategies
+from proxyflow.proxies import Proxy
+from proxyflow.searching.safety import CANDIDATES, CONFIGURATIONS
 from proxyflow.studies.study_file import StudyFile
 
 if TYPE_CHECKING:
-    from proxyflow.studies.check import Checked
     from proxyflow.studies.search_trials import SearchSpec
-
-# Tuning on a proxy chooses from about so many, whatever their number in the space.
-CANDIDATES = 100
 
 
 @command(
@@ -61,7 +54,7 @@ CANDIDATES = 100
 )
 @ruled_option(
     "configurations",
-    10,
+    CONFIGURATIONS,
     Number(low=5, high=200, whole=True, example="10"),
     "configurations to train on each proxy and on everything; more make the intervals narrower",
 )
@@ -87,13 +80,13 @@ def check(**options: Any) -> None:
 
     memories = find_memories(context, spec, options["memory"])
     checked = run_check(context, spec, proxies, options["configurations"], take_execution(options), memories)
-    for line in lines_of(checked):
-        print(line)
+    print(*checked.lines, sep="\n")
 
 
 def _spec(options: dict[str, Any], file: StudyFile | None) -> tuple[SearchSpec, tuple[Proxy, ...]]:
     """What is checked, and the proxies that were asked about."""
-    from proxyflow.studies.search_trials import SearchSpec  # imports mlflow
+    from proxyflow.studies.check import asked_proxies, ladder_of  # imports mlflow, as the next one
+    from proxyflow.studies.search_trials import SearchSpec
 
     with at(file, "dataset"):
         dataset = canonical_name(options["dataset"])
@@ -104,29 +97,11 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> tuple[SearchSpec, 
         chosen = candidates_from(options["space"], written, trainer, CANDIDATES, options["seed"])
     epochs = options["epochs"]
     with at(file, "strategies"):
-        proxies = tuple(proxy for proxy in load_strategies(options["strategies"]) if not proxy.is_target)
-        if not proxies:
-            raise InvalidValue("strategies", options["strategies"], "name a proxy: full is what it is compared with")
-        check_reductions(proxies, trainer)
-        check_epochs(proxies, epochs, epochs)
-    others = auto_ladder(trainer.fidelities, epochs)[:-1] if options["alternatives"] else ()
-    ladder = (*dict.fromkeys([*proxies, *others]), TARGET)
+        proxies = asked_proxies(options["strategies"], trainer, epochs)
+    ladder = ladder_of(proxies, trainer, epochs, options["alternatives"])
     with at(file):
         names = ("epochs", "tolerance", "seed", "scores")
         spec = SearchSpec(
             dataset, trainer, chosen.space, chosen.grid, ladder, confirm=1, **{name: options[name] for name in names}
         )
     return spec, proxies
-
-
-def lines_of(checked: Checked) -> list[str]:
-    """The table and the verdicts, for a terminal."""
-    width = max(len(name) for name, *_ in checked.table)
-    head = f"{'proxy':{width}}  cost  expected loss in {checked.unit} [95 %]"
-    rows = [
-        f"{name:{width}}  {cost:4.2f}  {value:.2f} [{low:.2f}, {high:.2f}]"
-        for name, cost, value, low, high in checked.table
-    ]
-    n = len(checked.spec.candidates)
-    trained = f"{checked.configurations} configurations were trained; tuning would choose from {n} of the space."
-    return [head, *rows, "", *checked.sentences, trained]

@@ -19,6 +19,7 @@ from proxyflow.quality.objective import Objective
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.policies import FULL_SEARCH, PROXY, Policy, Replay, finalists_of, loss_interval
 from proxyflow.quality.ranked import Ranked
+from proxyflow.quality.safety import safety_verdict
 from proxyflow.quality.truth import SAME_RUNS
 
 MANY = 2000  # configurations; more are unrealistic
@@ -45,6 +46,7 @@ class Verdict:
         compared: how many policies were compared.
         depends_on: configurations without any one of which the verdict would differ.
         sentences: plain language, the first is the verdict itself.
+        proxies: for each proxy, the cheapest first, whether it is safe to take its first choice.
     """
 
     strategy: str
@@ -54,6 +56,7 @@ class Verdict:
     compared: int
     depends_on: tuple[str, ...]
     sentences: tuple[str, ...]
+    proxies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +127,7 @@ def judge(
         len(candidates),
         tuple(depends_on),
         tuple(sentences),
+        _of_proxies(candidates, absolute, options),
     )
 
 
@@ -165,14 +169,40 @@ def describe(policy: Policy) -> str:
     many = f"{policy.k} configurations" if policy.k != 1 else "one configuration"
     if policy.kind != PROXY:
         return f"{policy.kind} over {many}"
-    best = f"best {policy.k}" if policy.k != 1 else "best one"
-    return f"rank by {policy.strategy}, then train the {best} on the full data"
+    return f"rank by {policy.strategy}, then train the {_finalists(policy)} on the full data"
+
+
+def _finalists(policy: Policy) -> str:
+    return f"best {policy.k}" if policy.k != 1 else "best one"
 
 
 def loss_text(loss: Estimate, objective: Objective) -> str:
     """A loss with its interval, where there is one, without its unit."""
     text = objective.amount(loss.value)
     return f"{text} [{objective.amount(loss.low)}, {objective.amount(loss.high)}]" if loss.has_interval else text
+
+
+def _safety(subject: str, loss: Estimate, absolute: bool, options: QualityOptions) -> str:
+    """Whether a way to tune is safe."""
+    objective = options.objective
+    than = "" if absolute else " more than full search"
+    return safety_verdict(subject, loss, options.tolerance, objective.unit, objective.amount, than)
+
+
+def _subject(policy: Policy) -> str:
+    """A policy, to begin a sentence on its safety."""
+    if policy.kind != PROXY:
+        return _upper(describe(policy))
+    return f"Tuning on {policy.strategy} and training the {_finalists(policy)} on the full data"
+
+
+def _of_proxies(candidates: Sequence[Candidate], absolute: bool, options: QualityOptions) -> tuple[str, ...]:
+    """Whether it is safe to tune on each proxy alone."""
+    alone = [each for each in candidates if each.policy.kind == PROXY and each.policy.k == 1]
+    return tuple(
+        _safety(f"Tuning on {each.policy.strategy}", each.lost, absolute, options)
+        for each in sorted(alone, key=lambda each: np.nan_to_num(each.policy.cost.value, nan=np.inf))
+    )
 
 
 def _limit(options: QualityOptions) -> str:
@@ -182,12 +212,12 @@ def _limit(options: QualityOptions) -> str:
 
 def _recommendation(chosen: Candidate, replay: Replay, absolute: bool, options: QualityOptions) -> str:
     policy, full, objective = chosen.policy, replay.full, options.objective
-    text = f"{_upper(describe(policy))}: the cheapest search that loses at most {_limit(options)}"
-    text += "" if absolute else f" more than full search ({loss_text(policy.excess, objective)})"
-    text += f". It loses {loss_text(policy.regret, objective)} {objective.unit} and costs "
-    text += f"{policy.cost.value:.1f} full trainings"
+    text = _safety(_subject(policy), chosen.lost, absolute, options)
+    text += f" It is the cheapest search that is, and costs {policy.cost.value:.1f} full trainings"
     if not policy.choice_known:
         text += " (without the unknown cost of choosing its examples)"
+    if not absolute:
+        text += f"; against the best it loses {loss_text(policy.regret, objective)}"
     if full is not None:
         text += f"; full search loses {loss_text(full.regret, objective)} and costs {full.cost.value:.0f}"
     if math.isfinite(policy.random.value):
@@ -196,12 +226,12 @@ def _recommendation(chosen: Candidate, replay: Replay, absolute: bool, options: 
 
 
 def _refusal(candidates: Sequence[Candidate], absolute: bool, options: QualityOptions) -> str:
-    than = "" if absolute else " more than full search does"
+    safe = f"to lose at most {_limit(options)}" + ("" if absolute else " more than full search does")
     if any(each.lost.value <= options.tolerance for each in candidates):
-        return f"No policy is shown to lose at most {_limit(options)}{than}: the intervals are too wide."
+        return f"No cheaper search is shown to be safe, {safe}: the intervals are too wide."
     return (
-        f"No policy loses at most {_limit(options)}{than}: train more of the best on the full data, use a more "
-        "expensive proxy, or choose a larger tolerance."
+        f"No cheaper search is safe, {safe}: train more of the best on the full data, use a more expensive proxy, or "
+        "choose a larger tolerance."
     )
 
 
@@ -266,7 +296,7 @@ def _unranked(chosen: Candidate | None, ranked: Mapping[str, Ranked]) -> list[st
 def _dependence(depends_on: Sequence[str], chosen: Candidate | None) -> list[str]:
     if not depends_on:
         return []
-    verdict = "this policy is not within the tolerance" if chosen else "a policy would be recommended"
+    verdict = "it is not shown to be safe" if chosen else "a search would be recommended"
     if len(depends_on) > PROMISING:
         which = f"any one of {len(depends_on)} configurations, such as {depends_on[0]}"
         return [f"The result is close to the tolerance: without {which}, {verdict}."]
@@ -278,14 +308,14 @@ def _what_would_decide(
     candidates: Sequence[Candidate], replay: Replay, absolute: bool, options: QualityOptions
 ) -> list[str]:
     """How many configurations would decide on the policies that are nearest to being recommended."""
-    than, needed = "" if absolute else " more than full search", []
+    needed = []
     for each in candidates:
         count = configurations_needed(each.lost, options.tolerance, replay.n_configurations)
         if count is not None and math.isfinite(each.policy.cost.value):
             needed.append((count, each.policy.cost.value, each))
     return [
-        f"{_upper(describe(each.policy))}: it loses {loss_text(each.lost, options.objective)}{than}; if that stays so, "
-        f"about {count:,} configurations (now {replay.n_configurations:.0f}) would decide."
+        f"{_safety(_subject(each.policy), each.lost, absolute, options)} If that stays so, about {count:,} "
+        f"configurations (now {replay.n_configurations:.0f}) would decide."
         for count, _, each in sorted(needed, key=lambda row: row[:2])[:PROMISING]
     ]
 

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,20 @@ import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from scipy.stats import spearmanr
 
+from proxyflow.core.errors import shortened
 from proxyflow.core.files import write_text
 from proxyflow.reporting.embedded import as_json, numbers
 from proxyflow.reporting.page import asset, hash_of
 from proxyflow.reporting.styles import STYLES
-from proxyflow.searching.knowledge import FIRST, Knowledge
+from proxyflow.searching.knowledge import FIRST, Knowledge, Observation
 from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.parameters import Numeric
+from proxyflow.studies.bill import Bill
 from proxyflow.studies.search import Found
-from proxyflow.studies.search_files import random_search, summary_lines, write_search
+from proxyflow.studies.search_costs import SearchBill, bill_of
+from proxyflow.studies.search_files import best_lines, cost_lines, random_search, write_search
 
 PAGE = "index.html"
 SCRIPTS = ("tables.js", "search.js", "plots.js")
@@ -31,7 +36,8 @@ Figure = dict[str, Any]
 SHOWN = 12  # candidates of the table
 LINES = 40  # candidates of the parallel coordinates
 BINS = 6  # of a number, for its importance
-JITTER = 0.06
+LONGEST = 24  # of a name on an axis
+FEWEST = 3  # configurations that a rank correlation is over
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,50 @@ class Row:
     trained: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """How far a rung agrees with the next one.
+
+    Attributes:
+        rung: its number.
+        configurations: names of those that were trained on both.
+        lower, upper: their values on the rung and on the next one, means over seeds.
+        spearman: the rank correlation of these; nan where there are too few.
+    """
+
+    rung: int
+    configurations: tuple[str, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    spearman: float
+
+    @property
+    def figure(self) -> str:
+        """The name of its figure."""
+        return f"agreement-{self.rung}"
+
+
+@dataclass(frozen=True)
+class RungRow:
+    """A rung of the table.
+
+    Attributes:
+        name: of its proxy.
+        trainings: on it.
+        cost: of these, in full trainings.
+        bill: of these.
+        unranked: those that learned nothing.
+        trust: how far it is believed to correlate with the full data.
+    """
+
+    name: str
+    trainings: int
+    cost: float
+    bill: Bill
+    unranked: int
+    trust: float
+
+
 def write_search_page(found: Found, study: str, folder: Path, command: str = "") -> None:
     """Writes `index.html`; a search without any training has none.
 
@@ -63,10 +113,8 @@ def write_search_page(found: Found, study: str, folder: Path, command: str = "")
         return
     from plotly.offline import get_plotlyjs  # imports plotly
 
-    plotly, script = (
-        get_plotlyjs(),
-        "\n".join(asset(f"assets/{name}") for name in ("tables.js", "search.js", "plots.js")),
-    )
+    plotly, script = get_plotlyjs(), "\n".join(asset(f"assets/{name}") for name in SCRIPTS)
+    agreements, bill = agreements_of(found), bill_of(found)
     figures = {name: figure for name, figure in figures_of(found).items() if figure["data"]}
     metric = found.spec.trainer.metric
     html = _template().render(
@@ -75,9 +123,15 @@ def write_search_page(found: Found, study: str, folder: Path, command: str = "")
         metric=metric,
         spec=found.spec,
         rungs=[proxy.canonical for proxy in found.spec.ladder],
-        summary=summary_lines(found),
+        command=command,
+        lines=best_lines(found),
+        costs=cost_lines(found),
+        at_equal_cost=_random_at_equal_cost(found),
         rows=rows_of(found),
-        rung_rows=_rung_rows(found),
+        bill=bill,
+        has_price=bool(bill.total.money),
+        rung_rows=_rung_rows(found, bill),
+        agreements=agreements,
         importance=importance_of(found),
         weights=found.knowledge.weights,
         figures=set(figures),
@@ -88,7 +142,7 @@ def write_search_page(found: Found, study: str, folder: Path, command: str = "")
         policy=f"{hash_of(plotly)} {hash_of(script)}",
         data=as_json({"figures": figures}),
         best=dict(found.best),
-        command=command,
+        now=datetime.now(UTC),
     )
     write_text(folder / PAGE, html.encode("utf-8", "replace").decode("utf-8"))
 
@@ -111,8 +165,16 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals.update(percent=lambda share: f"{share:.0%}", four=lambda value: f"{value:.4f}")
+    environment.globals.update(
+        percent=lambda share: f"{share:.0%}", four=lambda value: f"{value:.4f}", breakable=_breakable
+    )
     return environment.from_string(asset("search.html.j2"))
+
+
+def _breakable(name: str) -> Markup:
+    """A configuration's name, which may be broken after its commas."""
+    *parts, last = name.split(",")
+    return Markup("<wbr>").join([*(f"{part}," for part in parts), last])
 
 
 def figures_of(found: Found) -> dict[str, Figure]:
@@ -120,6 +182,7 @@ def figures_of(found: Found) -> dict[str, Figure]:
     return {
         "progress": _progress(found),
         "trials": _trials(found),
+        **{each.figure: _agreement(found, each) for each in agreements_of(found)},
         "importance": _importance(found),
         "parallel": _parallel(found),
     }
@@ -142,14 +205,70 @@ def rows_of(found: Found) -> list[Row]:
     ]
 
 
-def _rung_rows(found: Found) -> list[tuple[str, int, float, int, float]]:
-    """Rung, trainings, their cost, those that learned nothing, and the correlation with the target."""
+def _rung_rows(found: Found, bill: SearchBill) -> list[RungRow]:
     rows = []
     for rung, proxy in enumerate(found.spec.ladder):
         own = [each for each in found.knowledge.observations if each.trial.rung == rung]
         cost, unranked = sum(each.cost for each in own), sum(each.unranked for each in own)
-        rows.append((proxy.canonical, len(own), cost, unranked, found.knowledge.trust(rung)))
+        rows.append(RungRow(proxy.canonical, len(own), cost, bill.rungs[rung], unranked, found.knowledge.trust(rung)))
     return rows
+
+
+def _seeds_of(found: Found) -> dict[tuple[str, int], list[Observation]]:
+    """The trainings with a value of each configuration on each rung, one for each of its seeds."""
+    trained: dict[tuple[str, int], list[Observation]] = {}
+    for each in found.knowledge.observations:
+        if math.isfinite(each.value):
+            trained.setdefault((each.trial.configuration.name, each.trial.rung), []).append(each)
+    return trained
+
+
+def _mean(seeds: list[Observation]) -> float:
+    return float(np.mean([each.value for each in seeds]))
+
+
+def agreements_of(found: Found) -> list[Agreement]:
+    """How far each rung agrees with the next one, of those that share a configuration."""
+    means = {key: _mean(seeds) for key, seeds in _seeds_of(found).items()}
+    result = []
+    for rung in range(len(found.spec.ladder) - 1):
+        shared = [name for name, at in means if at == rung and (name, rung + 1) in means]
+        lower, upper = ([means[name, at] for name in shared] for at in (rung, rung + 1))
+        if shared:
+            ranked = len(set(lower)) > 1 and len(set(upper)) > 1 and len(shared) >= FEWEST
+            spearman = float(spearmanr(lower, upper).statistic) if ranked else math.nan
+            result.append(Agreement(rung, tuple(shared), tuple(lower), tuple(upper), spearman))
+    return result
+
+
+def _agreement(found: Found, agreement: Agreement) -> Figure:
+    """A point for each configuration: its value on a rung and on the next one."""
+    label, best = found.spec.trainer.metric.label, found.best.name
+    titles = [escape(f"{label} on {found.spec.ladder[agreement.rung + at].canonical}") for at in (0, 1)]
+    points = list(zip(agreement.configurations, agreement.lower, agreement.upper, strict=True))
+    data = []
+    for color, size, own in (
+        ("var(--soft)", 7, [each for each in points if each[0] != best]),
+        ("var(--accent)", 10, [each for each in points if each[0] == best]),
+    ):
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": numbers([low for _, low, _ in own]),
+                "y": numbers([high for _, _, high in own]),
+                "marker": {"color": color, "size": size},
+                "hoverinfo": "text",
+                "hovertext": [f"<b>{escape(name)}</b><br>{low:.4f}, then {high:.4f}" for name, low, high in own],
+            }
+        )
+    x, y = ({"title": {"text": title}} for title in titles)
+    return {"data": data, "layout": {"xaxis": x, "yaxis": y}}
+
+
+def _random_at_equal_cost(found: Found) -> float:
+    """What random search would be expected to have reached at the cost of the search, see `random_search`."""
+    return float(random_search(found.knowledge, len(found.spec.candidates), found.spent)["value"].iloc[-1])
 
 
 def history_of(found: Found) -> pd.DataFrame:
@@ -176,7 +295,7 @@ def _progress(found: Found) -> Figure:
         for name, spent, v, a, b in zip(history["config"], history["spent"], value, low, high, strict=True)
     ]
     random = random_search(knowledge, len(found.spec.candidates), max(2 * found.spec.budget, found.spent))
-    band = {"type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    band = {"type": "scatter", "mode": "lines", "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip"}
     data: list[Figure] = [
         {**band, "x": numbers(history["spent"]), "y": numbers(low)},
         {**band, "x": numbers(history["spent"]), "y": numbers(high), "fill": "tonexty", "fillcolor": "var(--band)"},
@@ -209,37 +328,38 @@ def _label(found: Found) -> str:
 
 
 def _trials(found: Found) -> Figure:
-    """Every training by rung; lines join those of a configuration."""
-    spec, data = found.spec, list[Figure]()
-    points: dict[str, list[tuple[float, float, str]]] = {}
-    for each in found.knowledge.observations:
-        if not math.isfinite(each.value):
-            continue
-        at = each.trial.rung + JITTER * each.trial.seed
-        text = f"<b>{escape(each.trial.configuration.name)}</b><br>{escape(spec.ladder[each.trial.rung].canonical)}"
-        text += f", seed {spec.seed + each.trial.seed}: {each.value:.4f}" + (
-            " (learned nothing)" if each.unranked else ""
-        )
-        points.setdefault(each.trial.configuration.name, []).append((at, each.value, text))
-    best = found.best.name
-    for name, own in sorted(points.items(), key=lambda item: item[0] == best):
-        xs, ys, texts = zip(*sorted(own), strict=True)
+    """The mean of each configuration on each rung, with bars over its seeds; lines join those of a configuration."""
+    spec, best = found.spec, found.best.name
+    configurations: dict[str, list[tuple[int, list[Observation]]]] = {}
+    for (name, rung), seeds in sorted(_seeds_of(found).items(), key=lambda item: item[0][1]):
+        configurations.setdefault(name, []).append((rung, seeds))
+    data: list[Figure] = []
+    for name, own in sorted(configurations.items(), key=lambda item: item[0] == best):
+        means = [_mean(seeds) for _, seeds in own]
         color = "var(--accent)" if name == best else "var(--soft)"
+        above = [max(o.value for o in seeds) - mean for (_, seeds), mean in zip(own, means, strict=True)]
+        below = [mean - min(o.value for o in seeds) for (_, seeds), mean in zip(own, means, strict=True)]
+        bars = {"type": "data", "symmetric": False, "array": numbers(above), "arrayminus": numbers(below)}
         data.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "x": numbers(xs),
-                "y": numbers(ys),
+                "x": [rung for rung, _ in own],
+                "y": numbers(means),
+                "error_y": {**bars, "color": color, "thickness": 1.5, "width": 4, "visible": any(above)},
                 "line": {"color": color, "width": 2.5 if name == best else 0.7},
                 "marker": {"color": color, "size": 8 if name == best else 5},
                 "opacity": 1.0 if name == best else 0.6,
                 "hoverinfo": "text",
-                "hovertext": list(texts),
+                "hovertext": [
+                    f"<b>{escape(name)}</b><br>{escape(spec.ladder[rung].canonical)}: "
+                    + ", ".join(f"{o.value:.4f}" + (" (learned nothing)" if o.unranked else "") for o in seeds)
+                    for rung, seeds in own
+                ],
             }
         )
-    ticks = {"tickvals": list(range(len(spec.ladder))), "ticktext": [escape(p.canonical) for p in spec.ladder]}
-    layout = {"xaxis": ticks, "yaxis": {"title": {"text": escape(spec.trainer.metric.label)}}}
+    axis = _places([proxy.canonical for proxy in spec.ladder])
+    layout = {"xaxis": axis, "yaxis": {"title": {"text": escape(spec.trainer.metric.label)}}}
     return {"data": data, "layout": layout}
 
 
@@ -273,12 +393,13 @@ def _importance(found: Found) -> Figure:
         "mode": "",
         "orientation": "h",
         "x": numbers([share for _, share in shares]),
-        "y": [escape(name) for name, _ in shares],
+        "y": list(range(len(shares))),
         "marker": {"color": "var(--accent)"},
         "hoverinfo": "x",
     }
+    names = _ticks([name for name, _ in shares])
     axis = {"title": {"text": "share of the variance"}, "tickformat": ".0%", "rangemode": "tozero"}
-    return {"data": [bars] if shares else [], "layout": {"xaxis": axis, "yaxis": {}}}
+    return {"data": [bars] if shares else [], "layout": {"xaxis": axis, "yaxis": names}}
 
 
 def _parallel(found: Found) -> Figure:
@@ -305,16 +426,42 @@ def _parallel(found: Found) -> Figure:
                 "hovertext": f"<b>{escape(candidates[place].name)}</b><br>{value:.4f} [{low:.4f}, {high:.4f}]",
             }
         )
-    ticks = {"tickvals": list(range(len(names))), "ticktext": list(map(escape, names))}
-    return {"data": data, "layout": {"xaxis": ticks, "yaxis": {"showticklabels": False, "range": [-0.05, 1.05]}}}
+    ends = []
+    for x, name in enumerate(names):
+        ordered = _ordered([each.get(name) for each in candidates])
+        text = {"x": x, "showarrow": False, "font": {"size": 11, "color": "var(--soft)"}}
+        ends += [
+            {**text, "y": 1, "yanchor": "bottom", "text": _end(ordered[-1])},
+            {**text, "y": 0, "yanchor": "top", "text": _end(ordered[0])},
+        ]
+    y = {"visible": False, "range": [-0.12, 1.12]}
+    return {"data": data, "layout": {"xaxis": _places(names), "yaxis": y, "annotations": ends}}
+
+
+def _places(names: list[str]) -> dict[str, Any]:
+    """An axis with a place for each name, with room for the names at both ends."""
+    return {**_ticks(names), "range": [-0.5, len(names) - 0.5]}
+
+
+def _ticks(names: list[str]) -> dict[str, Any]:
+    """Names at 0, 1, ...: two that begin alike must not become one."""
+    return {"tickvals": list(range(len(names))), "ticktext": [escape(shortened(name, LONGEST)) for name in names]}
+
+
+def _end(value: Any) -> str:
+    """A value at the end of a coordinate, as text."""
+    return f"{value:.4g}" if isinstance(value, float) else escape(shortened(str(value), LONGEST))
+
+
+def _ordered(values: list[Any]) -> list[Any]:
+    """The different values from the lowest to the highest; those that are no numbers as text."""
+    known = [value for value in values if value is not None]
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known):
+        return sorted(set(known))
+    return sorted(set(map(str, known)))
 
 
 def _heights(values: list[Any]) -> Floats:
-    known = [value for value in values if value is not None]
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known):
-        ordered: list[Any] = sorted(set(known))
-    else:
-        ordered = sorted(set(map(str, known)))
-        values = [None if value is None else str(value) for value in values]
+    ordered = _ordered(values)
     at = {value: rank / max(1, len(ordered) - 1) for rank, value in enumerate(ordered)}
-    return np.array([at.get(value, 0.5) for value in values])
+    return np.array([at.get(value, at.get(str(value), 0.5)) for value in values])

@@ -237,6 +237,6 @@ def text_table(quality: StudyQuality) -> str:
         )
         for line in (heads, ["-" * width for width in widths], *rows)
     ]
-    lines += ["", *quality.verdict.sentences, quality.cost.reason]
+    lines += ["", *quality.verdict.sentences, *quality.verdict.proxies, quality.cost.reason]
     lines += ["", *(f"note: {f'{name}: ' if name else ''}{note}" for name, note in quality.notes)]
     return "\n".join(lines).rstrip()

@@ -10,6 +10,8 @@ from proxyflow.core.seeds import generator
 from proxyflow.searching.knowledge import Knowledge
 from proxyflow.searching.surrogate import Floats
 
+CANDIDATES = 100  # tuning on a proxy chooses from about so many, whatever their number in the space
+CONFIGURATIONS = 10  # that a check trains
 WORLDS = 400  # draws of all values that what was seen leaves possible
 SEEDS = 20  # trainings of every candidate on the proxy, in each of them
 

@@ -5,24 +5,55 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from proxyflow.core.errors import TrainingFailed
+from proxyflow.core.errors import InvalidValue, TrainingFailed
 from proxyflow.core.files import write_json
-from proxyflow.proxies import Proxy
+from proxyflow.proxies import TARGET, Proxy
+from proxyflow.quality.bootstrap import Estimate
+from proxyflow.quality.safety import safety_verdict
 from proxyflow.searching.knowledge import Knowledge
+from proxyflow.searching.ladder import auto_ladder
 from proxyflow.searching.memory import Memory
 from proxyflow.searching.safety import Loss, expected_loss
 from proxyflow.spaces.grids import Grid
 from proxyflow.studies.context import StudyContext, temporary_folder
 from proxyflow.studies.dependencies import Dependencies
+from proxyflow.studies.plan import check_epochs, check_reductions
+from proxyflow.studies.presets import load_strategies
 from proxyflow.studies.scheduler import ExecutionOptions
 from proxyflow.studies.search_trials import Prices, SearchSpec, SearchTrials
 from proxyflow.studies.study import run_study
 from proxyflow.tracking import names
 from proxyflow.tracking.ui.links import escape_markdown
+from proxyflow.trainers import Trainer
 
 REMEMBERED = 3  # of the configurations, those that memories take for the best
 FILE = "check.json"
+
+
+def asked_proxies(strategies: str, trainer: Trainer, epochs: int) -> tuple[Proxy, ...]:
+    """The proxies that a check is asked about.
+
+    Args:
+        strategies: as text, see `load_strategies`; the target may be one of them.
+        epochs: of the target.
+
+    Raises:
+        InvalidValue: there is none, or the trainer cannot train one of them.
+    """
+    proxies = tuple(proxy for proxy in load_strategies(strategies) if not proxy.is_target)
+    if not proxies:
+        raise InvalidValue("strategies", strategies, "name a proxy: full is what it is compared with")
+    check_reductions(proxies, trainer)
+    check_epochs(proxies, epochs, epochs)
+    return proxies
+
+
+def ladder_of(asked: tuple[Proxy, ...], trainer: Trainer, epochs: int, alternatives: bool) -> tuple[Proxy, ...]:
+    """The rungs of a check: what it is asked about, with the rungs of a search as alternatives, and the target."""
+    others = auto_ladder(trainer.fidelities, epochs)[:-1] if alternatives else ()
+    return (*dict.fromkeys([*asked, *others]), TARGET)
 
 
 @dataclass(frozen=True)
@@ -72,16 +103,15 @@ class Checked:
     def verdict(self, checked: CheckedProxy) -> str:
         """What the check says of a proxy, in a sentence."""
         loss = checked.loss
-        told = f"it is expected to lose {loss.value:.2f} {self.unit} [{loss.low:.2f}, {loss.high:.2f}]"
+        lost = Estimate(loss.value, loss.low, loss.high)
+        text = safety_verdict(f"Tuning on {checked.proxy.canonical}", lost, self.tolerance, self.unit)
         if loss.is_safe(self.tolerance):
-            return f"Tuning on {checked.proxy.canonical} is safe: {told}, at most {self.tolerance:g}."
-        known = "is not safe" if loss.low > self.tolerance else "is not shown to be safe"
-        text = f"Tuning on {checked.proxy.canonical} {known}: {told}, and up to {self.tolerance:g} is accepted."
+            return text
         other = self.cheapest_safe
         if other is None:
             return f"{text} Nor is any other proxy: use search, or check more configurations."
-        lost = f"{other.loss.value:.2f} [{other.loss.low:.2f}, {other.loss.high:.2f}]"
-        return f"{text} Use {other.proxy.canonical} instead, for {other.cost:.2f} of a full training: {lost}."
+        expected = f"{other.loss.value:.2f} [{other.loss.low:.2f}, {other.loss.high:.2f}]"
+        return f"{text} Use {other.proxy.canonical} instead, for {other.cost:.2f} of a full training: {expected}."
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -89,11 +119,26 @@ class Checked:
         return tuple(self.verdict(each) for each in self.proxies if each.proxy in self.asked)
 
     @property
-    def table(self) -> list[tuple[str, float, float, float, float]]:
-        """Proxy, cost, expected loss and the ends of its interval."""
+    def table(self) -> list[dict[str, Any]]:
+        """By proxy its cost, its expected loss and the ends of the interval."""
         return [
-            (each.proxy.canonical, each.cost, each.loss.value, each.loss.low, each.loss.high) for each in self.proxies
+            {"proxy": each.proxy.canonical, "cost": each.cost}
+            | {"loss": each.loss.value, "low": each.loss.low, "high": each.loss.high}
+            for each in self.proxies
         ]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The table and the verdicts, for a terminal."""
+        width = max(len(row["proxy"]) for row in self.table)
+        head = f"{'proxy':{width}}  cost  expected loss in {self.unit} [95 %]"
+        rows = [
+            f"{row['proxy']:{width}}  {row['cost']:4.2f}  {row['loss']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+            for row in self.table
+        ]
+        n = len(self.spec.candidates)
+        trained = f"{self.configurations} configurations were trained; tuning would choose from {n} of the space."
+        return (head, *rows, "", *self.sentences, trained)
 
 
 def configurations_of(spec: SearchSpec, memories: tuple[Memory, ...], n: int) -> Grid:
@@ -164,6 +209,6 @@ def _log(context: StudyContext, checked: Checked) -> None:
             }
         )
         with temporary_folder() as folder:
-            rows = [dict(zip(("proxy", "cost", "loss", "low", "high"), row, strict=True)) for row in checked.table]
-            write_json(Path(folder) / FILE, {"proxies": rows, "unit": checked.unit, "verdict": checked.sentences})
+            written = {"proxies": checked.table, "unit": checked.unit, "verdict": checked.sentences}
+            write_json(Path(folder) / FILE, written)
             run.log_folder(folder, names.REPORT)

@@ -25,6 +25,7 @@ from proxyflow.searching.knowledge import Knowledge, Trial
 from proxyflow.searching.memory import Memory
 from proxyflow.searching.pool import Pool
 from proxyflow.spaces.configuration import Configuration
+from proxyflow.studies.bill import Bill
 from proxyflow.studies.context import StudyContext, temporary_folder
 from proxyflow.studies.dependencies import Dependencies
 from proxyflow.studies.executors import WorkerContext, WorkerPool
@@ -58,6 +59,8 @@ class Found:
         run_ids: of the trainings, in the order of the knowledge's observations.
         reasons: why trainings were started, as JSON by run id.
         run_id: of the search.
+        bills: what trainings took, by run id.
+        works: what the trainings cost in full trainings, whoever paid for them, in the order of the observations.
     """
 
     spec: SearchSpec
@@ -69,6 +72,8 @@ class Found:
     run_ids: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     run_id: str = ""
+    bills: Mapping[str, Bill] = field(default_factory=dict)
+    works: tuple[float, ...] = ()
 
     @property
     def best(self) -> Configuration:
@@ -215,10 +220,20 @@ class _Search:
         return True
 
     def _found(self) -> Found:
-        failed = tuple((planned.title, error) for planned, error in self.failed.values())
-        outcome = (self.trials.spent, self.made, failed, self.ended)
-        runs = (self.trials.run_ids, self.trials.reasons, self.run.id)
-        return Found(self.spec, self._knowledge(), *outcome, *runs)
+        trials = self.trials
+        return Found(
+            self.spec,
+            self._knowledge(),
+            trials.spent,
+            self.made,
+            tuple((planned.title, error) for planned, error in self.failed.values()),
+            self.ended,
+            run_ids=trials.run_ids,
+            reasons=trials.reasons,
+            run_id=self.run.id,
+            bills=trials.bills,
+            works=tuple(trials.cost_of(each.trial) for each in trials.observations),
+        )
 
     def _publish(self, found: Found) -> None:
         """Logs the files of an outcome, also of one that is not final."""

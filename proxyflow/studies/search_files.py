@@ -18,6 +18,7 @@ from proxyflow.quality.objective import Objective
 from proxyflow.searching.knowledge import Knowledge
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.studies.search import Found
+from proxyflow.studies.search_costs import bill_of
 
 BEST, TRIALS, DECISIONS = "best.yaml", "trials.csv", "decisions.jsonl"
 
@@ -57,6 +58,8 @@ def trial_table(found: Found) -> pd.DataFrame:
                 "value": each.value if math.isfinite(each.value) else None,
                 "cost": each.cost,
                 "spent": spent,
+                "train_seconds": found.bills[found.run_ids[number - 1]].seconds,
+                "cost_usd": found.bills[found.run_ids[number - 1]].usd,
                 "unranked": each.unranked,
                 "run_id": found.run_ids[number - 1],
                 "config_json": each.trial.configuration.to_json(),
@@ -71,6 +74,8 @@ def trial_table(found: Found) -> pd.DataFrame:
         "value",
         "cost",
         "spent",
+        "train_seconds",
+        "cost_usd",
         "unranked",
         "run_id",
         "config_json",
@@ -102,28 +107,46 @@ def random_search(knowledge: Knowledge, drawn: int, most: float) -> pd.DataFrame
 
 def summary_lines(found: Found) -> list[str]:
     """What a search found, cost and saved, for a terminal."""
-    knowledge, spec = found.knowledge, found.spec
-    if not knowledge.observations:
+    if not found.knowledge.observations:
         return [f"nothing was trained: {found.ended}"]
+    head = f"best configuration: {found.best.name}"
+    return [head, *best_lines(found), *cost_lines(found), *_rung_lines(found), f"ended: {found.ended}"]
+
+
+def best_lines(found: Found) -> list[str]:
+    """What is known of the best configuration, and how surely."""
+    knowledge, spec = found.knowledge, found.spec
     if not any(math.isfinite(each.value) for each in knowledge.observations):
-        return [f"all {len(knowledge.observations)} trainings diverged; ended: {found.ended}"]
+        return [f"  none: all {len(knowledge.observations)} trainings diverged"]
     metric, best = spec.trainer.metric, knowledge.recommended
     value, low, high = knowledge.value_of(best)
     seeds = len(knowledge.seeds(best, knowledge.plan.ladder.target))
-    basis = f"{seeds} full training(s) of it" if seeds else "cheaper trainings alone: none in full fits the budget"
+    none = "none in full fits the budget" if found.ended else "none in full has ended yet"
+    basis = f"{seeds} full training(s) of it" if seeds else f"cheaper trainings alone: {none}"
     lines = [
-        f"best configuration: {found.best.name}",
         f"  {metric.label} {value:.4f} on the full data, 95 % interval {low:.4f} to {high:.4f}, from {basis}",
     ]
     if spec.tolerance is not None:
         within = 1 - knowledge.chance_of_better(best, spec.tolerance)
         unit = "points" if metric.share else "% of the spread"
         lines.append(f"  within {spec.tolerance:g} {unit} of the best candidate with a probability of {within:.0%}")
-    lines += _against_default(found)
-    everything = len(spec.candidates)
-    lines.append(
-        f"cost: {found.spent:.2f} full trainings, where training all {everything} candidates costs {everything}"
-    )
+    return lines + _against_default(found)
+
+
+def cost_lines(found: Found) -> list[str]:
+    """What the search cost, next to training all candidates in full."""
+    everything = len(found.spec.candidates)
+    lines = [f"cost: {found.spent:.2f} full trainings, where training all {everything} candidates costs {everything}"]
+    bill = bill_of(found)
+    if bill.total.seconds > 0:
+        compared = f", where all candidates in full take about {bill.all_in_full}" if bill.all_in_full.time else ""
+        lines.append(f"  {bill.total} of training{compared}")
+    return lines
+
+
+def _rung_lines(found: Found) -> list[str]:
+    """By rung what was trained, what memories and failures there are."""
+    knowledge, spec, lines = found.knowledge, found.spec, list[str]()
     for rung, proxy in enumerate(spec.ladder):
         trained = [each for each in knowledge.observations if each.trial.rung == rung]
         if trained:
@@ -135,7 +158,7 @@ def summary_lines(found: Found) -> list[str]:
     ]
     if found.failed:
         lines.append(f"  {len(found.failed)} trainings failed, such as {found.failed[0][0]}: {found.failed[0][1]}")
-    return [*lines, f"ended: {found.ended}"]
+    return lines
 
 
 def saving_lines(found: Found, judged: Mapping[Configuration, float], study: str) -> list[str]:

@@ -25,6 +25,7 @@ from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.grids import Grid
 from proxyflow.spaces.space import Space
+from proxyflow.studies.bill import Bill
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.dependencies import Dependencies, SubsetId, subset_id
 from proxyflow.studies.plan import AUTO, PlannedTraining, StudySpec, training_spec
@@ -181,6 +182,7 @@ class SearchTrials:
         prices: of trainings.
         reasons: why trainings were started, as JSON by run id; what no search asked for has none.
         others: what other processes are training.
+        bills: what trainings took, by run id.
     """
 
     context: StudyContext
@@ -189,6 +191,7 @@ class SearchTrials:
     prices: Prices
     reasons: dict[str, str] = field(default_factory=dict)
     others: tuple[Trial, ...] = ()
+    bills: dict[str, Bill] = field(default_factory=dict)
     _observed: dict[str, tuple[int, str, Observation]] = field(default_factory=dict)
     _subsets: dict[SubsetId, SubsetRef] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
@@ -274,6 +277,7 @@ class SearchTrials:
             # What no search asked for was paid by the sweep that trained it.
             cost = self.cost_of(trial) if run_id in self.reasons else 0.0
             self._observed[key] = ended, run_id, Observation(trial, row["objective"], cost, bool(flag))
+            self.bills[run_id] = Bill(row["train_seconds"], row["cost_usd"])
             self._latest = max(self._latest, ended)
             found.append(key)
         others = {}

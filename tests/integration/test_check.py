@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from entry_points import Ended, Entry
 from mlflow.tracking import MlflowClient
 
+import proxyflow as pf
+from proxyflow.core.errors import InvalidValue, TrainingFailed
 from proxyflow.tracking import names
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -77,3 +80,65 @@ def test_a_check_that_was_stopped_says_nothing_of_proxies(entry: Entry, tmp_path
     assert done.status == 1
     assert "run the same command to go on" in done.err
     assert "Tuning" not in done.out
+
+
+def test_a_check_in_python(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained: list[float] = []
+
+    def train(job: Any) -> None:
+        trained.append(job.config["width"])
+        wanted = 0.7 if len(job.train) > 100 else 0.1  # few examples mislead
+        for epoch in range(1, job.epochs + 1):
+            job.report(epoch=epoch, valid_accuracy=0.9 - 0.5 * (job.config["width"] - wanted) ** 2)
+
+    fixed: dict[str, Any] = {"space": {"width": {"low": 0.05, "high": 0.95}}, "labels": ["cat", "dog"] * 300}
+
+    def run(**arguments: Any) -> Any:
+        return pf.check(
+            train, strategies=["random:0.1", "random:0.5"], epochs=4, name=tmp_path.name, **fixed | arguments
+        )
+
+    checked = run()
+    # Ten configurations on both proxies, on the two rungs of a search without widths, and on everything.
+    assert len(trained) == 50
+    assert list(checked.table["proxy"])[-1] == "full"
+    assert set(checked.table["proxy"]) == {"random:0.1", "random:0.5", "epochs:1", "random:0.25+epochs:1", "full"}
+    assert list(checked.table["cost"]) == sorted(checked.table["cost"])
+    rows = checked.table.set_index("proxy")
+    assert rows.loc["random:0.1", "loss"] > 5 > rows.loc["random:0.5", "high"]
+    assert (rows["low"] <= rows["loss"]).all()
+    assert (rows["loss"] <= rows["high"]).all()
+    assert checked.unit == "points"
+    assert len(checked.verdict) == 2
+    assert checked.cheapest_safe == next(name for name, row in rows.iterrows() if row["high"] <= 0.5)
+    assert all(sentence in str(checked) for sentence in checked.verdict)
+    again = run()
+    assert len(trained) == 50, "finished trainings are found again"
+    assert str(again) == str(checked)
+    assert run(alternatives=False, tolerance=0).cheapest_safe is None
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("labels", {"dataset": "digits"}),
+        ("space", {"space": {"width": [0.1]}}),
+        ("strategies", {"strategies": "full"}),
+        ("strategy", {"strategies": "epochs:9"}),
+        ("configurations", {"configurations": 2}),
+        ("tolerance", {"tolerance": -1}),
+        ("epochs", {"epochs": 0}),
+        ("study", {"name": " "}),
+    ]
+    for name, arguments in wrong:
+        with pytest.raises(InvalidValue) as caught:
+            pf.check(train, **{**fixed, **arguments})
+        assert caught.value.name == name
+    assert len(trained) == 50
+
+
+def test_a_check_whose_trainings_fail_says_so(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def broken(job: Any) -> float:
+        raise ValueError("no such layer")
+
+    with pytest.raises(TrainingFailed):
+        pf.check(broken, space={"a": [1, 2, 3]}, labels=["cat", "dog"] * 300, name=tmp_path.name)

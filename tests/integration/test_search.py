@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shlex
@@ -88,7 +89,12 @@ def test_a_search_finds_the_best_within_its_budget_and_says_what_it_knows(entry:
     assert parent.data.metrics["best_value"] == pytest.approx(0.85, abs=0.03)
     page = (folder / "index.html").read_text()
     assert str(best["width"]) in page
-    assert page.count('class="plot"') == 3, "one hyperparameter has no parallel coordinates"
+    figures = set(re.findall('data-figure="([^"]+)"', page))
+    assert {"progress", "trials", "importance"} <= figures
+    assert "parallel" not in figures, "one hyperparameter has no parallel coordinates"
+    [command] = re.findall("train it: (.*)", done.out)
+    assert command in html.unescape(page)
+    assert (trials["train_seconds"] > 0).all()
     assert "http://" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     # The command that it prints trains the best configuration.
     command = next(line for line in done.out.splitlines() if line.startswith("train it: "))

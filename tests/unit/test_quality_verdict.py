@@ -16,6 +16,7 @@ from proxyflow.quality.bootstrap import Draws, Estimate
 from proxyflow.quality.options import QualityOptions
 from proxyflow.quality.policies import FULL_SEARCH, PROXY, RANDOM_SEARCH, Policy, Replay
 from proxyflow.quality.ranked import Ranked
+from proxyflow.quality.safety import safety_verdict
 from proxyflow.quality.summary import StudyQuality, measure_study
 from proxyflow.quality.truth import OTHER_SEEDS, SAME_RUNS
 from proxyflow.quality.verdict import ENOUGH, MANY, ONE_DATASET, Verdict, configurations_needed, describe, judge
@@ -94,8 +95,25 @@ def test_the_cheapest_within_the_tolerance_is_recommended_and_not_the_best() -> 
     verdict = verdict_of(replay_of([*policies, proxy("d", UNDECIDED, cost=3.0)]))
     assert (verdict.strategy, verdict.k, verdict.criterion) == ("b", 3, "regret")
     assert describe(policies[1]) == "rank by b, then train the best 3 on the full data"
-    assert verdict.sentences[0].startswith("Rank by b, then train the best 3 on the full data")
-    assert "loses 0.25 [0.10, 0.40] points and costs 4.0 full trainings" in verdict.sentences[0]
+    # The words are those of a check.
+    lost = safety_verdict("Tuning on b and training the best 3 on the full data", Estimate(0.25, *GOOD), 0.5, "points")
+    assert verdict.sentences[0].startswith(lost)
+    assert "costs 4.0 full trainings" in verdict.sentences[0]
+
+
+def test_each_proxy_alone_is_judged_in_the_words_of_a_check() -> None:
+    policies = [proxy("a", BAD, k=1, cost=9.0), proxy("b", GOOD, k=1, cost=4.0), proxy("c", UNDECIDED, k=1, cost=2.0)]
+    verdict = verdict_of(replay_of([*policies, proxy("b", BAD, k=2, cost=5.0), made(RANDOM_SEARCH, GOOD, k=1)]))
+    assert verdict.proxies == (
+        "Tuning on c is not shown to be safe: it is expected to lose 0.50 points [0.20, 0.80], and up to 0.5 is accepted.",
+        "Tuning on b is safe: it is expected to lose 0.25 points [0.10, 0.40], at most 0.5.",
+        "Tuning on a is not safe: it is expected to lose 1.45 points [0.90, 2.00], and up to 0.5 is accepted.",
+    )
+    # Where full search is not within the tolerance, they are compared with it.
+    noisy = [proxy("a", (0.3, 1.2), k=1, excess=(-0.2, 0.3))]  # type: ignore[arg-type]
+    [text] = verdict_of(replay_of(noisy, full=(0.2, 1.0))).proxies
+    assert "0.05 points [-0.20, 0.30] more than full search" in text
+    assert verdict_of(replay_of(noisy, fewest=ENOUGH - 1)).proxies == ()
 
 
 def test_how_many_policies_were_compared_is_told_and_that_nothing_was_corrected_for_it() -> None:
@@ -163,7 +181,7 @@ def test_where_full_search_is_not_within_the_tolerance_policies_are_held_against
     ]
     verdict = verdict_of(replay_of(policies, full=(0.2, 1.0)))
     assert (verdict.strategy, verdict.criterion) == ("a", "excess")
-    assert verdict.sentences[0].startswith("Rank by a")
+    assert verdict.sentences[0].startswith("Tuning on a")
     assert "Full search itself is not shown" in verdict.sentences[1]
     assert "0.60 [0.20, 1.00]" in verdict.sentences[1]
 
@@ -174,14 +192,14 @@ def test_where_none_qualifies_it_says_how_many_configurations_would_decide() -> 
     assert "the intervals are too wide" in verdict.sentences[0]
     # The half-width above the value, .2, must become .1: four times the configurations.
     [text] = [each for each in verdict.sentences if "would decide" in each]
-    assert "by maybe" in text
+    assert "on maybe" in text
     assert f"about {4 * CONFIGURATIONS} configurations (now {CONFIGURATIONS})" in text
 
 
 def test_where_all_lose_more_than_that_no_data_would_decide() -> None:
     verdict = verdict_of(replay_of([proxy("bad", BAD), proxy("worse", (1.5, 3.0))]))
     assert verdict.strategy == ""
-    assert "No policy loses at most 0.5 points" in verdict.sentences[0]
+    assert verdict.sentences[0].startswith("No cheaper search is safe, to lose at most 0.5 points")
     assert not [each for each in verdict.sentences if "would decide" in each]
 
 

@@ -2,6 +2,8 @@
 const THEMED = new Set(["color", "bgcolor", "bordercolor", "gridcolor", "linecolor", "zerolinecolor", "fillcolor"]);
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 const NARROW = 480;
+const LETTER = 7; // width of one, on an axis
+const AROUND = 60; // an axis
 const drawn = new Map(); // element to what draws it
 
 function themed(value, colours) {
@@ -39,7 +41,13 @@ function plot(element, figure) {
   };
   let data = figure.data;
   // Names beside points would lie over each other where there is little room; pointing shows them.
-  if (element.clientWidth < NARROW) data = data.map((trace) => ({ ...trace, mode: trace.mode.replace("+text", "") }));
+  if (element.clientWidth < NARROW) {
+    data = data.map((trace) => ({ ...trace, mode: trace.mode.replace("+text", "") }));
+    delete layout.annotations;
+  }
+  // Plotly leaves out a name that would end outside; upright ones never do.
+  const names = layout.xaxis.ticktext?.join("").length ?? 0;
+  if (names * LETTER > element.clientWidth - AROUND) layout.xaxis.tickangle = 90;
   return Plotly.react(element, themed(data, colours), themed(layout, colours), CONFIG);
 }
 

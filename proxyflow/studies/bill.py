@@ -1,0 +1,68 @@
+"""What trainings took, in hours and dollars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MINUTE, HOUR = 60, 3600  # seconds
+CENT = 0.01
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What trainings took.
+
+    Attributes:
+        seconds: of training and validation; nan where unknown.
+        usd: US dollars; nan without a price.
+    """
+
+    seconds: float
+    usd: float
+
+    @classmethod
+    def sum(cls, bills: Iterable[Bill]) -> Bill:
+        """Of several trainings; the price of none is not known."""
+        found = list(bills)
+        return cls(sum(each.seconds for each in found), sum(each.usd for each in found) if found else math.nan)
+
+    def times(self, factor: float) -> Bill:
+        """Of so many times as much."""
+        return Bill(factor * self.seconds, factor * self.usd)
+
+    def __str__(self) -> str:
+        return self.time + (f" ({self.money})" if self.money else "")
+
+    @property
+    def time(self) -> str:
+        """The time with its unit; empty where unknown.
+
+        Example:
+            >>> [Bill(seconds, math.nan).time for seconds in (0.5, 150, 9000, math.nan)]
+            ['0.50 s', '2.5 min', '2.5 h', '']
+        """
+        if not math.isfinite(self.seconds):
+            return ""
+        unit, size = ("s", 1) if self.seconds < MINUTE else ("min", MINUTE) if self.seconds < HOUR else ("h", HOUR)
+        return f"{_short(self.seconds / size)} {unit}"
+
+    @property
+    def money(self) -> str:
+        """The dollars; empty without a price.
+
+        Example:
+            >>> [Bill(1.0, usd).money for usd in (0.004, 12.3, math.nan)]
+            ['$0.0040', '$12.30', '']
+        """
+        if not math.isfinite(self.usd):
+            return ""
+        return f"${self.usd:,.2f}" if self.usd >= CENT else f"${_short(self.usd)}"
+
+
+def _short(value: float) -> str:
+    """A number with two significant digits, and no digit of its whole part lost."""
+    if value >= 10 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.{1 - math.floor(math.log10(value))}f}"

@@ -1,0 +1,41 @@
+"""What a search took in hours and dollars, next to what training all of its candidates in full would take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from proxyflow.studies.bill import Bill
+from proxyflow.studies.search import Found
+
+
+@dataclass(frozen=True)
+class SearchBill:
+    """What a search took.
+
+    Attributes:
+        rungs: by rung.
+        total: of all rungs.
+        all_in_full: what training every candidate in full once would take, by the full trainings that there are.
+    """
+
+    rungs: tuple[Bill, ...]
+    total: Bill
+    all_in_full: Bill
+
+
+def bill_of(found: Found) -> SearchBill:
+    """What a search took: its own trainings, not those that a sweep had paid."""
+    observed = list(zip(found.knowledge.observations, found.run_ids, strict=True))
+    paid = [(each, run_id) for each, run_id in observed if each.cost > 0]
+    target = len(found.spec.ladder) - 1
+    rungs = tuple(
+        Bill.sum(found.bills[run_id] for each, run_id in paid if each.trial.rung == rung) for rung in range(target + 1)
+    )
+    works = zip(observed, found.works, strict=True)
+    in_full = [(found.bills[run_id], work) for (each, run_id), work in works if each.trial.rung == target]
+    work = sum(work for _, work in in_full)
+    seen = Bill.sum(bill for bill, _ in in_full)
+    # One full training is the mean of the candidates that the search began with.
+    all_in_full = seen.times(len(found.spec.candidates) / work if work else math.nan)
+    return SearchBill(rungs, Bill.sum(found.bills[run_id] for _, run_id in paid), all_in_full)
