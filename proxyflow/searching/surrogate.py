@@ -41,7 +41,8 @@ class Prior:
         length: log of a length scale, in units of a hyperparameter's range.
         shared: logit of h, the share of the variance that hyperparameters explain.
         common: logit of tau.
-        trust: standard deviation of the logits of rho, whose means are given per rung.
+        trust, trust_of_memory: standard deviations of the logits of rho, whose means are given per rung; of a memory
+            little is known.
         spread: log of S.
         noise: log of the noise's standard deviation relative to S: of two seeds of one configuration.
         offset, offset_of_rung: variances of the mean value, in common and by rung.
@@ -51,6 +52,7 @@ class Prior:
     shared: tuple[float, float] = (1.5, 0.8)
     common: tuple[float, float] = (0.5, 0.7)
     trust: float = 0.8
+    trust_of_memory: float = 1.5
     spread: tuple[float, float] = (0.0, 0.4)
     noise: tuple[float, float] = (np.log(0.25), 0.5)
     offset: float = 25.0
@@ -155,7 +157,8 @@ class Fit:
     @cached_property
     def deviations(self) -> Floats:
         prior, each = self.prior, np.ones(self.rungs)
-        lengths, trust = np.full(self._columns, prior.length[1]), np.full(self.rungs - 1, prior.trust)
+        lengths = np.full(self._columns, prior.length[1])
+        trust = np.where(self._alike[:-1] > 0, prior.trust, prior.trust_of_memory)
         return np.concatenate(
             [lengths, [prior.shared[1], prior.common[1]], trust, prior.spread[1] * each, prior.noise[1] * each]
         )

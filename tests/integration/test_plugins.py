@@ -103,6 +103,7 @@ def test_the_program_lists_what_is_installed(installed: Path) -> None:
         ("datasets", "waves"),
         ("executors", "in-turn"),
         ("reductions", "points"),
+        ("samplers", "edges"),
         ("scores", "gap"),
         ("strategies", "middle"),
     ]

@@ -16,6 +16,7 @@ from proxyflow.data.catalog import datasets
 from proxyflow.data.catalog import syntax_of as dataset_spelling
 from proxyflow.proxies import reductions
 from proxyflow.scores import known_scores
+from proxyflow.searching.samplers import samplers
 from proxyflow.strategies import strategies
 from proxyflow.studies.executors import executors
 from proxyflow.tracking import names
@@ -98,7 +99,15 @@ def test_every_kind_of_run_is_named() -> None:
 
 def test_every_group_of_plug_ins_has_its_row() -> None:
     text = (ROOT / "docs" / "plugins.md").read_text()
-    registries: tuple[Registry[Any], ...] = (datasets, known_scores, strategies, reductions, trainers, executors)
+    registries: tuple[Registry[Any], ...] = (
+        datasets,
+        known_scores,
+        strategies,
+        reductions,
+        samplers,
+        trainers,
+        executors,
+    )
     assert re.findall(r"^\| `(proxyflow\.\w+)` \|", text, re.MULTILINE) == [registry.group for registry in registries]
     example = tomllib.loads((ROOT / "tests/support/plugin_package/pyproject.toml").read_text())["project"]
     assert set(example["entry-points"]) == {registry.group for registry in registries}

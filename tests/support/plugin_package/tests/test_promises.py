@@ -2,6 +2,7 @@
 
 import pytest
 from proxyflow_example.reductions import Points
+from proxyflow_example.samplers import edges
 from proxyflow_example.scores import gap
 from proxyflow_example.strategies import Middle
 from proxyflow_example.trainers import Surface
@@ -11,6 +12,7 @@ from proxyflow.testing import (
     dataset_checks,
     executor_checks,
     reduction_checks,
+    sampler_checks,
     score_checks,
     strategy_checks,
     trainer_checks,
@@ -21,6 +23,7 @@ CHECKS = [
     *score_checks(gap),
     *strategy_checks(Middle),
     *reduction_checks(Points),
+    *sampler_checks(edges),
     *trainer_checks(Surface(), {"width": 0.5}, "waves"),
     *executor_checks("in-turn"),
 ]
