@@ -13,9 +13,10 @@ from proxyflow.api_training import data_of, joined, open_context, tolerance_of, 
 from proxyflow.core.settings import Choice, Number
 from proxyflow.proxies import parse_proxies
 from proxyflow.searching.candidates import CANDIDATES, candidates_of
-from proxyflow.searching.ladder import Ladder, auto_ladder
+from proxyflow.searching.ladder import Ladder
 from proxyflow.searching.samplers import samplers
 from proxyflow.studies.executors import executors
+from proxyflow.studies.ladders import default_ladder
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +139,7 @@ def search(
     if sampler is not None:
         Choice(samplers).parse("sampler", sampler)
     text = joined(ladder)
-    rungs = auto_ladder(trainer.fidelities, epochs) if text == "auto" else parse_proxies(text)
+    rungs = default_ladder(trainer, epochs) if text == "auto" else parse_proxies(text)
     Ladder.of(rungs, [1.0] * len(rungs))  # refuses one that does not end in full
     spec = SearchSpec(
         dataset=data.name,

@@ -18,9 +18,9 @@ from proxyflow.cli.shared import DATASET, data_options, take_data_options
 from proxyflow.cli.training import with_common
 from proxyflow.core.errors import TrainingFailed
 from proxyflow.data.catalog import parse_request
-from proxyflow.searching.ladder import auto_ladder
 from proxyflow.spaces.grids import load_grid
 from proxyflow.studies.executors import executors
+from proxyflow.studies.ladders import default_ladder
 from proxyflow.studies.plan import StudySpec
 from proxyflow.studies.presets import load_strategies, presets
 
@@ -79,7 +79,7 @@ def main(dataset: str, preset: str, study: str, out: str, **options: Any) -> Non
         seeds=(SEED,),
     )
     spec = only_supported(context, spec)
-    ladder = auto_ladder(chosen.trainer.fidelities, chosen.epochs)
+    ladder = default_ladder(chosen.trainer, chosen.epochs)
     wanted = SearchSpec(
         dataset=request.name,
         trainer=chosen.trainer,

@@ -24,9 +24,10 @@ from proxyflow.core.settings import Choice, Number, OptionalValue
 from proxyflow.data.catalog import canonical_name
 from proxyflow.proxies import Proxy, parse_proxies
 from proxyflow.searching.candidates import CANDIDATES, Candidates, candidates_of
-from proxyflow.searching.ladder import Ladder, auto_ladder
+from proxyflow.searching.ladder import Ladder
 from proxyflow.searching.samplers import samplers
 from proxyflow.spaces.grids import is_grid_file, load_grid
+from proxyflow.studies.ladders import default_ladder
 from proxyflow.studies.study_file import StudyFile
 from proxyflow.tracking import names
 from proxyflow.trainers import ImageTrainer, Trainer
@@ -192,7 +193,7 @@ def candidates_from(text: str, written: Any, trainer: Trainer, most: int, seed: 
 
 def _ladder(text: str, trainer: Trainer, epochs: int) -> tuple[Proxy, ...]:
     if text == AUTO:
-        return auto_ladder(trainer.fidelities, epochs)
+        return default_ladder(trainer, epochs)
     proxies = parse_proxies(text)
     Ladder.of(proxies, [1.0] * len(proxies))  # refuses one that does not end in full
     return proxies

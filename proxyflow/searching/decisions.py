@@ -53,7 +53,8 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
     # Nobody should be told of a value on the full data that was not measured there: one training in full is kept back
     # for it until there is one.
     full = bool(knowledge.in_full) or any(trial.rung == target for trial in knowledge.pending)
-    kept = 0.0 if full else _kept(knowledge, cost[:, target], left)
+    least = 0.0 if full else _kept(knowledge, cost[:, target], left)
+    kept = max(least, _reserved(knowledge))
     opening = _opening(knowledge, cost, left, kept)
     if opening is not None:
         return Decision(opening, "nothing is known yet")
@@ -75,7 +76,7 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
             best, chosen = float(gains[place]), (int(places[place]), rung)
     place, rung = chosen if chosen is not None else (knowledge.best, target)
     # What is left pays for one training in full, and not for this one and another.
-    if not full and left + 1e-9 < kept + cost[place, rung] and chosen is not None:
+    if not full and left + 1e-9 < least + cost[place, rung] and chosen is not None:
         payable = [at for at in np.argsort(-knowledge.mean, kind="stable") if cost[at, target] <= left + 1e-9]
         if payable:
             return Decision(knowledge.next_trial(int(payable[0]), target), "what is left pays for this alone")
@@ -91,6 +92,13 @@ def _kept(knowledge: Knowledge, cost: Floats, left: float) -> float:
     """What is kept back for a training in full: the cost of the best candidate's if it can be paid, else the least."""
     best = float(cost[knowledge.best]) if knowledge.observations else math.inf
     return best if best <= left + 1e-9 else float(np.min(cost))
+
+
+def _reserved(knowledge: Knowledge) -> float:
+    """What is left of the part of the budget that full trainings are to have."""
+    target = knowledge.plan.ladder.target
+    spent = sum(each.cost for each in knowledge.observations if each.trial.rung == target)
+    return max(0.0, knowledge.plan.in_full * knowledge.plan.budget - spent)
 
 
 def _opening(knowledge: Knowledge, cost: Floats, left: float, kept: float) -> Trial | None:

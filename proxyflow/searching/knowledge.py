@@ -20,6 +20,7 @@ from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.metric import Metric
 from proxyflow.spaces.space import Space
 
+IN_FULL = 0.25  # of the budget, for trainings on the full data at least: proxies do not tell what they are worth
 SEEDS = 2  # of a configuration on a proxy, at most
 FIRST = 4  # configurations that are trained on a rung before there is a model, or it is dropped
 # What a training that learned nothing says of its configuration is this much noisier: in variance, and the more so the
@@ -76,6 +77,7 @@ class SearchPlan:
             the metric is a share, else in per cent of the spread of values; None never stops early.
         confirm: the most seeds of a configuration on the full data.
         seeds: the most seeds on a proxy.
+        in_full: the part of the budget that full trainings have at least.
         seed: the root of all random streams.
         memories: what earlier studies found.
         prior: of the model.
@@ -89,6 +91,7 @@ class SearchPlan:
     tolerance: float | None = None
     confirm: int = 3
     seeds: int = SEEDS
+    in_full: float = IN_FULL
     seed: int = 0
     memories: tuple[Memory, ...] = ()
     prior: Prior = field(default_factory=Prior)

@@ -13,12 +13,12 @@ from proxyflow.proxies import TARGET, Proxy
 from proxyflow.quality.bootstrap import Estimate
 from proxyflow.quality.safety import safety_verdict
 from proxyflow.searching.knowledge import Knowledge
-from proxyflow.searching.ladder import auto_ladder
 from proxyflow.searching.memory import Memory
 from proxyflow.searching.safety import Loss, expected_loss
 from proxyflow.spaces.grids import Grid
 from proxyflow.studies.context import StudyContext, temporary_folder
 from proxyflow.studies.dependencies import Dependencies
+from proxyflow.studies.ladders import default_ladder
 from proxyflow.studies.plan import check_epochs, check_reductions
 from proxyflow.studies.presets import load_strategies
 from proxyflow.studies.scheduler import ExecutionOptions
@@ -52,7 +52,7 @@ def asked_proxies(strategies: str, trainer: Trainer, epochs: int) -> tuple[Proxy
 
 def ladder_of(asked: tuple[Proxy, ...], trainer: Trainer, epochs: int, alternatives: bool) -> tuple[Proxy, ...]:
     """The rungs of a check: what it is asked about, with the rungs of a search as alternatives, and the target."""
-    others = auto_ladder(trainer.fidelities, epochs)[:-1] if alternatives else ()
+    others = default_ladder(trainer, epochs)[:-1] if alternatives else ()
     return (*dict.fromkeys([*asked, *others]), TARGET)
 
 

@@ -307,12 +307,9 @@ class _Search:
             time.sleep(random.uniform(*POLL_SECONDS))
             self.is_fresh = False
             return
-        knowledge = self._knowledge()
-        value, low, high = knowledge.value_of(knowledge.best)
         self.context.say(
             f"{self.trials.spent:.2f} of {self.spec.budget:g} spent · {planned.strategy.canonical} "
-            f"{planned.spec.configuration.name}: {done.note} · best so far "
-            f"{knowledge.plan.candidates[knowledge.best].name}: {value:.3f} [{low:.3f}, {high:.3f}]"
+            f"{planned.spec.configuration.name}: {done.note} · {best_so_far(self._knowledge())}"
         )
         if time.monotonic() - self.published > PUBLISH_SECONDS:
             self._publish(self._found())
@@ -329,6 +326,14 @@ class _Search:
                 f"{FAILURES} trainings failed one after the other, the last one with: {done.error}; rerun the command "
                 "to go on"
             )
+
+
+def best_so_far(knowledge: Knowledge) -> str:
+    """The best configuration in a few words; its value once anything was trained in full, as proxies do not tell it."""
+    if not knowledge.in_full:
+        return f"most promising {knowledge.plan.candidates[knowledge.best].name}, nothing trained in full yet"
+    value, low, high = knowledge.value_of(knowledge.recommended)
+    return f"best so far {knowledge.plan.candidates[knowledge.recommended].name}: {value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _reason(decision: Decision) -> str:

@@ -11,7 +11,7 @@ import pytest
 from proxyflow.core.errors import InvalidValue
 from proxyflow.proxies import parse_proxies
 from proxyflow.searching.decisions import WAITING, decide
-from proxyflow.searching.knowledge import FIRST, Knowledge, Observation, SearchPlan, Trial
+from proxyflow.searching.knowledge import FIRST, IN_FULL, Knowledge, Observation, SearchPlan, Trial
 from proxyflow.searching.ladder import Ladder, expected_trust
 from proxyflow.searching.memory import Memory
 from proxyflow.spaces.metric import Metric
@@ -116,7 +116,7 @@ def test_a_configuration_is_trained_in_full_whatever_the_budget() -> None:
 
 
 def test_what_is_kept_back_pays_for_the_best_candidate_and_not_only_for_the_cheapest() -> None:
-    search = plan(8)
+    search = plan(8, budget=2.0)
     cost = np.tile(COSTS, (8, 1))
     observed = run(search, most=FIRST)
     knowledge = Knowledge(search, observed)
@@ -127,6 +127,12 @@ def test_what_is_kept_back_pays_for_the_best_candidate_and_not_only_for_the_chea
     for left, trial in on_proxies:
         assert left - cost[search.places[trial.configuration], trial.rung] >= cost[knowledge.best, 2] - 1e-9
     assert all(trial is not None for _, trial in decisions)
+
+
+def test_a_part_of_the_budget_is_for_the_full_data() -> None:
+    for budget in (4.0, 8.0, 12.0):
+        observed = run(plan(budget=budget))
+        assert sum(each.cost for each in observed if each.trial.rung == 2) >= math.floor(IN_FULL * budget)
 
 
 def test_seeds_with_gaps_are_filled() -> None:
