@@ -16,7 +16,6 @@ proxies predicted the full data, from a frame of trainings. `study` runs a sweep
 runs calls `report` after each epoch.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,15 +30,29 @@ __version__ = "0.1.0"
 __all__ = ["Metric", "__version__", "check", "choose", "log", "measure", "report", "score", "search", "study"]
 
 
-# Where a name is, unless in `api`. Imported on demand: numpy, pandas and scipy take a second, which the help of the
-# commands does not wait for.
-_HOMES = {"check": "api_check", "log": "api_search", "report": "program", "search": "api_search", "study": "api_study"}
-
-
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'api')}"), name)
+    # numpy, pandas and scipy take a second, which the help of the commands does not wait for.
+    if name == "report":
+        from proxyflow.program import report
+
+        return report
+    if name == "check":
+        from proxyflow.api_check import check
+
+        return check
+    if name == "study":
+        from proxyflow.api_study import study
+
+        return study
+    if name in ("log", "search"):
+        from proxyflow import api_search
+
+        return getattr(api_search, name)
+    if name in __all__:
+        from proxyflow import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
