@@ -107,6 +107,7 @@ def run_search(
     first = [spec.planned(Trial(spec.candidates[0], rung, 0)) for rung in range(len(spec.ladder))]
     dependencies.check(first)
     prices = Prices(context, spec)
+    candidates = spec.pool(prices.steps.tolist(), memories)
     rungs = ", ".join(escape_markdown(rung.canonical) for rung in spec.ladder)
     what = (
         f"Search for the best of {len(spec.candidates)} configurations on {escape_markdown(spec.dataset)} with a "
@@ -121,7 +122,7 @@ def run_search(
     with context.writer.open("search", f"search {context.writer.study}", note, tags, main=True) as run:
         run.log_params(_params(spec))
         trials = SearchTrials(context, spec, dependencies, prices)
-        searching = _Search(trials, spec.pool(prices.steps.tolist(), memories), run, execution, write, started)
+        searching = _Search(trials, candidates, run, execution, write, started)
         jobs = execution.executor.jobs(execution.resources)
         priced = context
         if context.price_per_hour is not None:

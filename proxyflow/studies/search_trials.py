@@ -97,8 +97,15 @@ class SearchSpec:
         return self.sampler is not None
 
     def pool(self, steps: Sequence[float], memories: tuple[Memory, ...] = ()) -> Pool:
-        """The candidates, and what the sampler adds to them; see `plan`."""
-        return Pool(self.plan(steps, memories), samplers[self.sampler] if self.sampler else None)
+        """The candidates, and what the sampler adds to them; see `plan`.
+
+        Raises:
+            UserError: the sampler needs a package that is not installed.
+        """
+        sampler = samplers[self.sampler] if self.sampler else None
+        if sampler is not None:
+            next(sampler.propose(self.space, (), self.seed), None)  # lacks nothing, or says so before any training
+        return Pool(self.plan(steps, memories), sampler)
 
     def plan(self, steps: Sequence[float], memories: tuple[Memory, ...] = ()) -> SearchPlan:
         """What decisions are made by, before the sampler proposes anything.

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 
+import pytest
+
+from proxyflow.core.errors import UserError
 from proxyflow.proxies import parse_proxies
 from proxyflow.searching.candidates import candidates_of
 from proxyflow.searching.knowledge import Observation, SearchPlan, Trial
@@ -59,3 +63,12 @@ def test_a_space_that_is_tried_as_a_whole_is_no_sample() -> None:
     assert not candidates_of([{"rate": 0.1}, {"rate": 0.2}], 20, 0).is_drawn
     assert candidates_of({"width": {"low": 1, "high": 21}}, 20, 0).is_drawn
     assert not candidates_of({"width": {"low": 1, "high": 20}}, 20, 0).is_drawn
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_a_sampler_of_a_package_that_is_missing_says_how_to_install_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r"proxyflow\[optuna\]"):
+        next(samplers[name].propose(FOUND.space, (), 0))
