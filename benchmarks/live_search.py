@@ -12,6 +12,7 @@ reference of a report's trainings.
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,11 +71,12 @@ def live(folder: Path) -> Live:
     """Reads a folder."""
     trials, reference = pd.read_csv(folder / "trials.csv"), pd.read_csv(folder / "reference.csv")
     seeds = sorted(reference["seed"].unique())
-    wide = reference.pivot(index="config_json", columns="seed", values=["objective", "test_objective"])
+    first = reference[reference["seed"] == seeds[0]].set_index("config_json")["objective"]
+    tested = reference[reference["seed"] != seeds[0]].groupby("config_json")["test_objective"].mean()
     roles = reference.groupby("config_json")["roles"].first().str.split()
-    judged: dict[str, float] = (100 * wide["test_objective"][seeds[1:]].mean(axis=1)).to_dict()
+    judged = {str(text): 100 * float(value) for text, value in tested.items()}
     random = roles.index[["random" in each for each in roles]]
-    order = wide["objective"][seeds[0]][random].sort_values(ascending=False, kind="stable").index
+    order = first[random].sort_values(ascending=False, kind="stable").index
     values, n = np.array([judged[str(text)] for text in order]), len(order)
 
     def of(role: str) -> list[float]:
@@ -91,18 +93,24 @@ def live(folder: Path) -> Live:
 
 
 def write_finalists(folder: Path) -> None:
-    """Writes `finalists.yaml`: what the search trained in full."""
+    """Writes `finalists.yaml`: the default, and what the search trained in full."""
     trials = pd.read_csv(folder / "trials.csv")
-    texts = trials.loc[trials["rung"] == FULL, "config_json"].drop_duplicates()
-    head = "# What the search trained in full: python -m benchmarks.live_search --finalists\n"
+    default = space_of(folder, set(json.loads(trials["config_json"].iloc[0]))).centre.to_json()
+    texts = dict.fromkeys([default, *trials.loc[trials["rung"] == FULL, "config_json"]])
+    head = "# The default, and what the search trained in full: python -m benchmarks.live_search FOLDER --finalists\n"
     (folder / "finalists.yaml").write_text(head + "".join(f"- {text}\n" for text in texts), encoding="utf-8")
+
+
+def space_of(folder: Path, names: set[str]) -> Space:
+    """The space of a search whose configurations have these hyperparameters."""
+    schema = ImageTrainer().space
+    return Space.load(folder / "space.yaml", schema if names <= set(schema.names) else None)
 
 
 def collect(folder: Path, runs: Path) -> None:
     """Writes `reference.csv` from the trainings of a report."""
     table = pd.read_csv(runs)
-    schema = ImageTrainer().space if (table["trainer"] == "images").all() else None
-    space = Space.load(folder / "space.yaml", schema)
+    space = space_of(folder, set(json.loads(table["config_json"].iloc[0])))
     trials = pd.read_csv(folder / "trials.csv")
     best = space.configuration(yaml.safe_load((folder / "best.yaml").read_text(encoding="utf-8")), base=space.centre)
     roles: dict[str, list[str]] = {}
