@@ -53,8 +53,7 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
     # Nobody should be told of a value on the full data that was not measured there: one training in full is kept back
     # for it until there is one.
     full = bool(knowledge.in_full) or any(trial.rung == target for trial in knowledge.pending)
-    least = 0.0 if full else _kept(knowledge, cost[:, target], left)
-    kept = max(least, _reserved(knowledge))
+    kept = max(0.0 if full else _kept(knowledge, cost[:, target], left), _reserved(knowledge))
     opening = _opening(knowledge, cost, left, kept)
     if opening is not None:
         return Decision(opening, "nothing is known yet")
@@ -75,11 +74,12 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         if gains[place] > best:
             best, chosen = float(gains[place]), (int(places[place]), rung)
     place, rung = chosen if chosen is not None else (knowledge.best, target)
-    # What is left pays for one training in full, and not for this one and another.
-    if not full and left + 1e-9 < least + cost[place, rung] and chosen is not None:
+    # What is left is for the full data. The first training there is of the best candidate: only what was trained in full
+    # can be recommended, which the gain does not know.
+    if not full and left + 1e-9 < kept + cost[place, rung] and chosen is not None:
         payable = [at for at in np.argsort(-knowledge.mean, kind="stable") if cost[at, target] <= left + 1e-9]
         if payable:
-            return Decision(knowledge.next_trial(int(payable[0]), target), "what is left pays for this alone")
+            return Decision(knowledge.next_trial(int(payable[0]), target), "what is left is for the full data")
     if chosen is None:
         some = any(
             knowledge.is_open(place, rung) for place in range(len(plan.candidates)) for rung in range(target + 1)
