@@ -74,8 +74,8 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         if gains[place] > best:
             best, chosen = float(gains[place]), (int(places[place]), rung)
     place, rung = chosen if chosen is not None else (knowledge.best, target)
-    # What is left is for the full data. The first training there is of the best candidate: only what was trained in full
-    # can be recommended, which the gain does not know.
+    # What is left is for the full data. The first training there is of the best candidate: only what was trained in
+    # full can be recommended, which the gain does not know.
     if not full and left + 1e-9 < kept + cost[place, rung] and chosen is not None:
         payable = [at for at in np.argsort(-knowledge.mean, kind="stable") if cost[at, target] <= left + 1e-9]
         if payable:
