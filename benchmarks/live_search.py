@@ -122,6 +122,8 @@ def collect(folder: Path, runs: Path) -> None:
     roles.setdefault(best.to_json(), []).append("chosen")
     table["roles"] = [" ".join(roles.get(text, [])) for text in table["config_json"]]
     columns = ["roles", "config", "seed", "objective", "test_objective", "train_seconds", "config_json"]
+    # Another search's finalists may be in the same study.
+    table = table[table["roles"] != ""]
     table.sort_values(["roles", "config", "seed"])[columns].to_csv(folder / "reference.csv", index=False)
 
 
