@@ -1,4 +1,4 @@
-"""What is said of tuning with a proxy: whether it is safe, in the same words by a check and by a report."""
+"""Whether tuning on a proxy is safe, in the same words for a check and for a report."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
     # Nobody should be told of a value on the full data that was not measured there: one training in full is kept back
     # for it until there is one.
     full = bool(knowledge.in_full) or any(trial.rung == target for trial in knowledge.pending)
-    kept = max(0.0 if full else _kept(knowledge, cost[:, target], left), _reserved(knowledge))
+    kept = max(0.0 if full else _kept(knowledge, cost[:, target], left), _reserved(knowledge, cost[:, target]))
     opening = _opening(knowledge, cost, left, kept)
     if opening is not None:
         return Decision(opening, "nothing is known yet")
@@ -94,10 +94,12 @@ def _kept(knowledge: Knowledge, cost: Floats, left: float) -> float:
     return best if best <= left + 1e-9 else float(np.min(cost))
 
 
-def _reserved(knowledge: Knowledge) -> float:
-    """What is left of the part of the budget that full trainings are to have."""
+def _reserved(knowledge: Knowledge, cost: Floats) -> float:
+    """What is left of the part of the budget that full trainings are to have, without those that have been started."""
     target = knowledge.plan.ladder.target
     spent = sum(each.cost for each in knowledge.observations if each.trial.rung == target)
+    started = (each.configuration for each in knowledge.pending if each.rung == target)
+    spent += sum(float(cost[knowledge.plan.places[configuration]]) for configuration in started)
     return max(0.0, knowledge.plan.in_full * knowledge.plan.budget - spent)
 
 

@@ -60,7 +60,7 @@ class Found:
         reasons: why trainings were started, as JSON by run id.
         run_id: of the search.
         bills: what trainings took, by run id.
-        works: what the trainings cost in full trainings, whoever paid for them, in the order of the observations.
+        works: costs of all trainings in full trainings, also of a sweep's, in the order of the observations.
     """
 
     spec: SearchSpec
