@@ -93,7 +93,8 @@ def random_search(knowledge: Knowledge, drawn: int, most: float) -> pd.DataFrame
         most: the largest cost, in full trainings.
 
     Returns:
-        Columns `cost` and `value`, in the metric's unit.
+        Columns `cost`, `value`, and `low` and `high`, the ends of the 95 % interval of what it would be expected to
+        reach if all values were known, in the metric's unit.
     """
     # For each draw of all values: the best of k is the one at place r if that is among them and all others come later.
     ordered = -np.sort(-knowledge.samples[:, :drawn], axis=1)
@@ -101,8 +102,9 @@ def random_search(knowledge: Knowledge, drawn: int, most: float) -> pd.DataFrame
     rows = []
     for k in range(1, max(1, min(n, math.floor(most))) + 1):
         chance = comb(n - 1 - np.arange(n), k - 1) / comb(n, k)
-        rows.append((float(k), float((knowledge.in_metric(ordered) @ chance).mean())))
-    return pd.DataFrame(rows, columns=["cost", "value"])
+        reached = knowledge.in_metric(ordered) @ chance
+        rows.append((float(k), float(reached.mean()), *np.quantile(reached, [0.025, 0.975]).tolist()))
+    return pd.DataFrame(rows, columns=["cost", "value", "low", "high"])
 
 
 def summary_lines(found: Found) -> list[str]:
