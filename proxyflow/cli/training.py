@@ -157,7 +157,7 @@ def take_configuration(options: dict[str, Any], trainer: Trainer) -> Configurati
     single = {name: options.pop(name) for name in IMAGE_SPACE.names if name in options}
     changed = {name: value for name, value in single.items() if value != IMAGE_SPACE[name].default}
     if trainer.name == ImageTrainer.name and text == NONE:
-        return IMAGE_SPACE.configuration(single)
+        return IMAGE_SPACE.configuration(changed)  # without stems, which networks of libraries do not have
     if changed:
         name, value = next(iter(changed.items()))
         where = "config has the hyperparameters" if text != NONE else f"it is not of trainer={trainer.name}; use config"

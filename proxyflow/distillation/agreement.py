@@ -25,7 +25,7 @@ from proxyflow.strategies.budget import apportion
 from proxyflow.strategies.distillation_methods.rank_agreement import HELD_OUT, MAX_HELD_OUT, RankAgreement
 from proxyflow.strategies.distillation_methods.rank_agreement import PILOTS as PILOT_CHANGES
 from proxyflow.subsets import Subset, choose_subset
-from proxyflow.trainers.images.architectures import architectures
+from proxyflow.trainers.images.architectures import architecture_of
 from proxyflow.trainers.images.models import flops_per_example
 from proxyflow.trainers.images.space import image_configuration
 from proxyflow.trainers.images.trainer import ImageTrainer
@@ -183,7 +183,7 @@ class Agreement(Distiller):
         largest = max(PILOTS, key=lambda pilot: flops_per_example(pilot, n_classes, size))
         with torch.device("meta"):
             batch = torch.empty(self.epoch_plans[REAL].batch_size, 3, size, size)
-            return architectures[largest["arch"]].build(largest, n_classes), batch
+            return architecture_of(largest["arch"]).build(largest, n_classes), batch
 
     def state(self) -> dict[str, Tensor]:
         own = {"candidates": self.candidates, "accuracies": self.accuracies, "start": torch.tensor(self.current)}

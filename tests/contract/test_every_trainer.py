@@ -17,7 +17,15 @@ from proxyflow.trainers.images.engine import engines
 SMALL = {"arch": "xresnet10-w16", "batch_size": 16}
 SUPPORT = Path(__file__).parents[1] / "support"
 LOSS = Metric("valid_loss", "minimize")
+# Small ones of libraries, with batch norm, layer norm and attention, dropout and stochastic depth.
+LIBRARIES = (
+    "timm/test_efficientnet",
+    "timm/test_vit",
+    "torchvision/shufflenet_v2_x0_5",
+    "torchvision/mobilenet_v3_small",
+)
 TRIED: list[tuple[str, Trainer, dict[str, Any]]] = [
+    *((arch, ImageTrainer(image_size=16, precision="fp32"), {"arch": arch, "batch_size": 32}) for arch in LIBRARIES),
     *((f"images-{engine}", ImageTrainer(image_size=8, precision="fp32", engine=engine), SMALL) for engine in engines),
     ("surface", Surface(), {"width": 0.5, "kind": "deep"}),
     (

@@ -22,7 +22,9 @@ X18 = image_configuration(arch="xresnet18")
 STEPS, BATCH = 50, 16
 
 
-def small_network(configuration: Configuration, n_classes: int, seed: int, width: float = 1.0) -> nn.Module:
+def small_network(
+    configuration: Configuration, n_classes: int, seed: int, width: float = 1.0, image_size: int | None = None
+) -> nn.Module:
     """Convolutions, norms and a classifier, but too few layers to blow up the last bit of a sum."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

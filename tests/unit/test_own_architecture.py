@@ -71,7 +71,8 @@ def own(epochs: int = 2, arch: str = "patches", **changes: Any) -> TrainingSpec:
     names = {parameter.name: parameter for parameter in IMAGE_SPACE.parameters}
     names["arch"] = type(names["arch"])("arch", choices=tuple(architectures), default="xresnet50")
     usual = spec_of(epochs, **changes)
-    configuration = Space(tuple(names.values())).configuration({**usual.configuration, "arch": arch})
+    values = {name: value for name, value in usual.configuration.items() if not name.startswith("stem")}
+    configuration = Space(tuple(names.values())).configuration({**values, "arch": arch})
     return TrainingSpec(configuration, epochs, usual.seed, usual.trainer)
 
 

@@ -14,6 +14,7 @@ from proxyflow.core.errors import InvalidValue
 from proxyflow.core.registry import Registry, missing_member
 from proxyflow.proxies.width import channels_at
 from proxyflow.spaces.configuration import Configuration
+from proxyflow.trainers.images.libraries import SEPARATOR, network_of
 from proxyflow.trainers.images.shapes import XResNetShape
 
 if TYPE_CHECKING:
@@ -47,6 +48,24 @@ class ScalableArchitecture(Architecture, Protocol):
         ...
 
 
+@runtime_checkable
+class SizedArchitecture(Architecture, Protocol):
+    """Optional capability of an architecture: networks that are made for one size of images."""
+
+    def at_size(self, side: int) -> Architecture:
+        """Returns the architecture for images of this side, in pixels."""
+        ...
+
+
+def architecture_of(name: str) -> Architecture:
+    """The architecture of a name: a registered one, or a library's as `LIBRARY/NAME`.
+
+    Raises:
+        InvalidValue: there is none.
+    """
+    return network_of(name) if SEPARATOR in name else architectures[name]
+
+
 def has_widths(architecture: Architecture) -> bool:
     """Whether there are variants with fewer channels."""
     return isinstance(architecture, ScalableArchitecture)
@@ -64,6 +83,16 @@ def at_width(architecture: Architecture, fraction: float) -> Architecture:
         rule = f"{type(architecture).__name__} has no narrower variants; give it a method at_width"
         raise InvalidValue("width", fraction, rule)
     return architecture.at_width(fraction)
+
+
+def fitted(architecture: Architecture, width: float, side: int | None) -> Architecture:
+    """The variant with a fraction of the channels, for images of a side in pixels; None for what it was made for.
+
+    Raises:
+        InvalidValue: the architecture has no such width.
+    """
+    narrow = at_width(architecture, width)
+    return narrow.at_size(side) if side is not None and isinstance(narrow, SizedArchitecture) else narrow
 
 
 @dataclass(frozen=True)

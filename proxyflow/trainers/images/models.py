@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from proxyflow.core.errors import UserError
+from proxyflow.core.errors import InvalidValue, UserError, one_line
 from proxyflow.core.files import digest, sha256_of, write_json
 from proxyflow.core.folders import cache_folder
 from proxyflow.core.seeds import stream_seed
 from proxyflow.spaces.configuration import Configuration
+from proxyflow.trainers.devices import with_index
 from proxyflow.trainers.images import xresnet
-from proxyflow.trainers.images.architectures import Architecture, architectures, at_width
+from proxyflow.trainers.images.architectures import Architecture, architecture_of, fitted
 
 # Hyperparameters that do not change the network, with placeholder values.
 NON_NETWORK_VALUES = {
@@ -32,15 +33,18 @@ NON_NETWORK_VALUES = {
 }
 
 
-def build_model(configuration: Configuration, n_classes: int, seed: int, width: float = 1.0) -> nn.Module:
+def build_model(
+    configuration: Configuration, n_classes: int, seed: int, width: float = 1.0, image_size: int | None = None
+) -> nn.Module:
     """Builds a network for 3-channel images with weights from the random stream `init`.
 
     Does not change the state of torch's global generator.
 
     Args:
         width: fraction of the channels.
+        image_size: side of the images in pixels; None for what the network was made for, or any.
     """
-    return copy.deepcopy(_initial(_network_of(configuration), n_classes, seed, width))
+    return copy.deepcopy(_initial(_network_of(configuration), n_classes, seed, width, image_size))
 
 
 def _network_of(configuration: Configuration) -> Configuration:
@@ -48,25 +52,44 @@ def _network_of(configuration: Configuration) -> Configuration:
     return configuration.replace(**NON_NETWORK_VALUES)
 
 
+def _architecture(network: Configuration, width: float, image_size: int | None) -> Architecture:
+    return fitted(architecture_of(network["arch"]), width, image_size)
+
+
 @lru_cache(maxsize=2)
-def _initial(network: Configuration, n_classes: int, seed: int, width: float) -> nn.Module:
+def _initial(network: Configuration, n_classes: int, seed: int, width: float, image_size: int | None) -> nn.Module:
     """An untrained network; cached, because many configurations of a study share it."""
     init = stream_seed(seed, "init")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(init)
-        model = at_width(architectures[network["arch"]], width).build(network, n_classes)
+        model = _architecture(network, width, image_size).build(network, n_classes)
     initialise = getattr(model, "initialise", None)
     if callable(initialise):
         initialise(torch.Generator().manual_seed(init))
     return model
 
 
+def seed_layers(device: torch.device, seed: int, epoch: int) -> None:
+    """Seeds what random layers draw from, such as dropout: the device's default generator, from the stream `layers`.
+
+    Each epoch has a seed of its own, so that a resumed training draws the same.
+    """
+    drawn = stream_seed(seed, "layers", epoch)
+    if device.type == "cuda":
+        torch.cuda.default_generators[with_index(device).index].manual_seed(drawn)
+    else:
+        torch.default_generator.manual_seed(drawn)
+
+
 def classifier_of(model: nn.Module) -> nn.Linear:
-    """The last linear layer; its inputs are the embeddings.
+    """The classifier: what timm's networks name as theirs, else the last linear layer; its inputs are the embeddings.
 
     Raises:
         UserError: the network has no linear layer.
     """
+    named = getattr(model, "get_classifier", None)
+    if callable(named) and isinstance(classifier := named(), nn.Linear):
+        return classifier
     found = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not found:
         raise UserError(
@@ -107,7 +130,7 @@ def flops_per_example(configuration: Configuration, n_classes: int, image_size: 
 @lru_cache(maxsize=256)
 def _count_flops(network: Configuration, n_classes: int, image_size: int, width: float) -> float:
     """Cached in a file per machine, because importing torch's counter takes two seconds."""
-    source = _source_of(architectures[network["arch"]])
+    source = _source_of(_architecture(network, width, image_size))
     if not source:
         return _counted(network, n_classes, image_size, width)
     name = f"{network['arch']} {digest([dict(network), source])[:12]} {n_classes} classes {image_size} px"
@@ -128,9 +151,9 @@ def _count_flops(network: Configuration, n_classes: int, image_size: int, width:
 
 
 def _source_of(architecture: Architecture) -> str:
-    """SHA-256 of the file that builds it, empty where there is none."""
+    """SHA-256 of the file that builds it, with the version of its package; empty where there is none."""
     try:
-        return sha256_of(Path(inspect.getfile(type(architecture))))
+        return sha256_of(Path(inspect.getfile(type(architecture)))) + getattr(architecture, "version", "")
     except (TypeError, OSError):  # made at a prompt
         return ""
 
@@ -138,10 +161,20 @@ def _source_of(architecture: Architecture) -> str:
 def _counted(network: Configuration, n_classes: int, image_size: int, width: float) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
-    # The count depends on shapes only, so it runs on the meta device.
-    with torch.device("meta"):
-        model = at_width(architectures[network["arch"]], width).build(network, n_classes).eval()
-        images = torch.empty(1, 3, image_size, image_size)
-    with FlopCounterMode(display=False) as counter:
-        model(images).sum().backward()
-    return float(counter.get_total_flops())
+    architecture = _architecture(network, width, image_size)
+
+    def count(device: str) -> float:
+        with torch.random.fork_rng(devices=[]):
+            model = architecture.build(network, n_classes).to(device).eval()
+        with FlopCounterMode(display=False) as counter:
+            model(torch.empty(1, 3, image_size, image_size, device=device)).sum().backward()
+        return float(counter.get_total_flops())
+
+    # The count depends on shapes only, so it runs on the meta device; some networks read values, and fail there.
+    with suppress(Exception):
+        return count("meta")
+    try:
+        return count("cpu")
+    except Exception as error:  # other people's networks may raise anything
+        rule = f"arch={network['arch']} does not take images of this size: {one_line(error)}"
+        raise InvalidValue("image_size", image_size, rule) from None

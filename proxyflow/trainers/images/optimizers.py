@@ -32,11 +32,15 @@ LONG_AFTER = 1e9
 def split_parameters(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Splits parameters into those with and without weight decay: norms, biases, other vectors and scalars.
 
+    A network may name others without decay, as timm's transformers do with places and tokens (`no_weight_decay`).
     Parameters that require no gradient are in neither list.
     """
-    of_norms = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(False)}
+    named = getattr(model, "no_weight_decay", None)
+    exempt = set(named()) if callable(named) else set()
+    without = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(False)}
+    without |= {id(p) for name, p in model.named_parameters() if name in exempt}
     parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    decays = [p.ndim > 1 and id(p) not in of_norms for p in parameters]
+    decays = [p.ndim > 1 and id(p) not in without for p in parameters]
     decayed = [p for p, kept in zip(parameters, decays, strict=True) if kept]
     return decayed, [p for p, kept in zip(parameters, decays, strict=True) if not kept]
 

@@ -18,7 +18,7 @@ from proxyflow.spaces.metric import ACCURACY
 from proxyflow.trainers.devices import ContentionMonitor, device_name, peak_memory_mb, reset_peak_memory, synchronize
 from proxyflow.trainers.images.arithmetic import Precision, memory_format_for, resolve_precision
 from proxyflow.trainers.images.engine import TrainingState
-from proxyflow.trainers.images.models import build_model, flops_per_example, set_memory_format
+from proxyflow.trainers.images.models import build_model, flops_per_example, seed_layers, set_memory_format
 from proxyflow.trainers.images.steps import Tally, check_shapes
 from proxyflow.trainers.job import Job
 from proxyflow.trainers.results import EpochRecord, Trained, TrainingResult
@@ -81,7 +81,9 @@ class Session:
         image_size = preprocessing.image_size
         precision = resolve_precision(trainer.precision, device, image_size)
         batch_size, presented = configuration["batch_size"], job.spec.proxy.data.presented(len(subset.train))
-        network = (*(configuration[name] for name in ("arch", "stem_channels_1", "stem_channels_2")), trainer.width)
+        # Refuses images that the network does not take; at the end, the count is there.
+        flops_per_example(configuration, len(subset.classes), image_size, trainer.width)
+        network = (*(configuration.get(name) for name in ("arch", "stem_channels_1", "stem_channels_2")), trainer.width)
         reset_peak_memory(device, (*network, image_size, min(batch_size, presented), precision))
         contention = ContentionMonitor(device)
         layout = memory_format_for(device, precision, image_size)
@@ -96,7 +98,10 @@ class Session:
             train=TrainBatches(train, batch_size, configuration["flip_probability"], job.seed, _lesson(job)),
             valid=ValidBatches(valid),
             model=set_memory_format(
-                build_model(configuration, len(subset.classes), job.seed, trainer.width).to(device), layout
+                build_model(configuration, len(subset.classes), job.seed, trainer.width, image_size=image_size).to(
+                    device
+                ),
+                layout,
             ),
             image_size=image_size,
             started=started,
@@ -125,6 +130,7 @@ class Session:
 
     def start_clock(self) -> None:
         """Starts the clock of an epoch."""
+        seed_layers(self.device, self.job.seed, len(self.records))
         synchronize(self.device)
         self._started = time.perf_counter()
 

@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from proxyflow.core.settings import Choice
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.parameters import Categorical, Float, Int
 from proxyflow.spaces.space import Space
 from proxyflow.trainers.images.architectures import architectures
+from proxyflow.trainers.images.libraries import SEPARATOR, libraries, network_of
 
 LEARNING_RATE_GROUP = "learning-rate"
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
 
+
+@dataclass(frozen=True)
+class NetworkName(Choice):
+    """The rule of `arch`: a registered architecture, or a library's network."""
+
+    def parse(self, name: str, value: object) -> str:
+        text = str(value)
+        if SEPARATOR not in text:
+            return super().parse(name, value)
+        network_of(text)  # refuses unknown ones
+        return text
+
+
+@dataclass(frozen=True)
+class Network(Categorical):
+    """The hyperparameter `arch`; its choices are the registered architectures."""
+
+    @property
+    def rule(self) -> Choice:
+        return NetworkName((*map(str, self.choices), *(f"{library}{SEPARATOR}NAME" for library in libraries)))
+
+    def parse(self, value: object) -> str:
+        return self.rule.parse(self.name, value)
+
+
+# Only networks of our own have a stem that is configured; those of libraries have theirs.
+OWN: Mapping[str, tuple[str, ...]] = {"arch": tuple(architectures)}
+
 IMAGE_SPACE = Space(
     (
-        Categorical(
+        Network(
             "arch",
-            choices=tuple(architectures),
+            choices=OWN["arch"],
             default="xresnet50",
-            help="network (XResNet as in fastai); -w16 networks have a quarter of the width, for small images and CPUs",
+            help="network: XResNet as in fastai, of which -w16 have a quarter of the width, for small images and CPUs; "
+            "or any classifier of timm or torchvision, such as timm/resnet18",
         ),
         Float(
             "learning_rate",
@@ -35,6 +68,7 @@ IMAGE_SPACE = Space(
             high=1024,
             default=32,
             label="stem",
+            when=OWN,
             help="output channels of the stem's first convolution",
         ),
         Int(
@@ -43,6 +77,7 @@ IMAGE_SPACE = Space(
             high=1024,
             default=32,
             label="stem",
+            when=OWN,
             help="output channels of the stem's second convolution",
         ),
         Float(

@@ -20,9 +20,10 @@ from proxyflow.spaces.metric import ACCURACY, Metric
 from proxyflow.spaces.space import Space
 from proxyflow.strategies.base import FEWEST_EXAMPLES
 from proxyflow.subsets import Subset
-from proxyflow.trainers.images.architectures import architectures, at_width, has_widths
+from proxyflow.trainers.images.architectures import architecture_of, at_width, has_widths
 from proxyflow.trainers.images.engine import DEFAULT_ENGINE, engines, get_engine
 from proxyflow.trainers.images.grids import grids
+from proxyflow.trainers.images.libraries import SEPARATOR
 from proxyflow.trainers.images.precision import precision_name
 from proxyflow.trainers.images.space import IMAGE_SPACE, image_configuration
 from proxyflow.trainers.job import Job, TrainingSpec
@@ -153,12 +154,27 @@ class ImageTrainer(Trainer):
             if batch.count >= largest:
                 return f"a proxy has smaller batches than the configurations' batch_size, which is at most {largest}"
         if isinstance(width, Width):
-            fixed = sorted({each["arch"] for each in configurations if not has_widths(architectures[each["arch"]])})
+            found = {name: architecture_of(name) for name in {each["arch"] for each in configurations}}
+            fixed = sorted(name for name, each in found.items() if not has_widths(each))
             if fixed:
                 return f"arch={fixed[0]} has no narrower variants; take configurations of other networks, or no width"
-            found = {name: architectures[name] for name in {each["arch"] for each in configurations}}
-            if found and all(at_width(each, width.fraction) is each for each in found.values()):
+            try:
+                narrow = {name: at_width(each, width.fraction) for name, each in found.items()}
+            except InvalidValue as error:
+                return error.rule
+            if found and all(narrow[name] is each for name, each in found.items()):
                 return "channels are rounded to multiples of 8, so every network keeps its own; take a smaller fraction"
+        return self._misfit(proxy, data, configurations)
+
+    def _misfit(self, proxy: Proxy, data: Dataset | Subset, configurations: Grid) -> str:
+        """Why a library's network does not take the images; empty where each does."""
+        networks = {each["arch"]: each for each in configurations if SEPARATOR in each["arch"]}
+        for configuration in networks.values():
+            try:
+                reduced = self.at(proxy)
+                reduced.flops_per_example(configuration, len(data.class_names), data.preprocessing)
+            except InvalidValue as error:
+                return error.rule
         return ""
 
     def check(self, subset: Subset) -> None:
@@ -183,10 +199,13 @@ class ImageTrainer(Trainer):
         Raises:
             OutOfMemory: it does not fit on the device.
         """
-        from proxyflow.trainers.images.memory import explain_out_of_memory  # imports torch
+        from torch.random import fork_rng  # imports torch, as the next one
+
+        from proxyflow.trainers.images.memory import explain_out_of_memory
 
         size = self.size_of(job.subset.preprocessing)
-        with explain_out_of_memory(job.device, job.configuration["batch_size"], size):
+        # Random layers draw from the global generator, which is the caller's afterwards as it was.
+        with explain_out_of_memory(job.device, job.configuration["batch_size"], size), fork_rng(devices=[]):
             return get_engine(self.engine).train(self, job, hooks)
 
     def load_checkpoint(self, folder: Path) -> TrainingCheckpoint:
