@@ -18,6 +18,7 @@ from proxyflow.data.catalog import DataOptions, Dataset, load_dataset
 from proxyflow.scores.table import ExampleScores
 from proxyflow.subsets import Subset
 from proxyflow.tracking import names
+from proxyflow.tracking.artifacts import uri as _uri  # noqa: F401 (it registers how weights of runs are fetched)
 from proxyflow.tracking.artifacts.cache import ArtifactCache
 from proxyflow.tracking.artifacts.transfer import fetch
 from proxyflow.tracking.connection import Client

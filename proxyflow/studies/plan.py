@@ -214,7 +214,7 @@ def _trained(spec: TrainingSpec, identity: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "trainer": spec.trainer.name,
         "identity": dict(identity),
-        "configuration": {name: _as_number(value) for name, value in spec.configuration.items()},
+        "configuration": {name: _as_number(value) for name, value in spec.trainer.keyed(spec.configuration).items()},
         "epochs": spec.epochs,
         "seed": spec.seed,
     }

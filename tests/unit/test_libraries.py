@@ -123,7 +123,7 @@ def test_networks_without_variants_have_no_widths() -> None:
 
 
 def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxyflow.trainers.images.libraries.find_spec", lambda name: None)
+    monkeypatch.setattr("proxyflow.trainers.images.libraries.timm.find_spec", lambda name: None)
     with pytest.raises(InvalidValue, match=r"proxyflow\[timm\]") as caught:
         image_configuration(arch="timm/resnet26")
     assert caught.value.name == "arch"

@@ -14,6 +14,7 @@ from proxyflow.core.errors import UserError
 from proxyflow.scoring.scorer import score_examples
 from proxyflow.scoring.spec import ScoringSpec
 from proxyflow.spaces.configuration import Configuration
+from proxyflow.spaces.parameters import Categorical
 from proxyflow.spaces.space import Space
 from proxyflow.trainers import TrainingSpec
 from proxyflow.trainers.images.architectures import architectures
@@ -69,7 +70,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 def own(epochs: int = 2, arch: str = "patches", **changes: Any) -> TrainingSpec:
     """As `spec_of`, in a space that has these networks as well."""
     names = {parameter.name: parameter for parameter in IMAGE_SPACE.parameters}
-    names["arch"] = type(names["arch"])("arch", choices=tuple(architectures), default="xresnet50")
+    names["arch"] = Categorical("arch", choices=tuple(architectures), default="xresnet50")
     usual = spec_of(epochs, **changes)
     values = {name: value for name, value in usual.configuration.items() if not name.startswith("stem")}
     configuration = Space(tuple(names.values())).configuration({**values, "arch": arch})

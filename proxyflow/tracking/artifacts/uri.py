@@ -6,6 +6,7 @@ import re
 import tempfile
 from pathlib import Path, PurePosixPath
 
+from proxyflow.core.artifacts import fetched_by
 from proxyflow.core.errors import InvalidValue, UserError
 from proxyflow.tracking.artifacts.transfer import fetch
 from proxyflow.tracking.connection import connect
@@ -31,6 +32,21 @@ def split_uri(what: str, uri: str) -> tuple[str, str]:
     if found is None or ".." in PurePosixPath(found["path"]).parts:
         raise InvalidValue(what, uri, "an artifact of a run is runs:/RUN_ID/PATH, as in runs:/RUN_ID/search/best.yaml")
     return found["run"], found["path"]
+
+
+def fetch_of_run(what: str, run_id: str, path: str, target: Path) -> Path:
+    """Downloads an artifact from the tracking server that MLflow's own variables name, see `core.artifacts`.
+
+    Raises:
+        TrackingUnavailable, NotFound, NotAllowed, StoreFailed: see `read_artifact`.
+        UserError: the run has no such artifact.
+    """
+    client = connect()
+    existing_run(client, run_id, f"{what}: run {run_id}", f"a run that has {path}")
+    return fetch(client, run_id, path, target)
+
+
+fetched_by(fetch_of_run)
 
 
 def read_artifact(what: str, uri: str) -> str:

@@ -21,8 +21,10 @@ from proxyflow.spaces.configuration import Configuration
 from proxyflow.trainers.devices import with_index
 from proxyflow.trainers.images import xresnet
 from proxyflow.trainers.images.architectures import Architecture, architecture_of, fitted
+from proxyflow.trainers.images.libraries import Normalization
+from proxyflow.trainers.images.weights import find_weights, load_weights
 
-# Hyperparameters that do not change the network, with placeholder values.
+# Hyperparameters that change neither a network's layers nor what it costs, with placeholder values.
 NON_NETWORK_VALUES = {
     "learning_rate": 1.0,
     "flip_probability": 0.0,
@@ -30,21 +32,102 @@ NON_NETWORK_VALUES = {
     "label_smoothing": 0.0,
     "batch_size": 2,
     "weight_decay": 0.0,
+    "weights": "none",
 }
 
 
+class Renormalized(nn.Module):
+    """A network whose weights were trained on other images: brings pixels to the normalization of these.
+
+    Args:
+        network: takes images of normalization `theirs`.
+        ours: normalization of the images that this module takes.
+    """
+
+    def __init__(self, network: nn.Module, ours: Normalization, theirs: Normalization) -> None:
+        super().__init__()
+        self.network = network
+        (mean, std), (their_mean, their_std) = (_columns(each) for each in (ours, theirs))
+        self.register_buffer("scale", std / their_std)
+        self.register_buffer("shift", (mean - their_mean) / their_std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(n, 3, h, w)` to logits."""
+        assert isinstance(self.scale, Tensor)
+        assert isinstance(self.shift, Tensor)
+        logits: Tensor = self.network(x * self.scale.to(x.dtype) + self.shift.to(x.dtype))
+        return logits
+
+    def no_weight_decay(self) -> set[str]:
+        """As of the network, see `split_parameters`."""
+        named = getattr(self.network, "no_weight_decay", None)
+        return {f"network.{name}" for name in named()} if callable(named) else set()
+
+
+def _columns(normalization: Normalization) -> tuple[Tensor, Tensor]:
+    """`(1, 3 or 1, 1, 1)` mean and standard deviation."""
+    mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (normalization.mean, normalization.std))
+    return mean, std
+
+
 def build_model(
-    configuration: Configuration, n_classes: int, seed: int, width: float = 1.0, image_size: int | None = None
+    configuration: Configuration,
+    n_classes: int,
+    seed: int,
+    width: float = 1.0,
+    image_size: int | None = None,
+    normalization: Normalization | None = None,
 ) -> nn.Module:
-    """Builds a network for 3-channel images with weights from the random stream `init`.
+    """Builds a network for 3-channel images, with weights from the random stream `init` or those of `weights`.
 
     Does not change the state of torch's global generator.
 
     Args:
         width: fraction of the channels.
         image_size: side of the images in pixels; None for what the network was made for, or any.
+        normalization: of the images; given weights, the network brings them to that of the weights.
+
+    Raises:
+        InvalidValue: the weights cannot be had, or do not fit.
     """
-    return copy.deepcopy(_initial(_network_of(configuration), n_classes, seed, width, image_size))
+    model = copy.deepcopy(_initial(_network_of(configuration), n_classes, seed, width, image_size))
+    weights = find_weights(configuration, width)
+    if weights is not None:
+        load_weights(model, _head_of(model), weights, _architecture(configuration, width, image_size))
+        if normalization is not None and weights.normalization not in (None, normalization):
+            assert weights.normalization is not None
+            model = Renormalized(model, normalization, weights.normalization)
+    return freeze(model, configuration.get("freeze", 0.0))
+
+
+def freeze(model: nn.Module, fraction: float) -> nn.Module:
+    """Fixes a fraction of the layers, counted from the input, in place; the classifier is always trained.
+
+    Fixed layers need no gradients, and fixed norms keep their statistics.
+    """
+    if not fraction:
+        return model
+    head = set(classifier_of(model).modules())
+    layers = [each for each in model.modules() if each not in head and any(True for _ in each.parameters(False))]
+    for layer in layers[: round(fraction * len(layers))]:
+        for parameter in layer.parameters(recurse=False):
+            parameter.requires_grad_(False)
+        if isinstance(layer, nn.modules.batchnorm._NormBase):
+            layer.eval()
+            layer.train = _as_it_is.__get__(layer)  # type: ignore[method-assign]
+    return model
+
+
+def _as_it_is(self: nn.Module, mode: bool = True) -> nn.Module:
+    """`train` of a fixed layer."""
+    return self
+
+
+def _head_of(model: nn.Module) -> str:
+    """The name of the classifier."""
+    head = classifier_of(model)
+    names: dict[int, str] = {id(module): name for name, module in model.named_modules()}
+    return names[id(head)]
 
 
 def _network_of(configuration: Configuration) -> Configuration:
@@ -87,6 +170,7 @@ def classifier_of(model: nn.Module) -> nn.Linear:
     Raises:
         UserError: the network has no linear layer.
     """
+    model = model.network if isinstance(model, Renormalized) else model
     named = getattr(model, "get_classifier", None)
     if callable(named) and isinstance(classifier := named(), nn.Linear):
         return classifier
@@ -165,7 +249,7 @@ def _counted(network: Configuration, n_classes: int, image_size: int, width: flo
 
     def count(device: str) -> float:
         with torch.random.fork_rng(devices=[]):
-            model = architecture.build(network, n_classes).to(device).eval()
+            model = freeze(architecture.build(network, n_classes), network.get("freeze", 0.0)).to(device).eval()
         with FlopCounterMode(display=False) as counter:
             model(torch.empty(1, 3, image_size, image_size, device=device)).sum().backward()
         return float(counter.get_total_flops())

@@ -20,6 +20,7 @@ from proxyflow.trainers.images.arithmetic import Precision, memory_format_for, r
 from proxyflow.trainers.images.engine import TrainingState
 from proxyflow.trainers.images.models import build_model, flops_per_example, seed_layers, set_memory_format
 from proxyflow.trainers.images.steps import Tally, check_shapes
+from proxyflow.trainers.images.weights import find_weights
 from proxyflow.trainers.job import Job
 from proxyflow.trainers.results import EpochRecord, Trained, TrainingResult
 
@@ -219,6 +220,9 @@ class Session:
             "device_shared": self.contention.detected(),
             "threads": torch.get_num_threads(),
         }
+        weights = find_weights(self.job.configuration, self.trainer.width)
+        if weights is not None:
+            params["weights_sha256"] = weights.sha256
         if subset.test is not None:
             # Last, so that times and memory do not include the test set.
             assert isinstance(subset.test, ImageSet)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from proxyflow.core.settings import Choice
@@ -12,6 +12,9 @@ from proxyflow.spaces.parameters import Categorical, Float, Int
 from proxyflow.spaces.space import Space
 from proxyflow.trainers.images.architectures import architectures
 from proxyflow.trainers.images.libraries import SEPARATOR, libraries, network_of
+from proxyflow.trainers.images.weights import DEFAULT as DEFAULT_WEIGHTS
+from proxyflow.trainers.images.weights import NONE as NO_WEIGHTS
+from proxyflow.trainers.images.weights import WeightsName
 
 LEARNING_RATE_GROUP = "learning-rate"
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
@@ -30,15 +33,21 @@ class NetworkName(Choice):
 
 
 @dataclass(frozen=True)
-class Network(Categorical):
-    """The hyperparameter `arch`; its choices are the registered architectures."""
+class OpenChoice(Categorical):
+    """One of a few values, or other text that a rule accepts.
+
+    Attributes:
+        takes: the rule.
+    """
+
+    takes: Choice = field(kw_only=True)
 
     @property
     def rule(self) -> Choice:
-        return NetworkName((*map(str, self.choices), *(f"{library}{SEPARATOR}NAME" for library in libraries)))
+        return self.takes
 
     def parse(self, value: object) -> str:
-        return self.rule.parse(self.name, value)
+        return self.takes.parse(self.name, value)
 
 
 # Only networks of our own have a stem that is configured; those of libraries have theirs.
@@ -46,9 +55,10 @@ OWN: Mapping[str, tuple[str, ...]] = {"arch": tuple(architectures)}
 
 IMAGE_SPACE = Space(
     (
-        Network(
+        OpenChoice(
             "arch",
             choices=OWN["arch"],
+            takes=NetworkName((*OWN["arch"], *(f"{library}{SEPARATOR}NAME" for library in libraries))),
             default="xresnet50",
             help="network: XResNet as in fastai, of which -w16 have a quarter of the width, for small images and CPUs; "
             "or any classifier of timm or torchvision, such as timm/resnet18",
@@ -112,6 +122,21 @@ IMAGE_SPACE = Space(
             default=0.01,
             label="wd",
             help="decoupled weight decay, except on norms and biases",
+        ),
+        OpenChoice(
+            "weights",
+            choices=(NO_WEIGHTS, DEFAULT_WEIGHTS),
+            takes=WeightsName((NO_WEIGHTS, DEFAULT_WEIGHTS, "file:PATH", "dir:PATH", "run:RUN_ID")),
+            default=NO_WEIGHTS,
+            help="initial weights, but for the classifier: none is random, default is what the library of the network "
+            "publishes, run is a run with save_model=true",
+        ),
+        Float(
+            "freeze",
+            low=0,
+            high=1,
+            default=0.0,
+            help="fraction of the layers, from the input, that stay as they are; 1 trains the classifier alone",
         ),
     )
 )

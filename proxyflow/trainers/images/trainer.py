@@ -26,6 +26,7 @@ from proxyflow.trainers.images.grids import grids
 from proxyflow.trainers.images.libraries import SEPARATOR
 from proxyflow.trainers.images.precision import precision_name
 from proxyflow.trainers.images.space import IMAGE_SPACE, image_configuration
+from proxyflow.trainers.images.weights import find_weights
 from proxyflow.trainers.job import Job, TrainingSpec
 from proxyflow.trainers.model_access import NO_HOOKS, Hooks
 from proxyflow.trainers.protocol import Trainer
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from proxyflow.trainers.images.predictor import ImagePredictor
 
 AUTO = "auto"
+ABSENT = {"weights": "none", "freeze": 0.0}  # hyperparameters that were added later, where they do nothing
 SMALLEST_SIDE = 8  # pixels
 ANY_SIZE = 2**16  # an image size that every precision supports
 INPUT = "(n, 3, size, size) float32, pixels in 0..1 less mean, divided by std; grey repeated to 3 channels"
@@ -117,7 +119,15 @@ class ImageTrainer(Trainer):
 
     def check_request(self, configurations: Grid) -> Sequence[str]:
         self.precision_on(None, *([] if self.image_size is None else [self.image_size]))
+        for configuration in configurations:
+            find_weights(configuration, self.width)
         return ()
+
+    def keyed(self, configuration: Configuration) -> Mapping[str, Any]:
+        weights = find_weights(configuration, self.width)
+        # Trainings from before there were weights, and those without, have the same keys.
+        own = {name: value for name, value in configuration.items() if value != ABSENT.get(name)}
+        return own if weights is None else {**own, "weights": weights.sha256}
 
     def at(self, proxy: Proxy) -> ImageTrainer:
         size, width = proxy.reduction(Size), proxy.reduction(Width)
@@ -214,11 +224,13 @@ class ImageTrainer(Trainer):
         return TrainingCheckpoint.load(folder)
 
     def scoring_configuration(self, grid: Grid) -> Configuration:
-        """The default configuration with the grid's most common network, batch size and weight decay (first if tied).
+        """The default configuration with the grid's most common network, batch size, weight decay and initial weights.
+
+        Of those that are equally common it is the first.
 
         So the scoring model resembles the models that the study compares, and costs as much as one of them.
         """
-        names = ("arch", "batch_size", "weight_decay")
+        names = ("arch", "batch_size", "weight_decay", "weights", "freeze")
         common = {name: Counter(each[name] for each in grid).most_common(1)[0][0] for name in names}
         return image_configuration(**common)
 
@@ -235,7 +247,10 @@ class ImageTrainer(Trainer):
         return ImagePredictor(self, subset, examples, device)
 
     def describe_model(self, spec: TrainingSpec, subset: Subset) -> dict[str, Any]:
+        weights = find_weights(spec.configuration, self.width)
+        inner = None if weights is None else weights.normalization
         return {
+            **({} if inner is None else {"network_normalization": {"mean": list(inner.mean), "std": list(inner.std)}}),
             "hyperparameters": dict(spec.configuration),
             "class_names": [subset.class_names[label] for label in subset.classes],
             "image_size": self.size_of(subset.preprocessing),
