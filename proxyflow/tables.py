@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -190,7 +191,10 @@ class LookupTable:
                 return int(configuration)
             rule = f"{self.name} has {len(self)} configurations: give a whole number from 0 to {len(self) - 1}"
             raise InvalidValue("configuration", configuration, rule)
-        place = self._places.get(_key(configuration))
+        spelled = configuration
+        with suppress(InvalidValue):  # as the table has it
+            spelled = self.space.configuration(configuration)
+        place = self._places.get(_key(spelled))
         if place is None:
             rule = f"it is none of the {len(self)} configurations of {self.name}, which was trained on a fixed sample"
             raise InvalidValue("configuration", json.dumps(dict(configuration), default=str), rule)
@@ -356,7 +360,8 @@ def _configurations_of(folder: Path, runs: pd.DataFrame, space: Space) -> tuple[
 
 
 def _key(values: Mapping[str, Any]) -> str:
-    return json.dumps(dict(values), sort_keys=True, default=str)
+    told = values.told if isinstance(values, Configuration) else dict(values)
+    return json.dumps(told, sort_keys=True, default=str)
 
 
 def _cheapest_first(runs: pd.DataFrame) -> tuple[str, ...]:

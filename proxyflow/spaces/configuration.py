@@ -91,8 +91,17 @@ class Configuration(Mapping[str, Any]):
         return next(filter(None, groups), "other")
 
     def to_json(self) -> str:
-        """The values as JSON with sorted keys: equal configurations of one space give equal texts."""
-        return json.dumps(self._values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """The values as JSON with sorted keys: equal configurations of one space give equal texts.
+
+        Defaults of silent hyperparameters are left out, see `Parameter`.
+        """
+        return json.dumps(self.told, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @cached_property
+    def told(self) -> dict[str, Any]:
+        """The values without defaults of silent hyperparameters."""
+        silent = {each.name: each.default for each in self.space.parameters if each.silent}
+        return {name: value for name, value in self.entries if name not in silent or value != silent[name]}
 
     def replace(self, **changes: Any) -> Configuration:
         """A copy with other values; those that are not in use any more are left out.

@@ -80,6 +80,8 @@ class Parameter(ABC):
         group: the group of configurations that change this parameter; empty for `other`.
         when: other parameters and values of theirs. The parameter is in use only in configurations that have one of
             the values of each.
+        silent: `Configuration.to_json` leaves the default out: a hyperparameter that came later and does nothing there,
+            so that configurations from before are the same.
 
     Raises:
         InvalidValue: a part of the declaration breaks its rule; `.name` is as `learning_rate.low`.
@@ -91,6 +93,7 @@ class Parameter(ABC):
     default: Any = None
     label: str = ""
     group: str = ""
+    silent: bool = False
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:

@@ -141,13 +141,13 @@ class Trainer(Protocol):
     def keyed(self, configuration: Configuration) -> Mapping[str, Any]:
         """Returns what of a configuration determines a result, by name; part of the run's key.
 
-        By default all of it. A trainer replaces names of files by their contents here, and leaves out hyperparameters
-        that came later and are not in use, so that trainings from before keep their keys.
+        By default all of it, without defaults of silent hyperparameters. A trainer replaces names of files by digests
+        of their contents here.
 
         Raises:
             InvalidValue: A file cannot be had.
         """
-        return configuration
+        return configuration.told
 
     def check_request(self, configurations: Grid) -> Sequence[str]:
         """Validates the settings on this machine, for these configurations, before any run is made.

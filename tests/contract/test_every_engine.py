@@ -117,7 +117,7 @@ def test_seconds_of_validation_are_counted_apart(engine: str, digits: Subset, mo
             return self.model(x)  # type: ignore[no-any-return]
 
     real = sessions.build_model
-    monkeypatch.setattr(sessions, "build_model", lambda *given: Slow(real(*given)))
+    monkeypatch.setattr(sessions, "build_model", lambda *given, **options: Slow(real(*given, **options)))
     monkeypatch.setattr(sessions, "time", SimpleNamespace(perf_counter=lambda: clock))
     result = train(digits, spec_of(engine=engine)).result
     # In each of two epochs 4 steps, and 500 examples in batches of 256.

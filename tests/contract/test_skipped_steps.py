@@ -66,7 +66,7 @@ def scaled(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
 
 def train(engine: str, monkeypatch: pytest.MonkeyPatch, spoil: Spoil, at: Collection[int], **changes: Any) -> Trained:
     real = sessions.build_model
-    monkeypatch.setattr(sessions, "build_model", lambda *given: Spoiled(real(*given), spoil, at))
+    monkeypatch.setattr(sessions, "build_model", lambda *given, **options: Spoiled(real(*given, **options), spoil, at))
     subset = few_digits(0.05)
     assert len(subset.train) // 16 == PER_EPOCH
     return train_on(subset, spec_of(engine=engine, **{"batch_size": 16, "learning_rate": 1e-4, **changes}))

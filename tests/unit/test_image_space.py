@@ -40,7 +40,18 @@ def test_defaults_are_the_published_ones() -> None:
         "label_smoothing": 0.1,
         "batch_size": 64,
         "weight_decay": 0.01,
+        "weights": "none",
+        "freeze": 0.0,
     }
+
+
+def test_configurations_of_studies_from_before_there_were_weights_are_the_same() -> None:
+    configuration = image_configuration(learning_rate=0.01)
+    assert "weights" not in configuration.to_json()
+    assert "freeze" not in configuration.to_json()
+    assert IMAGE_SPACE.configuration_from_json(configuration.to_json()) == configuration
+    tuned = image_configuration(weights="default", freeze=0.25)
+    assert IMAGE_SPACE.configuration_from_json(tuned.to_json()) == tuned
 
 
 def test_every_difference_is_named_in_the_order_of_the_contract() -> None:

@@ -81,6 +81,8 @@ OTHER_VALUES = {
     "label_smoothing": 0,
     "batch_size": 16,
     "weight_decay": 0.1,
+    "weights": f"file:{__file__}",
+    "freeze": 0.5,
 }
 CHANGES: dict[str, Callable[[], str]] = {
     "nothing": key,

@@ -128,6 +128,7 @@ IMAGE_SPACE = Space(
             choices=(NO_WEIGHTS, DEFAULT_WEIGHTS),
             takes=WeightsName((NO_WEIGHTS, DEFAULT_WEIGHTS, "file:PATH", "dir:PATH", "run:RUN_ID")),
             default=NO_WEIGHTS,
+            silent=True,
             help="initial weights, but for the classifier: none is random, default is what the library of the network "
             "publishes, run is a run with save_model=true",
         ),
@@ -136,6 +137,7 @@ IMAGE_SPACE = Space(
             low=0,
             high=1,
             default=0.0,
+            silent=True,
             help="fraction of the layers, from the input, that stay as they are; 1 trains the classifier alone",
         ),
     )

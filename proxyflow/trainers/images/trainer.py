@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from proxyflow.trainers.images.predictor import ImagePredictor
 
 AUTO = "auto"
-ABSENT = {"weights": "none", "freeze": 0.0}  # hyperparameters that were added later, where they do nothing
 SMALLEST_SIDE = 8  # pixels
 ANY_SIZE = 2**16  # an image size that every precision supports
 INPUT = "(n, 3, size, size) float32, pixels in 0..1 less mean, divided by std; grey repeated to 3 channels"
@@ -125,9 +124,7 @@ class ImageTrainer(Trainer):
 
     def keyed(self, configuration: Configuration) -> Mapping[str, Any]:
         weights = find_weights(configuration, self.width)
-        # Trainings from before there were weights, and those without, have the same keys.
-        own = {name: value for name, value in configuration.items() if value != ABSENT.get(name)}
-        return own if weights is None else {**own, "weights": weights.sha256}
+        return configuration.told if weights is None else {**configuration.told, "weights": weights.sha256}
 
     def at(self, proxy: Proxy) -> ImageTrainer:
         size, width = proxy.reduction(Size), proxy.reduction(Width)

@@ -6,7 +6,6 @@ Finding them imports no torch where they are files or of a run; `load_weights` p
 from __future__ import annotations
 
 import json
-import pickle
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ class WeightsName(Choice):
     """The rule of `weights`."""
 
     def parse(self, name: str, value: object) -> str:
-        text = str(value)
+        text = str(value) or NONE  # MLflow cannot pass nothing
         kind, colon, rest = text.partition(":")
         if text in (NONE, DEFAULT) or (colon and kind in sources and rest):
             return text
@@ -208,11 +207,10 @@ def _read(weights: Weights) -> dict[str, Tensor]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of pickle protocols, where all that matters is whether it can be read
                 found = torch.load(weights.file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # its text recommends what runs any code
-        rule = f"{weights.file} is damaged, or holds more than tensors, which could run code: save its state_dict alone"
-        raise InvalidValue("weights", weights.name, rule) from None
     except Exception as error:  # damaged files raise anything
         rule = f"{weights.file} cannot be read as weights: {one_line(error)}"
+        if type(error).__name__ == "UnpicklingError":  # whose text recommends what runs any code
+            rule = f"{weights.file} is damaged, or holds more than tensors, which could run code: save its state_dict"
         raise InvalidValue("weights", weights.name, rule) from None
     for key in KEYS:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
