@@ -105,7 +105,7 @@ def write_search_page(found: Found, study: str, folder: Path, command: str = "")
         script=Markup(script),
         policy=f"{hash_of(plotly)} {hash_of(script)}",
         data=as_json({"figures": figures}),
-        best=dict(found.best),
+        best=found.best.told,
         now=datetime.now(UTC),
     )
     write_text(folder / PAGE, html.encode("utf-8", "replace").decode("utf-8"))

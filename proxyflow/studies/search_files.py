@@ -39,7 +39,7 @@ def best_yaml(found: Found) -> str:
     value, low, high = found.knowledge.value_of(found.knowledge.recommended)
     metric = found.spec.trainer.metric
     head = f"# {metric.name} {value:.4f} on the full data, 95 % interval {low:.4f} to {high:.4f}\n"
-    return head + yaml.safe_dump(dict(found.best), sort_keys=False, allow_unicode=True)
+    return head + yaml.safe_dump(found.best.told, sort_keys=False, allow_unicode=True)
 
 
 def trial_table(found: Found) -> pd.DataFrame:
