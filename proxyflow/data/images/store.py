@@ -156,7 +156,7 @@ class ImageStore:
                     return data, path.suffix.lower()
             except (OSError, BadImage):
                 pass  # the file was removed or changed since
-        if self.reduced[row]:
+        if (self.sizes[row] != self.native_sizes[row]).any():  # `reduced` of all images, per image, would be quadratic
             what = printable(str(self.root / self.files[row])) if self.root and self.files else f"image {row}"
             raise UserError(
                 f"{what} was changed or removed since it was decoded, and only a smaller copy of it is here; put it "
