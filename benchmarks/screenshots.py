@@ -1,4 +1,4 @@
-"""The pictures of docs/tracking.md, from a study that is trained for them: `python -m benchmarks.screenshots`.
+"""The pictures of docs/how-to/mlflow-ui.md, from a study that is trained for them: `python -m benchmarks.screenshots`.
 
 Needs Chromium, and takes some minutes. `--server URL --study NAME` takes pictures of a study that is there already.
 """

@@ -1,4 +1,4 @@
-"""The servers of a team on this machine, set up by the very commands of deploy/README.md, with free ports.
+"""The servers of a team on this machine, set up by the very commands of docs/how-to/team-server.md, with free ports.
 
 `python -m benchmarks.team` starts them and says how to reach them, for a look around.
 """
@@ -24,7 +24,7 @@ import psutil
 from benchmarks.server import START_SECONDS, free_ports, wait_for
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "deploy" / "README.md"
+PAGE = ROOT / "docs" / "how-to" / "team-server.md"
 BLOCK = re.compile(r"^```sh ([a-z0-9-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WEED_PORTS = (
     *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),

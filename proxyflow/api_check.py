@@ -62,7 +62,7 @@ def check(
     valid_examples: int | str = "auto",
     name: str = "check",
 ) -> Safety:
-    """Says whether tuning a function on a proxy is safe; see docs/search.md.
+    """Says whether tuning a function on a proxy is safe; see docs/how-to/search.md.
 
     Trains a few configurations on the proxy and on everything, one after the other in this process, as runs of MLflow's
     current tracking server. Those that have finished are not repeated.

@@ -83,7 +83,7 @@ def search(
     valid_examples: int | str = "auto",
     name: str = "search",
 ) -> Best:
-    """Finds the best configuration for a function, on cheap proxies and the full data; see docs/search.md.
+    """Finds the best configuration for a function, on cheap proxies and the full data; see docs/how-to/search.md.
 
     Trainings run one after the other in this process, and are runs of MLflow's current tracking server. The same call
     goes on where an earlier one ended.
@@ -100,12 +100,12 @@ def search(
             good enough; None uses the whole budget.
         confirm: The most seeds of a configuration on the full data.
         candidates: How many configurations to draw from a space with ranges.
-        sampler: What proposes more of a space with ranges while the search runs, see docs/search.md; None for the
+        sampler: What proposes more of a space with ranges while the search runs, see docs/how-to/search.md; None for the
             candidates alone.
         memory: Earlier studies of the same function to learn from: `auto`, `none`, or names separated by commas.
         epochs: Passes over the training examples on the full data.
         seed: The first of the trainings' seeds.
-        metric, goal, aggregate, share: What the function reports, see docs/own-training.md.
+        metric, goal, aggregate, share: What the function reports, see docs/how-to/own-training.md.
         valid_examples: How many examples validate where `split` does not say so.
         name: The study, an MLflow experiment.
 

@@ -88,12 +88,12 @@ def study(
             compared; or a file, `"grid.yaml"` or `"space.yaml@36"`.
         labels: `(n,)` the class of each example, in the order of the user's own data, which `job.train.of` selects
             from. With `ids`, `groups`, `split` (`train` or `valid`) and `columns`, each of `n` values, where they
-            matter; see docs/data.md.
+            matter; see docs/how-to/data.md.
         dataset: The name of a data set instead of labels, as on the command line: `digits`, `table:reviews.csv`.
         strategies: The proxies; `full`, the target, should be one of them.
         epochs: Passes over the training examples on the target.
         seeds: One or several; every training is repeated for each.
-        metric, goal, aggregate, share: What the function reports, see docs/own-training.md.
+        metric, goal, aggregate, share: What the function reports, see docs/how-to/own-training.md.
         valid_examples: How many examples validate where `split` does not say so.
         name: The study, an MLflow experiment.
         out: Folder for the report's page, figures and tables.

@@ -88,7 +88,7 @@ EPOCH = Number(low=1, whole=True, example="2,5,10")
     "predictions",
     NONE,
     "Predictions of the training examples by a model of your own, in a .parquet or .csv file with a column id and a "
-    "column per class (named by the class, or 0, 1, ...), or a .npy array (n, classes); see docs/scores.md.",
+    "column per class (named by the class, or 0, 1, ...), or a .npy array (n, classes); see docs/how-to/scores.md.",
     metavar="FILE",
 )
 @ruled_option(

@@ -1,6 +1,6 @@
 """Reads a row of numbers for each example of a data set from a file that another program wrote.
 
-The file may come from anybody, see docs/safety.md: nothing in it is executed, and no pickle is read.
+The file may come from anybody, see docs/explanation/safety.md: nothing in it is executed, and no pickle is read.
 """
 
 from __future__ import annotations

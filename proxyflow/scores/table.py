@@ -176,7 +176,7 @@ class ExampleScores:
     def load(folder: Path, run_id: str = "") -> ExampleScores:
         """Reads what `save` wrote, or the files of it that are present.
 
-        The files may come from anybody who may write to a tracking server: see docs/safety.md. Columns of the table
+        The files may come from anybody who may write to a tracking server: see docs/explanation/safety.md. Columns of the table
         that are not scores of this version are left out.
 
         Raises:

@@ -143,7 +143,7 @@ def _features(codec: Codec, class_names: tuple[str, ...]) -> dict[str, str]:
 def read_subset(folder: Path, options: DataOptions | None = None) -> Subset:
     """Reads what `write_subset` wrote, checking every checksum, and every entry of the manifest before it is used.
 
-    The files may come from anybody who may write to a tracking server: see docs/safety.md.
+    The files may come from anybody who may write to a tracking server: see docs/explanation/safety.md.
 
     Args:
         options: how the data set would be loaded, as examples are kept as they would be then: with an `image_size`,

@@ -65,7 +65,7 @@ OBJECTIVE = "objective"
 # The objective of a model that has learned nothing.
 CHANCE = "chance_objective"
 
-# Metrics with their meanings; docs/tracking.md has the same tables.
+# Metrics with their meanings; docs/how-to/mlflow-ui.md has the same tables.
 # of every training, at its end; NAME is the trainer's metric, of the tag METRIC
 RESULT_METRICS = {
     OBJECTIVE: "the trainer's metric, aggregated as its tag `proxyflow.metric_json` says (best or last epoch): the "

@@ -35,7 +35,7 @@ def save_state(folder: Path, tensors: Mapping[str, torch.Tensor], description: M
 
 
 def load_state(folder: Path, rules: Mapping[str, Rule]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Reads and validates what `save_state` wrote; the files are untrusted, see docs/safety.md.
+    """Reads and validates what `save_state` wrote; the files are untrusted, see docs/explanation/safety.md.
 
     Args:
         folder: the checkpoint's folder.

@@ -1,7 +1,7 @@
 """The contract between a study and what it trains: a configuration goes in, a metric per epoch comes out.
 
 Studies, reports and quality measures use trainers through this module alone, so a trainer may train anything. A trainer
-of your own is a class that derives from `Trainer`; see "A trainer of your own" in docs/training.md.
+of your own is a class that derives from `Trainer`; see "A trainer of your own" in docs/how-to/image-training.md.
 """
 
 from __future__ import annotations

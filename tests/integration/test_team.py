@@ -1,4 +1,4 @@
-"""A team's servers as deploy/README.md sets them up: PostgreSQL, S3 and MLflow's server with accounts, all real.
+"""A team's servers as docs/how-to/team-server.md sets them up: PostgreSQL, S3 and MLflow's server with accounts, all real.
 
 The tests go in the order of the file: first artifacts pass the server, and everybody may read everything. Then the
 page's maintenance restores a backup and updates the tables, and the server starts anew in the other mode, where

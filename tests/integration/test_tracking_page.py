@@ -1,4 +1,4 @@
-"""What docs/tracking.md promises of search and of data sets works on a real store."""
+"""What docs/how-to/mlflow-ui.md promises of search and of data sets works on a real store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.made_up_study import write_runs
 from proxyflow.tracking.connection import connect
 from proxyflow.tracking.runs.writer import RunWriter
 
-PAGE = Path(__file__).parents[2] / "docs" / "tracking.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "mlflow-ui.md"
 SEARCHES = re.findall(r"^```search\n(.+?)\n```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 STUDY = "searched"
 

@@ -33,12 +33,12 @@ def test_every_strategy_has_its_row() -> None:
 
 def test_every_reduction_has_its_rows() -> None:
     rows = [f"| `{syntax_of(cls)}` | {cls.summary} | {cls.helps} |" for cls in reductions.values()]
-    for path in ("README.md", "docs/proxies.md"):
+    for path in ("README.md", "docs/how-to/proxies.md"):
         assert "\n".join(rows) in (ROOT / path).read_text(), path
 
 
 def test_every_score_has_its_row() -> None:
-    text = (ROOT / "docs" / "scores.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "scores.md").read_text()
     rows = [
         f"| `{name}` | {'higher' if measure.higher_is_harder else 'lower'} | {measure.needs} | {measure.description} | "
         f"{measure.source} |"
@@ -48,7 +48,7 @@ def test_every_score_has_its_row() -> None:
 
 
 def test_every_data_set_has_its_row() -> None:
-    text = (ROOT / "docs" / "data.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "data.md").read_text()
     rows = [f"| `{dataset_spelling(name, source)}` | {source.description} |" for name, source in datasets.items()]
     assert "\n".join(rows) in text
     readme = (ROOT / "README.md").read_text()
@@ -63,7 +63,7 @@ def test_every_entry_point_has_its_row() -> None:
     assert {path.stem for path in (ROOT / "entrypoints").glob("[a-z]*.py")} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tracking.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/mlflow-ui.md"])
 def test_pictures_are_there(page: str) -> None:
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / page).read_text())
     assert pictures
@@ -74,7 +74,7 @@ def test_pictures_are_there(page: str) -> None:
 
 
 def test_every_metric_has_its_row() -> None:
-    text = (ROOT / "docs" / "tracking.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "mlflow-ui.md").read_text()
     tables = {name: value for name, value in vars(names).items() if name.endswith("_METRICS")}
     assert len(tables) == 11
     for table in tables.values():
@@ -82,7 +82,7 @@ def test_every_metric_has_its_row() -> None:
 
 
 def test_every_tag_has_its_row() -> None:
-    rows = re.findall(r"^\| (`proxyflow\..+?) \|", (ROOT / "docs" / "tracking.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (`proxyflow\..+?) \|", (ROOT / "docs" / "how-to" / "mlflow-ui.md").read_text(), re.MULTILINE)
     documented = {tag.partition(".DIGEST")[0] for row in rows for tag in re.findall("`(.+?)`", row)}
     assert documented == {
         value.strip(".")
@@ -92,13 +92,13 @@ def test_every_tag_has_its_row() -> None:
 
 
 def test_every_kind_of_run_is_named() -> None:
-    row = re.search(r"^\| `proxyflow.kind` \| (.+) \|$", (ROOT / "docs" / "tracking.md").read_text(), re.MULTILINE)
+    row = re.search(r"^\| `proxyflow.kind` \| (.+) \|$", (ROOT / "docs" / "how-to" / "mlflow-ui.md").read_text(), re.MULTILINE)
     assert row
     assert re.findall("`(.+?)`", row[1]) == list(get_args(names.Kind))
 
 
 def test_every_group_of_plug_ins_has_its_row() -> None:
-    text = (ROOT / "docs" / "plugins.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "plugins.md").read_text()
     registries: tuple[Registry[Any], ...] = (
         datasets,
         known_scores,

@@ -46,7 +46,7 @@ PACKAGE = Path(__file__).parents[2]  # whose frames of a traceback are not the u
 
 @dataclass(frozen=True)
 class FunctionTrainer(Trainer):
-    """Calls `def train(job)` for each training, see docs/own-training.md.
+    """Calls `def train(job)` for each training, see docs/how-to/own-training.md.
 
     Attributes:
         target: `MODULE:FUNCTION`, importable from `folder` or installed.

@@ -48,7 +48,7 @@ INPUT = "(n, 3, size, size) float32, pixels in 0..1 less mean, divided by std; g
 
 @dataclass(frozen=True)
 class ImageTrainer(Trainer):
-    """Trains image classifiers, see docs/training.md.
+    """Trains image classifiers, see docs/how-to/image-training.md.
 
     Attributes:
         width: Fraction of the channels that networks have, for the reduction `width:F`.

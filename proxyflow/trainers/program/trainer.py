@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProgramTrainer(Trainer):
-    """Runs a command for each training, see docs/own-training.md.
+    """Runs a command for each training, see docs/how-to/own-training.md.
 
     Attributes:
         reported: The metric that the program reports.
@@ -60,7 +60,7 @@ class ProgramTrainer(Trainer):
         "",
         CommandText(),
         "the command that trains, with placeholders in braces: any hyperparameter, data, train, valid, epochs, seed, "
-        "output, config, and size, width, batch where a proxy reduces them; see docs/own-training.md",
+        "output, config, and size, width, batch where a proxy reduces them; see docs/how-to/own-training.md",
         word="none",
     )
     timeout: float | None = setting(
