@@ -1,9 +1,9 @@
 """What does logging cost a training, and does everything arrive, where many log at once?
 
 8 trainings of 20 epochs in 8 processes, to a tracking server with accounts, PostgreSQL and S3 set up as
-docs/how-to/team-server.md says, everything on this one machine. A training's share is the time for which it waited in any call
-that logs, from its run's creation to its end, and the processor time that sending took behind its back, over its
-`train_seconds`. What each process logged is compared with what the server then has.
+docs/how-to/team-server.md says, everything on this one machine. A training's share is the time for which it waited in
+any call that logs, from its run's creation to its end, and the processor time that sending took behind its back, over
+its `train_seconds`. What each process logged is compared with what the server then has.
 
     python -m benchmarks.tracking [--quick] [--json PATH]
 """

@@ -73,7 +73,7 @@ def choose(
         labels: `(n,)`, the class of each example, numbers or text. Where a strategy takes the numbers of classes, they
             count the sorted labels from 0.
         seed: another seed chooses other examples where chance has a say.
-        scores: for strategies that rank. A mapping from names (`loss`, `el2n`, …; docs/how-to/scores.md has the list) to
+        scores: for strategies that rank. A mapping from names (`loss`, `el2n`, …; docs/reference/scores.md has all) to
             values `(n,)`, a score run's table as a frame for example; or the values that the strategy ranks by alone,
             which by default is the loss. Equal values are told apart by `margin` where it is given.
         embeddings: `(n, d)`, for strategies that cover the data; any model's. A memory map of 1,000,000 rows is read in
@@ -210,8 +210,8 @@ def score(predictions: ArrayLike, labels: ArrayLike, *, held_out: bool = False, 
 
     Returns:
         One row per example, in the order of `labels`: a column per score that predictions allow (`loss`, `margin`,
-        `entropy`, …; docs/how-to/scores.md has the list), and `correct`, 1 where the predicted class is the label, else 0.
-        `choose` takes it as `scores`.
+        `entropy`, …; docs/reference/scores.md has all), and `correct`, 1 where the predicted class is the label, else
+        0. `choose` takes it as `scores`.
 
     Raises:
         InvalidValue: the predictions are no such numbers, or the labels are not theirs.
@@ -276,7 +276,8 @@ def measure(
         of their intervals (`r2_low`, `r2_high`, …), `cost_adjusted_r2`, `relative_cost`, `steps`, `relative_examples`,
         `regret` in points for shares, else in the metric's unit, `best_recovered`, `n_pairs`, `n_missing`, and
         `n_unranked` with `r2_ranked`, `spearman_ranked` and `regret_ranked`, which leave out the pairs that the proxy
-        cannot rank; docs/how-to/reports.md explains each. A cell that would need a guess is nan, and `attrs["notes"]` says why.
+        cannot rank; docs/reference/measures.md explains each. A cell that would need a guess is nan, and
+        `attrs["notes"]` says why.
 
     Raises:
         InvalidValue: a column is missing or holds something else, no row is of the target, or an option is none.

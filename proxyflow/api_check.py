@@ -68,13 +68,23 @@ def check(
     current tracking server. Those that have finished are not repeated.
 
     Args:
-        train, space, labels, dataset, ids, groups, split, columns, valid_examples: As for `proxyflow.search`.
+        train: `def train(job)`, as for `proxyflow.search`, as all arguments that are not explained here.
+        space: Ranges and values by hyperparameter, a list of configurations, or the path of a YAML file with either.
+        labels: `(n,)` the class of each example; with `ids`, `groups`, `split` and `columns`.
+        dataset: The name of a data set instead of labels, as on the command line.
         strategies: The proxies to check.
         alternatives: Whether to try other proxies as well, the rungs of a search.
         configurations: How many to train; more make the intervals narrower.
         tolerance: A proxy is safe if the whole interval of its expected loss is at most this: points, or per cent of
             the spread of values for metrics that are no shares.
-        memory, epochs, seed, metric, goal, aggregate, share: As for `proxyflow.search`.
+        memory: Earlier studies of the same function, whose best configurations are among those that are trained.
+        epochs: Passes over the training examples on the full data.
+        seed: The first of the trainings' seeds.
+        metric: The name under which the function reports its metric, by which configurations are compared.
+        goal: `maximize`, `minimize`, or `auto`, which goes by the metric's name.
+        aggregate: Which epoch's value is the result of a training, `best` or `last`.
+        share: Whether the metric is a share of the validation examples from 0 to 1; `auto` is true for an accuracy.
+        valid_examples: How many examples validate where `split` does not say so.
         name: The study, an MLflow experiment.
 
     Raises:

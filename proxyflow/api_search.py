@@ -100,12 +100,15 @@ def search(
             good enough; None uses the whole budget.
         confirm: The most seeds of a configuration on the full data.
         candidates: How many configurations to draw from a space with ranges.
-        sampler: What proposes more of a space with ranges while the search runs, see docs/how-to/search.md; None for the
-            candidates alone.
+        sampler: What proposes more of a space with ranges while the search runs, see docs/how-to/search.md; None for
+            the candidates alone.
         memory: Earlier studies of the same function to learn from: `auto`, `none`, or names separated by commas.
         epochs: Passes over the training examples on the full data.
         seed: The first of the trainings' seeds.
-        metric, goal, aggregate, share: What the function reports, see docs/how-to/own-training.md.
+        metric: The name under which the function reports its metric, by which configurations are compared.
+        goal: `maximize`, `minimize`, or `auto`, which goes by the metric's name.
+        aggregate: Which epoch's value is the result of a training, `best` or `last`.
+        share: Whether the metric is a share of the validation examples from 0 to 1; `auto` is true for an accuracy.
         valid_examples: How many examples validate where `split` does not say so.
         name: The study, an MLflow experiment.
 

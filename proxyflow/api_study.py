@@ -93,7 +93,10 @@ def study(
         strategies: The proxies; `full`, the target, should be one of them.
         epochs: Passes over the training examples on the target.
         seeds: One or several; every training is repeated for each.
-        metric, goal, aggregate, share: What the function reports, see docs/how-to/own-training.md.
+        metric: The name under which the function reports its metric, by which configurations are compared.
+        goal: `maximize`, `minimize`, or `auto`, which goes by the metric's name.
+        aggregate: Which epoch's value is the result of a training, `best` or `last`.
+        share: Whether the metric is a share of the validation examples from 0 to 1; `auto` is true for an accuracy.
         valid_examples: How many examples validate where `split` does not say so.
         name: The study, an MLflow experiment.
         out: Folder for the report's page, figures and tables.

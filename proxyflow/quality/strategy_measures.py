@@ -34,12 +34,14 @@ class QualityMeasure:
     """A number that every strategy has.
 
     Attributes:
+        meaning: what it is, in a sentence.
         formula: pairs and weights `(samples, pairs)` to values `(samples,)`.
         interval: bootstrap values, the value, and the value without each configuration to the ends of its interval.
         square: the value is the formula's square, whose sign is kept for the interval.
         jackknife: the interval takes the value without each configuration, which is computed for those alone.
     """
 
+    meaning: str
     formula: Formula
     interval: Interval
     square: bool = False
@@ -115,15 +117,49 @@ def _relative_cost(pairs: Pairs, weights: Floats, options: QualityOptions) -> Fl
 
 MEASURES: Registry[QualityMeasure] = Registry("measure")
 for _name, _measure in {
-    "r2": QualityMeasure(_of_values(measures.slope), stretched_correlation, square=True, jackknife=True),
-    "spearman": QualityMeasure(_spearman, _bias_corrected),
-    "spearman_all": QualityMeasure(_spearman_all, _bias_corrected),
-    "kendall": QualityMeasure(_of_values(measures.kendall), _bias_corrected),
-    f"top{TOP}_overlap": QualityMeasure(_of_values(measures.top_overlap), _percentile),
-    "regret": QualityMeasure(_loss(measures.regret), _of_a_loss),
-    "expected_regret": QualityMeasure(_loss(measures.expected_regret), _of_a_loss),
-    "best_recovered": QualityMeasure(_of_values(measures.recovered), _percentile),
-    "relative_cost": QualityMeasure(_relative_cost, _percentile),
+    "r2": QualityMeasure(
+        "share of the target's variance that the proxy explains: squared correlation of values normalised within each "
+        "data set (Shleifer & Prokop 2019, section 3.2)",
+        _of_values(measures.slope),
+        stretched_correlation,
+        square=True,
+        jackknife=True,
+    ),
+    "spearman": QualityMeasure(
+        "rank correlation over the good configurations, within each data set and seed, then averaged: the best "
+        "`good_fraction` by the proxy, or those that reach `min_accuracy` on it",
+        _spearman,
+        _bias_corrected,
+    ),
+    "spearman_all": QualityMeasure(
+        "the same over all configurations; higher, because they differ more", _spearman_all, _bias_corrected
+    ),
+    "kendall": QualityMeasure(
+        "Kendall's tau-b over all comparisons of two configurations of one data set and seed",
+        _of_values(measures.kendall),
+        _bias_corrected,
+    ),
+    f"top{TOP}_overlap": QualityMeasure(
+        f"share of the proxy's best {TOP} that are among the target's best {TOP}, ties included",
+        _of_values(measures.top_overlap),
+        _percentile,
+    ),
+    "regret": QualityMeasure(
+        "loss on the target of choosing the configuration that is best on the proxy; empty if a tie decides",
+        _loss(measures.regret),
+        _of_a_loss,
+    ),
+    "expected_regret": QualityMeasure("regret, averaged over ties", _loss(measures.expected_regret), _of_a_loss),
+    "best_recovered": QualityMeasure(
+        "share of data sets and seeds on which the first choice is the target's best",
+        _of_values(measures.recovered),
+        _percentile,
+    ),
+    "relative_cost": QualityMeasure(
+        "the proxy's cost over the target's: `train_seconds`, `examples_seen` or `train_flops` (`cost_basis`)",
+        _relative_cost,
+        _percentile,
+    ),
 }.items():
     MEASURES.add(_name, _measure)
 

@@ -176,8 +176,8 @@ class ExampleScores:
     def load(folder: Path, run_id: str = "") -> ExampleScores:
         """Reads what `save` wrote, or the files of it that are present.
 
-        The files may come from anybody who may write to a tracking server: see docs/explanation/safety.md. Columns of the table
-        that are not scores of this version are left out.
+        The files may come from anybody who may write to a tracking server: see docs/explanation/safety.md. Columns of
+        the table that are not scores of this version are left out.
 
         Raises:
             UserError: a file is missing or not of the stated form; the message names it.

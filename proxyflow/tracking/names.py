@@ -56,6 +56,46 @@ MEMORIES = "proxyflow.memories"
 # Followed by the digest in a shortened name; the tag has the full name.
 FULL_VALUE = "proxyflow.whole."
 
+# Tags with their meanings.
+TAGS = {
+    KIND: "`study`, `search`, `score`, `subset`, `distillation`, `training` or `report`",
+    VERSION: "version of these tags and metrics",
+    STATUS: "true status: `running`, `finished`, `failed` or `interrupted`",
+    ERROR: "why the run failed",
+    STUDY: "name of the study",
+    DATASET: "data set, in canonical spelling",
+    STRATEGY: "strategy with its reductions, in canonical spelling",
+    CONFIG: "name of the configuration: its differences from the default",
+    CONFIG_GROUP: "the group of its first difference from the default, such as `learning rate`; else `other`",
+    SEED: "root of all random streams",
+    EPOCHS: "epochs that were asked for",
+    CONFIG_JSON: "the configuration as a JSON object, defaults included",
+    TRAINER: "the trainer's name: `images`, `program`, `python:MODULE:FUNCTION`",
+    METRIC: "the trainer's metric, such as `valid_accuracy`",
+    GOAL: "`maximize` or `minimize`",
+    METRIC_JSON: "the metric as a JSON object: also which epoch counts (`best` or `last`), and whether it is a share "
+    "of examples",
+    DIVERGED: "`true` where the loss became infinite or not a number, which is a valid result",
+    CURVES: "the metric, `valid_loss`, `train_loss` and `epoch_seconds` of every epoch as JSON, where they fit into "
+    "5,000 characters (about 60 epochs): the same values as the metrics, so that a report reads thousands of runs in "
+    "one search",
+    SUBSET_RUN: "id of the run that made a training's subset",
+    SCORE_RUN: "id of the run that made the scores of a training's subset",
+    SCORE_NAMES: "of a score run: the scores that it has",
+    DATASET_FINGERPRINT: "SHA-256 of the content of the data set",
+    SUBSET_FINGERPRINT: "SHA-256 of the content of the subset",
+    RUN_KEY: "digest of everything that determines the result: runs with the same key have the same result",
+    RESUMED_FROM: "the interrupted run whose checkpoint a training continued",
+    REASON: "JSON: why a search started a training, on which rung, and the gain that it expected",
+    MEMORIES: "of a search: the memories that it uses, as a JSON list; a search that resumes keeps them",
+    LAUNCHED: "of a run that `mlflow run` created: the run that has its work",
+    OWNER: "the process that writes the run",
+    HEARTBEAT: "the time of its last sign of life",
+    GIT_DIRTY: "whether the code differed from the commit that MLflow tags",
+    FULL_VALUE: "followed by a digest: the full value of what is shortened elsewhere in the run, with `...DIGEST...` "
+    "in its middle; `.2` and so on follow where it is longer than one tag",
+}
+
 DESCRIPTION = "mlflow.note.content"
 PARENT = "mlflow.parentRunId"
 RUN_NAME = "mlflow.runName"
@@ -65,7 +105,7 @@ OBJECTIVE = "objective"
 # The objective of a model that has learned nothing.
 CHANCE = "chance_objective"
 
-# Metrics with their meanings; docs/how-to/mlflow-ui.md has the same tables.
+# Metrics with their meanings.
 # of every training, at its end; NAME is the trainer's metric, of the tag METRIC
 RESULT_METRICS = {
     OBJECTIVE: "the trainer's metric, aggregated as its tag `proxyflow.metric_json` says (best or last epoch): the "
@@ -139,7 +179,7 @@ SEARCH_METRICS = {
     "trainings": "trainings that this command finished",
 }
 REPORT_METRICS = {
-    "MEASURE/STRATEGY": "a quality measure of a strategy, as `r2/easiest:0.1`; see [report.md](report.md)",
+    "MEASURE/STRATEGY": "a quality measure of a strategy, as `r2/easiest:0.1`; the page of quality measures has them",
     "ceiling_SOURCE/MEASURE": "the best value that noise permits, likewise",
     "trainings": "trainings in the report",
     "missing_pairs": "pairs with one side missing",

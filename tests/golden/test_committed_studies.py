@@ -101,11 +101,14 @@ def test_every_number_with_an_interval_in_a_readme_is_in_its_tables(folder: Path
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
-def test_what_the_index_and_the_projects_readme_tell_of_a_study_is_in_its_tables(folder: Path) -> None:
+def test_what_the_index_and_the_docs_tell_of_a_study_is_in_its_tables(folder: Path) -> None:
     known = set(told_by(read_tables(folder)))
     for text, link in (
         ((REPORTS / "README.md").read_text(encoding="utf-8"), f"({folder.name}/README.md)"),
-        ((ROOT / "README.md").read_text(encoding="utf-8"), f"(reports/{folder.name}/README.md)"),
+        (
+            (ROOT / "docs/explanation/findings.md").read_text(encoding="utf-8"),
+            f"(../../reports/{folder.name}/README.md)",
+        ),
     ):
         [paragraph] = [part for part in re.split(r"\n\n|\n(?=\|)", text) if link in part]
         told = [f"{value} [{low}, {high}]" for value, low, high in TOLD.findall(paragraph)]

@@ -227,7 +227,7 @@ def test_sweep_and_report(entry: Entry, store: str, grid_file: Path, tmp_path: P
     assert "default-src 'none'" in page
     assert "http://" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
 
-    # Descriptions lead from run to run, and docs/how-to/mlflow-ui.md has a row for whatever a run measures.
+    # Descriptions lead from run to run, and docs/reference/tracking.md has a row for whatever a run measures.
     child = next(run for run in children if run.data.tags["proxyflow.strategy"] == "easiest:0.2")
     assert child.data.params["config"] == child.data.tags["proxyflow.config"]
     for tag in ("subset_run", "score_run"):
@@ -235,7 +235,9 @@ def test_sweep_and_report(entry: Entry, store: str, grid_file: Path, tmp_path: P
     newest = runs_of("whole", kind="study")[0]
     assert f"/runs/{report.info.run_id}/artifacts/report/index.html?" in newest.data.tags["mlflow.note.content"]
     assert newest.data.tags["mlflow.note.content"].count("newest report") == 1
-    rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", (ROOT / "docs" / "how-to" / "mlflow-ui.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(.+?)` \| (.+) \|$", (ROOT / "docs" / "reference" / "tracking.md").read_text(), re.MULTILINE
+    )
     known = [re.sub("[A-Z]+", ".+", row) for row, _ in rows]
     for run in runs_of("whole"):
         for name in run.data.metrics:

@@ -1,9 +1,10 @@
-"""The lists in README and docs are those of the registries, so that neither runs ahead of the other."""
+"""README and docs say what the package has: what is generated is up to date, and links lead somewhere."""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,9 +12,7 @@ import pytest
 
 from proxyflow.cli.app import COMMANDS
 from proxyflow.core.registry import Registry
-from proxyflow.core.spelling import syntax_of
 from proxyflow.data.catalog import datasets
-from proxyflow.data.catalog import syntax_of as dataset_spelling
 from proxyflow.proxies import reductions
 from proxyflow.scores import known_scores
 from proxyflow.searching.samplers import samplers
@@ -25,36 +24,51 @@ from proxyflow.trainers import trainers
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_strategy_has_its_row() -> None:
-    text = (ROOT / "README.md").read_text()
-    rows = [f"| `{syntax_of(cls)}` | {cls.summary} |" for cls in strategies.values()]
-    assert "\n".join(rows) in text
+def test_the_reference_is_made_from_the_package() -> None:
+    spec = spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = module_from_spec(spec)
+    spec.loader.exec_module(made)
+    for name in made.PAGES:
+        committed = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+        assert made.page(name) == committed, "run python docs/generate.py"
+    metrics = [value for name, value in vars(names).items() if name.endswith("_METRICS")]
+    assert list(made.METRICS.values()) == metrics
+    assert {path.name for path in (ROOT / "docs" / "reference").glob("*.md")} == set(made.PAGES)
 
 
-def test_every_reduction_has_its_rows() -> None:
-    rows = [f"| `{syntax_of(cls)}` | {cls.summary} | {cls.helps} |" for cls in reductions.values()]
-    for path in ("README.md", "docs/how-to/proxies.md"):
-        assert "\n".join(rows) in (ROOT / path).read_text(), path
+def test_every_tag_has_its_meaning() -> None:
+    tags = {
+        value
+        for name, value in vars(names).items()
+        if name.isupper() and isinstance(value, str) and value.startswith(names.PREFIX) and value != names.PREFIX
+    }
+    assert set(names.TAGS) == tags
+    assert re.findall("`(.+?)`", names.TAGS[names.KIND]) == list(get_args(names.Kind))
 
 
-def test_every_score_has_its_row() -> None:
-    text = (ROOT / "docs" / "how-to" / "scores.md").read_text()
-    rows = [
-        f"| `{name}` | {'higher' if measure.higher_is_harder else 'lower'} | {measure.needs} | {measure.description} | "
-        f"{measure.source} |"
-        for name, measure in known_scores.items()
-    ]
-    assert "\n".join(rows) in text
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
-def test_every_data_set_has_its_row() -> None:
-    text = (ROOT / "docs" / "how-to" / "data.md").read_text()
-    rows = [f"| `{dataset_spelling(name, source)}` | {source.description} |" for name, source in datasets.items()]
-    assert "\n".join(rows) in text
-    readme = (ROOT / "README.md").read_text()
-    assert all(
-        f"`{name}:" in readme if source.takes_path else f"`{name}`" in readme for name, source in datasets.items()
-    )
+def anchors_of(path: Path) -> set[str]:
+    """Of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+    pages += [page for folder in ("docs", "reports", "examples", "deploy") for page in (ROOT / folder).rglob("*.md")]
+    dead = []
+    for page in pages:
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for path, anchor in LINK.findall(re.sub(r"`[^`\n]+`", "", text)):
+            target = page.parent / path if path else page
+            if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors_of(target)):
+                dead.append(f"{page.relative_to(ROOT)}: {path}#{anchor}")
+    assert dead == []
 
 
 def test_every_entry_point_has_its_row() -> None:
@@ -71,30 +85,6 @@ def test_pictures_are_there(page: str) -> None:
         path = (ROOT / page).parent / picture
         assert path.is_file()
         assert path.stat().st_size < 150_000
-
-
-def test_every_metric_has_its_row() -> None:
-    text = (ROOT / "docs" / "how-to" / "mlflow-ui.md").read_text()
-    tables = {name: value for name, value in vars(names).items() if name.endswith("_METRICS")}
-    assert len(tables) == 11
-    for table in tables.values():
-        assert "\n".join(f"| `{metric}` | {meaning} |" for metric, meaning in table.items()) in text
-
-
-def test_every_tag_has_its_row() -> None:
-    rows = re.findall(r"^\| (`proxyflow\..+?) \|", (ROOT / "docs" / "how-to" / "mlflow-ui.md").read_text(), re.MULTILINE)
-    documented = {tag.partition(".DIGEST")[0] for row in rows for tag in re.findall("`(.+?)`", row)}
-    assert documented == {
-        value.strip(".")
-        for name, value in vars(names).items()
-        if name.isupper() and isinstance(value, str) and value.startswith(names.PREFIX) and value != names.PREFIX
-    }
-
-
-def test_every_kind_of_run_is_named() -> None:
-    row = re.search(r"^\| `proxyflow.kind` \| (.+) \|$", (ROOT / "docs" / "how-to" / "mlflow-ui.md").read_text(), re.MULTILINE)
-    assert row
-    assert re.findall("`(.+?)`", row[1]) == list(get_args(names.Kind))
 
 
 def test_every_group_of_plug_ins_has_its_row() -> None:
