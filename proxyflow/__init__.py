@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from proxyflow.program import report
     from proxyflow.spaces.metric import Metric
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Metric", "__version__", "check", "choose", "log", "measure", "report", "score", "search", "study"]
 
 
