@@ -20,7 +20,7 @@ from proxyflow.spaces.configuration import Configuration
 from proxyflow.spaces.metric import Metric
 from proxyflow.spaces.space import Space
 
-IN_FULL = 0.25  # of the budget, for trainings on the full data at least: proxies do not tell what they are worth
+IN_FULL = 0.5  # of the budget, for trainings on the full data at least: proxies do not tell what they are worth
 SEEDS = 2  # of a configuration on a proxy, at most
 FIRST = 4  # configurations that are trained on a rung before there is a model, or it is dropped
 # What a training that learned nothing says of its configuration is this much noisier: in variance, and the more so the

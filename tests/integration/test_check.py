@@ -103,7 +103,7 @@ def test_a_check_in_python(store: str, tmp_path: Path, monkeypatch: pytest.Monke
     # Ten configurations on both proxies, on the two rungs of a search without widths, and on everything.
     assert len(trained) == 50
     assert list(checked.table["proxy"])[-1] == "full"
-    assert set(checked.table["proxy"]) == {"random:0.1", "random:0.5", "epochs:1", "random:0.25+epochs:1", "full"}
+    assert set(checked.table["proxy"]) == {"random:0.1", "random:0.5", "epochs:1", "random:0.4+epochs:1", "full"}
     assert list(checked.table["cost"]) == sorted(checked.table["cost"])
     rows = checked.table.set_index("proxy")
     assert rows.loc["random:0.1", "loss"] > 5 > rows.loc["random:0.5", "high"]

@@ -136,10 +136,10 @@ def test_a_part_of_the_budget_is_for_the_full_data() -> None:
 
 
 def test_full_trainings_that_have_been_started_count_for_the_part_that_is_theirs() -> None:
-    search, cost = plan(budget=8.0), np.tile(COSTS, (40, 1))
+    search, cost = plan(budget=4.0), np.tile(COSTS, (40, 1))
     observed = run(search, most=FIRST)
     started = tuple(Trial(each, 2, 0) for each in search.candidates[-2:])
-    left = 8.0 - sum(each.cost for each in observed) - len(started)
+    left = 4.0 - sum(each.cost for each in observed) - len(started)
     # Both are in full, so that what is left, however little, may go to proxies.
     decision = decide(Knowledge(search, observed, started), cost, min(left, 0.9))
     assert decision.trial is not None
