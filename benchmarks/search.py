@@ -41,6 +41,7 @@ BUDGETS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0)
 PART = 0.7  # of the configurations, that a replicate may choose from
 SAMPLES = 2000
 OURS = "ours"
+SMALL_BATCHES = "random:0.1+batch:16"
 Trace = list[tuple[float, int]]
 
 
@@ -170,12 +171,19 @@ def default(case: Case, replicate: int, budget: float) -> Trace:
     return [(0.0, 0)]
 
 
+def ours_on_small_batches(case: Case, replicate: int, budget: float) -> Trace:
+    """Our search with one proxy, a tenth of the examples in small batches; see `docs/explanation/findings.md`."""
+    return searched(case, replicate, budget, (SMALL_BATCHES, TARGET)).trace
+
+
 POLICIES: dict[str, tuple[Run, bool]] = {
     OURS: (ours, True),
+    f"{OURS} on {SMALL_BATCHES}": (ours_on_small_batches, True),
     "random search": (_simple(random_search), False),
     "successive halving on curves": (_simple(halving), True),
     "shortest schedule + top-K": (_simple(screen), True),
     "random:0.25 + top-K": (_simple(screen, "random:0.25"), True),
+    f"{SMALL_BATCHES} + top-K": (_simple(screen, SMALL_BATCHES), True),
     "default": (default, False),
 }
 
