@@ -33,7 +33,7 @@ from proxyflow.core.seeds import generator, stream_seed
 from proxyflow.proxies import parse_proxy
 from proxyflow.searching.decisions import Decision, decide
 from proxyflow.searching.knowledge import FIRST, Knowledge, Observation, SearchPlan
-from proxyflow.searching.ladder import Ladder
+from proxyflow.searching.ladder import Ladder, auto_ladder
 from proxyflow.tables import LookupTable, load
 
 Floats = NDArray[np.float64]
@@ -41,7 +41,7 @@ BUDGETS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0)
 PART = 0.7  # of the configurations, that a replicate may choose from
 SAMPLES = 2000
 OURS = "ours"
-SMALL_BATCHES = "random:0.1+batch:16"
+SMALL_BATCHES, BATCH_SIZE = "random:0.1+batch:16", 64
 Trace = list[tuple[float, int]]
 
 
@@ -71,11 +71,12 @@ class Case:
         return cls(table, box, unranked)
 
 
-def ladder_of(box: Blackbox) -> tuple[str, ...]:
-    """The rungs that a trainer offers which reduces epochs and width, else epochs alone."""
-    quarter = f"epochs:{max(1, round(box.epochs[TARGET] / 4))}"
-    narrow = f"{quarter}+width:0.5"
-    return (*(each for each in (narrow, quarter) if each in box.values), TARGET)
+def ladder_of(case: Case) -> tuple[str, ...]:
+    """The rungs that `ladder=auto` has for the table's trainer: user code cannot say what narrow networks save."""
+    own = set(case.table.runs["trainer"]) == {"images"}
+    fidelities = {"data", "epochs", "batch"} | ({"width"} if own else set())
+    rungs = auto_ladder(fidelities, case.box.epochs[TARGET], BATCH_SIZE)
+    return tuple(each.canonical for each in rungs if each.canonical in case.box.values)
 
 
 def ours(case: Case, replicate: int, budget: float) -> Trace:
@@ -111,7 +112,7 @@ def searched(case: Case, replicate: int, budget: float, rungs: Sequence[str] = (
         changes: of the `SearchPlan`.
     """
     box, table = case.box, case.table
-    names = tuple(rungs) or ladder_of(box)
+    names = tuple(rungs) or ladder_of(case)
     part = box.part_of(replicate, PART)
     order = [part[0], *generator(replicate, "search benchmark", "order").permutation(part[1:]).tolist()]
     steps = {name: float(table.runs.loc[table.runs["strategy"] == name, "steps"].median()) for name in names}

@@ -2,7 +2,8 @@
 
     python -m benchmarks.search_picture --tables reports/digits reports/sections reports/fashion-4k
 
-It draws `benchmarks/results/search/regret.csv`, which `python -m benchmarks.search` writes, into docs/images/search.png.
+It draws `benchmarks/results/search/regret.csv`, which `python -m benchmarks.search` writes, into
+docs/images/search.png.
 """
 
 from __future__ import annotations

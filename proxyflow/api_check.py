@@ -119,7 +119,7 @@ def check(
         trainer=trainer,
         space=chosen.space,
         candidates=chosen.grid,
-        ladder=ladder_of(asked, trainer, epochs, alternatives),
+        ladder=ladder_of(asked, trainer, chosen.space, epochs, alternatives),
         epochs=epochs,
         tolerance=tolerance_of(tolerance),
         confirm=1,

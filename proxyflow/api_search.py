@@ -142,7 +142,7 @@ def search(
     if sampler is not None:
         Choice(samplers).parse("sampler", sampler)
     text = joined(ladder)
-    rungs = default_ladder(trainer, epochs) if text == "auto" else parse_proxies(text)
+    rungs = default_ladder(trainer, chosen.space, epochs) if text == "auto" else parse_proxies(text)
     Ladder.of(rungs, [1.0] * len(rungs))  # refuses one that does not end in full
     spec = SearchSpec(
         dataset=data.name,

@@ -98,7 +98,7 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> tuple[SearchSpec, 
     epochs = options["epochs"]
     with at(file, "strategies"):
         proxies = asked_proxies(options["strategies"], trainer, epochs)
-    ladder = ladder_of(proxies, trainer, epochs, options["alternatives"])
+    ladder = ladder_of(proxies, trainer, chosen.space, epochs, options["alternatives"])
     with at(file):
         names = ("epochs", "tolerance", "seed", "scores")
         spec = SearchSpec(

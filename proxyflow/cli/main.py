@@ -79,7 +79,7 @@ def main(dataset: str, preset: str, study: str, out: str, **options: Any) -> Non
         seeds=(SEED,),
     )
     spec = only_supported(context, spec)
-    ladder = default_ladder(chosen.trainer, chosen.epochs)
+    ladder = default_ladder(chosen.trainer, grid[0].space, chosen.epochs)
     wanted = SearchSpec(
         dataset=request.name,
         trainer=chosen.trainer,

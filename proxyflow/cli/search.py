@@ -27,6 +27,7 @@ from proxyflow.searching.candidates import CANDIDATES, Candidates, candidates_of
 from proxyflow.searching.ladder import Ladder
 from proxyflow.searching.samplers import samplers
 from proxyflow.spaces.grids import is_grid_file, load_grid
+from proxyflow.spaces.space import Space
 from proxyflow.studies.ladders import default_ladder
 from proxyflow.studies.study_file import StudyFile
 from proxyflow.tracking import names
@@ -159,7 +160,7 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
         written = None if file is None else file.written.get("space")
         chosen = candidates_from(options["space"], written, trainer, options["candidates"], options["seed"])
     with at(file, "ladder"):
-        ladder = _ladder(options["ladder"], trainer, options["epochs"])
+        ladder = _ladder(options["ladder"], trainer, chosen.space, options["epochs"])
     with at(file, "budget"):
         if options["budget"] < 1:
             rule = "it must pay for one training on the full data at least: give 1 or more"
@@ -191,9 +192,9 @@ def candidates_from(text: str, written: Any, trainer: Trainer, most: int, seed: 
     return candidates_of(text if written is None else written, most, seed, trainer.space)
 
 
-def _ladder(text: str, trainer: Trainer, epochs: int) -> tuple[Proxy, ...]:
+def _ladder(text: str, trainer: Trainer, space: Space, epochs: int) -> tuple[Proxy, ...]:
     if text == AUTO:
-        return default_ladder(trainer, epochs)
+        return default_ladder(trainer, space, epochs)
     proxies = parse_proxies(text)
     Ladder.of(proxies, [1.0] * len(proxies))  # refuses one that does not end in full
     return proxies

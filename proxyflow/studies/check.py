@@ -16,6 +16,7 @@ from proxyflow.searching.knowledge import Knowledge
 from proxyflow.searching.memory import Memory
 from proxyflow.searching.safety import Loss, expected_loss
 from proxyflow.spaces.grids import Grid
+from proxyflow.spaces.space import Space
 from proxyflow.studies.context import StudyContext, temporary_folder
 from proxyflow.studies.dependencies import Dependencies
 from proxyflow.studies.ladders import default_ladder
@@ -50,9 +51,11 @@ def asked_proxies(strategies: str, trainer: Trainer, epochs: int) -> tuple[Proxy
     return proxies
 
 
-def ladder_of(asked: tuple[Proxy, ...], trainer: Trainer, epochs: int, alternatives: bool) -> tuple[Proxy, ...]:
+def ladder_of(
+    asked: tuple[Proxy, ...], trainer: Trainer, space: Space, epochs: int, alternatives: bool
+) -> tuple[Proxy, ...]:
     """The rungs of a check: what it is asked about, with the rungs of a search as alternatives, and the target."""
-    others = default_ladder(trainer, epochs)[:-1] if alternatives else ()
+    others = default_ladder(trainer, space, epochs)[:-1] if alternatives else ()
     return (*dict.fromkeys([*asked, *others]), TARGET)
 
 
