@@ -339,7 +339,7 @@ def test_an_earlier_study_is_a_memory_with_a_weight(entry: Entry, tmp_path: Path
 
 
 def test_few_candidates_end_when_all_of_their_seeds_are_trained(
-    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -353,6 +353,10 @@ def test_few_candidates_end_when_all_of_their_seeds_are_trained(
         assert "all of its seeds" in found.ended
         assert found.configuration == {"width": pytest.approx(0.3)}
         assert (found.trials["rung"] == "full").sum() == 3 * confirm
+        lines = [line.partition(": ")[0] for line in capsys.readouterr().err.splitlines() if " spent · " in line]
+        assert lines
+        trained = [line.partition(" spent · ")[2] for line in lines]
+        assert len(trained) == len(set(trained)), "lines of a configuration's seeds differ"
 
 
 def test_failures_end_a_search_and_what_was_found_stays(
