@@ -15,7 +15,7 @@ from proxyflow.searching.safety import CANDIDATES, CONFIGURATIONS
 from proxyflow.studies.executors import executors
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Safety:
     """What `proxyflow.check` returns.
 
@@ -34,7 +34,7 @@ class Safety:
     cheapest_safe: str | None
     summary: str
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.summary
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from proxyflow.studies.executors import executors
 from proxyflow.studies.ladders import default_ladder
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Best:
     """What `proxyflow.search` returns.
 
@@ -29,7 +30,8 @@ class Best:
         within_tolerance: The probability that no candidate is better by more than the tolerance; None without one.
         spent: What the search cost, in full trainings.
         ended: Why it ended.
-        trials: One row per training, in the order in which they ended.
+        trials: One row per training, in the order in which they ended, with a column `config.NAME` for each
+            hyperparameter.
         summary: All of this in a few lines.
     """
 
@@ -43,7 +45,7 @@ class Best:
     trials: pd.DataFrame
     summary: str
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.summary
 
 
@@ -163,8 +165,15 @@ def search(
     found = run_search(context, spec, ExecutionOptions(executors["local"]), write_outcome(name), memories)
     knowledge = found.knowledge
     within = None if spec.tolerance is None else 1 - knowledge.chance_of_better(knowledge.recommended, spec.tolerance)
-    trials = trial_table(found).drop(columns="reason")
+    trials = _with_hyperparameters(trial_table(found).drop(columns="reason"))
     summary = "\n".join(summary_lines(found))
     return Best(
         dict(found.best), *knowledge.value_of(knowledge.recommended), within, found.spent, found.ended, trials, summary
     )
+
+
+def _with_hyperparameters(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trainings with a column for each hyperparameter, as those of `study` have, after the configuration's name."""
+    values = pd.DataFrame([json.loads(text) for text in trials["config_json"]], index=trials.index)
+    place = list(trials.columns).index("config") + 1
+    return pd.concat([trials.iloc[:, :place], values.add_prefix("config."), trials.iloc[:, place:]], axis=1)

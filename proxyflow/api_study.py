@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from proxyflow.studies.context import StudyContext
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """The report of a study.
 
@@ -38,7 +38,7 @@ class Report:
     page: Path
     run_id: str
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join([self.table.to_string(index=False), "", *self.verdict, f"page: {self.page}"])
 
 

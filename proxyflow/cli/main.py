@@ -120,4 +120,4 @@ def _search(context: StudyContext, spec: SearchSpec, judge: StudyContext, asked:
     found = run_search(context, spec, ExecutionOptions(executors["local"]), write_outcome(study, command))
     judged = values_in_full(judge, dataclasses.replace(spec, seed=SEED))
     print()
-    show_found(found, saving_lines(found, judged, judge.writer.study), command)
+    show_found(context, found, saving_lines(found, judged, judge.writer.study), command)

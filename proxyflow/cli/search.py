@@ -145,7 +145,7 @@ def search(**options: Any) -> None:
     study = context.writer.study
     command = partial(train_command, study=study, asked=used)
     found = run_search(context, spec, take_execution(options), write_outcome(study, command), memories)
-    show_found(found, summary_lines(found), command)
+    show_found(context, found, summary_lines(found), command)
 
 
 def _spec(options: dict[str, Any], file: StudyFile | None) -> SearchSpec:
@@ -212,13 +212,25 @@ def _print_plan(context: Any, spec: SearchSpec) -> None:
     end_assigned_run("A dry run: it printed the plan of a search and ran nothing.")
 
 
-def show_found(found: Found, lines: Sequence[str], command: Callable[[Found], str]) -> None:
+def show_found(context: Any, found: Found, lines: Sequence[str], command: Callable[[Found], str]) -> None:
     """Prints lines on what a search found, where its page is, and what trains the best configuration."""
+    from proxyflow.reporting.search_page import PAGE  # imports mlflow, as the next one
+    from proxyflow.tracking.artifacts.store import local_file
+
     for line in lines:
         print(line)
     if found.knowledge.observations:
-        print(f"page: artifact {names.SEARCH}/index.html of run {found.run_id}")
+        artifact = f"{names.SEARCH}/{PAGE}"
+        file = local_file(context.client, found.run_id, artifact)
+        print(
+            f"page: artifact {artifact} of run {found.run_id}" + ("" if file is None else f", the file {_short(file)}")
+        )
         print(f"train it: {command(found)}")
+
+
+def _short(path: Path) -> Path:
+    """A path as it is typed here: from the working folder, where it is below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def train_command(found: Found, study: str, asked: dict[str, Any], **more: Any) -> str:

@@ -310,10 +310,14 @@ class _Search:
             return
         self.context.say(
             f"{self.trials.spent:.2f} of {self.spec.budget:g} spent · {planned.strategy.canonical} "
-            f"{planned.spec.configuration.name}: {done.note} · {best_so_far(self._knowledge())}"
+            f"{planned.spec.configuration.name}{self._repeat(planned)}: {done.note} · {best_so_far(self._knowledge())}"
         )
         if time.monotonic() - self.published > PUBLISH_SECONDS:
             self._publish(self._found())
+
+    def _repeat(self, planned: PlannedTraining) -> str:
+        """That a training is one more of its configuration; else the same line would have two results."""
+        return "" if planned.spec.seed == self.spec.seed else f", seed {planned.spec.seed}"
 
     def _fail(self, done: TaskResult, trial: Trial | None) -> None:
         planned = done.task.planned

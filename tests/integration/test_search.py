@@ -94,6 +94,8 @@ def test_a_search_finds_the_best_within_its_budget_and_says_what_it_knows(entry:
     assert "parallel" not in figures, "one hyperparameter has no parallel coordinates"
     [command] = re.findall("train it: (.*)", done.out)
     assert command in html.unescape(page)
+    [file] = re.findall(f"page: artifact search/index.html of run {parent.info.run_id}, the file (.*)", done.out)
+    assert Path(file).read_text() == page
     assert (trials["train_seconds"] > 0).all()
     assert "http://" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     # The command that it prints trains the best configuration.
@@ -294,6 +296,9 @@ def test_a_search_in_python(store: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert len(best.trials) == len(seen)
     assert best.within_tolerance is not None
     assert str(best).startswith("best configuration: ")
+    assert repr(best) == str(best), "a notebook shows it as it is printed"
+    chosen = best.trials[best.trials["rung"] == "full"].iloc[0]
+    assert chosen["config"] == f"lr={chosen['config.lr']:g},width={chosen['config.width']}"
     again = run(4)
     assert again.configuration == best.configuration
     assert len(again.trials) == len(best.trials) == len(seen), "finished trainings are found again"
@@ -334,7 +339,7 @@ def test_an_earlier_study_is_a_memory_with_a_weight(entry: Entry, tmp_path: Path
 
 
 def test_few_candidates_end_when_all_of_their_seeds_are_trained(
-    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -348,6 +353,10 @@ def test_few_candidates_end_when_all_of_their_seeds_are_trained(
         assert "all of its seeds" in found.ended
         assert found.configuration == {"width": pytest.approx(0.3)}
         assert (found.trials["rung"] == "full").sum() == 3 * confirm
+        lines = [line.partition(": ")[0] for line in capsys.readouterr().err.splitlines() if " spent · " in line]
+        assert lines
+        trained = [line.partition(" spent · ")[2] for line in lines]
+        assert len(trained) == len(set(trained)), "lines of a configuration's seeds differ"
 
 
 def test_failures_end_a_search_and_what_was_found_stays(

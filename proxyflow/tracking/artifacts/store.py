@@ -13,6 +13,7 @@ import requests
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 from mlflow.tracking import MlflowClient
 
@@ -66,6 +67,15 @@ def open_repository(client: MlflowClient, owner: str) -> ArtifactRepository:
                 f"sent your password. If you trust it, set {HOSTS_VARIABLE}={host}"
             )
     return store
+
+
+def local_file(client: MlflowClient, run_id: str, path: str) -> Path | None:
+    """Where this machine has an artifact of a run as a file; None where only a server, or another machine, has it."""
+    store = open_repository(client, run_id)
+    if not isinstance(store, LocalArtifactRepository):
+        return None
+    found = Path(store.artifact_dir) / path
+    return found if found.is_file() else None
 
 
 def owner_label(owner: str) -> str:
