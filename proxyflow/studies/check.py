@@ -105,21 +105,27 @@ class Checked:
 
     def verdict(self, checked: CheckedProxy) -> str:
         """What the check says of a proxy, in a sentence."""
-        loss = checked.loss
-        lost = Estimate(loss.value, loss.low, loss.high)
-        text = safety_verdict(f"Tuning on {checked.proxy.canonical}", lost, self.tolerance, self.unit)
-        if loss.is_safe(self.tolerance):
-            return text
+        lost = Estimate(checked.loss.value, checked.loss.low, checked.loss.high)
+        return safety_verdict(f"Tuning on {checked.proxy.canonical}", lost, self.tolerance, self.unit)
+
+    @property
+    def remedy(self) -> str:
+        """What to do where a proxy that was asked about is not safe."""
         other = self.cheapest_safe
         if other is None:
-            return f"{text} Nor is any other proxy: use search, or check more configurations."
+            return "No other proxy is safe either: use search, or check more configurations."
         expected = f"{other.loss.value:.2f} [{other.loss.low:.2f}, {other.loss.high:.2f}]"
-        return f"{text} Use {other.proxy.canonical} instead, for {other.cost:.2f} of a full training: {expected}."
+        return f"Use {other.proxy.canonical} instead, for {other.cost:.2f} of a full training: {expected}."
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """A verdict for each proxy that was asked about."""
-        return tuple(self.verdict(each) for each in self.proxies if each.proxy in self.asked)
+        """A verdict for each proxy that was asked about, with the remedy after the last one that is not safe."""
+        asked = [each for each in self.proxies if each.proxy in self.asked]
+        unsafe = [each for each in asked if not each.loss.is_safe(self.tolerance)]
+        return tuple(
+            f"{self.verdict(each)} {self.remedy}" if unsafe and each is unsafe[-1] else self.verdict(each)
+            for each in asked
+        )
 
     @property
     def table(self) -> list[dict[str, Any]]:
