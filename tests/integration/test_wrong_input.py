@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from entry_points import Entry
 
-from proxyflow.cli.app import COMMANDS, load_command
-
 NOWHERE = "0123456789abcdef0123456789abcdef"
 
 
@@ -177,14 +175,3 @@ def test_an_altered_subset_is_refused(entry: Entry, tmp_path: Path, monkeypatch:
     ended = entry("train", "--subset", run.info.run_id, "--arch", "xresnet10-w16")
     assert ended.status == 2
     assert "was altered: it does not have the checksum" in ended.err
-
-
-def test_help_names_every_option(entry: Entry) -> None:
-    for name in COMMANDS:
-        command = load_command(name)
-        ended = entry(name, "--help")
-        assert ended.status == 0
-        for parameter in command.params:
-            assert f"--{parameter.name.replace('_', '-')}" in ended.out
-            assert parameter.help
-        assert f"mlflow run . -e {name}" in ended.out
