@@ -164,4 +164,6 @@ def _run_or_forecast(context: StudyContext, spec: StudySpec, how: ExecutionOptio
         f"study {context.writer.study}: {outcome.planned} trainings planned, {outcome.found + outcome.made} finished "
         f"({outcome.made} now)" + (f"; {outcome.stopped}" if outcome.stopped else "")
     )
+    for line in outcome.leaderboard.lines():
+        print(line)
     print(f"report: {next_command('report', context.writer.study)}")

@@ -178,13 +178,18 @@ def _callbacks(
 ) -> tuple[Callable[[EpochRecord], None], Callable[[Checkpoint], None]]:
     """The callbacks of a job: log each epoch, upload each checkpoint."""
     metric = spec.trainer.metric
+    best = (math.nan, 0)
 
     def on_epoch(record: EpochRecord) -> None:
+        nonlocal best
         if not record.logged:
             run.log_metrics(record.values, step=record.epoch)
+        value = record.values.get(metric.name, math.nan)
+        if math.isfinite(value) and (not best[1] or metric.better(value, best[0])):
+            best = value, record.epoch
         if on_progress is not None:
-            value = record.values.get(metric.name, math.nan)
-            on_progress(1 / spec.epochs, f"epoch {record.epoch}, {metric.label} {value:.3f}")
+            behind = f", best {best[0]:.3f} in epoch {best[1]}" if 0 < best[1] < record.epoch else ""
+            on_progress(1 / spec.epochs, f"epoch {record.epoch}, {metric.label} {value:.3f}{behind}")
 
     def on_checkpoint(checkpoint: Checkpoint) -> None:
         if checkpoint.done < spec.epochs:
