@@ -111,10 +111,10 @@ class Progress:
         elapsed = time.monotonic() - self.started
         share = min(self.done_work / self.work, 1.0) if self.work else 1.0
         left = self.seconds_left()
-        rate = format_rate(self._rate(), self.unit)
+        rate = f", {format_rate(self._rate(), self.unit)}" if self.done_items > self._skipped_items else ""
         over = self._is_whole() or (ended and self.items is None)
         ending = f", took {format_seconds(elapsed)}" if over else f", {format_seconds(left)} left"
-        text = f"{self.label}: {self._count()} ({share:.0%}), {rate}{ending}"
+        text = f"{self.label}: {self._count()} ({share:.0%}){rate}{ending}"
         print(f"{text} · {note}" if note else text, file=sys.stderr, flush=True)
         self._last_line = time.monotonic()
 

@@ -188,8 +188,9 @@ def _callbacks(
         if math.isfinite(value) and (not best[1] or metric.better(value, best[0])):
             best = value, record.epoch
         if on_progress is not None:
-            behind = f", best {best[0]:.3f} in epoch {best[1]}" if 0 < best[1] < record.epoch else ""
-            on_progress(1 / spec.epochs, f"epoch {record.epoch}, {metric.label} {value:.3f}{behind}")
+            shown, leading = f"{value:.3f}", f"{best[0]:.3f}"
+            behind = f", best {leading} in epoch {best[1]}" if best[1] and leading != shown else ""
+            on_progress(1 / spec.epochs, f"epoch {record.epoch}, {metric.label} {shown}{behind}")
 
     def on_checkpoint(checkpoint: Checkpoint) -> None:
         if checkpoint.done < spec.epochs:
