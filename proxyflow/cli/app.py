@@ -63,7 +63,7 @@ class Program(click.Group):
 @click.group(
     cls=Program,
     help="Builds proxy data sets for hyperparameter search, trains on them, and measures how well they predict results "
-    "on the full data. COMMAND --help explains the options of a command.",
+    "on the full data. COMMAND --help shows how a command is used, COMMAND --help-all explains all of its options.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, message="proxyflow %(version)s")

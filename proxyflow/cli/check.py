@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from proxyflow.cli.command import command
 from proxyflow.cli.execution import execution_options, take_execution
 from proxyflow.cli.files import at
-from proxyflow.cli.listings import data_sets, executor_list, strategy_list, trainer_list
-from proxyflow.cli.options import AUTO, ruled_option, word_option
+from proxyflow.cli.listings import DATA_SETS, EXECUTORS, REDUCTIONS, STRATEGIES, TRAINERS
+from proxyflow.cli.options import AUTO, Topic, ruled_option, text_option, word_option
 from proxyflow.cli.request import open_request
-from proxyflow.cli.search import DEMO, candidates_from
+from proxyflow.cli.search import PROXY_SCORES, candidates_from, space_option
 from proxyflow.cli.shared import DATASET, SEED, SYSTEM_METRICS, data_options, study_option
 from proxyflow.cli.training import EPOCHS, take_trainer, trainer_options
 from proxyflow.core.settings import Number, TrueFalse
@@ -28,51 +26,54 @@ if TYPE_CHECKING:
 
 @command(
     "check",
-    "Says whether tuning on a proxy is safe, such as on a tenth of the data: trains a few configurations on it and on "
-    "everything, and estimates what choosing the best configuration of the space by the proxy would lose. It also "
-    "tries a few other proxies, and names the cheapest safe one.",
-    "--study safe --dataset folder:my/pets --space space.yaml --strategies random:0.1",
-    data_sets,
-    strategy_list,
-    executor_list,
-    trainer_list,
+    "Says whether tuning on a proxy, such as a tenth of the data, is safe: trains a few configurations on it and on "
+    "everything, and estimates what choosing by the proxy would lose. Tries a few other proxies, and names the "
+    "cheapest safe one.",
+    "--study safe --dataset digits --space demo --strategies random:0.1 --epochs 2",
+    DATA_SETS,
+    STRATEGIES,
+    REDUCTIONS,
+    EXECUTORS,
+    TRAINERS,
 )
 @DATASET
 @data_options
-@click.option(
-    "--strategies",
-    default="random:0.1",
-    show_default=True,
-    help="The proxies to check, separated by commas; see Strategies below.",
+@text_option(
+    "strategies",
+    "random:0.1",
+    "The proxies to check, separated by commas; see Strategies below.",
+    Topic.PROXIES,
+    common=True,
 )
-@ruled_option("alternatives", "true", TrueFalse(), "try other proxies as well: those of the ladder of search")
-@click.option(
-    "--space",
-    default=DEMO,
-    show_default=True,
-    help="What tuning would choose from, as for search.",
+@ruled_option(
+    "alternatives", "true", TrueFalse(), "try other proxies as well: those of the ladder of search", Topic.PROXIES
 )
+@space_option("What tuning would choose from")
 @ruled_option(
     "configurations",
     CONFIGURATIONS,
     Number(low=5, high=200, whole=True, example="10"),
     "configurations to train on each proxy and on everything; more make the intervals narrower",
+    Topic.SEARCH,
+    common=True,
 )
 @ruled_option(
     "tolerance",
     0.5,
     Number(low=0, high=100, example="0.5"),
-    "a proxy is safe if the whole 95 % interval of what it is expected to lose is at most this many points (for "
-    "metrics that are not shares: per cent of the spread of values)",
+    "points that a safe proxy may lose; the whole 95 % interval of what it is expected to lose must be at most this "
+    "(for metrics that are not shares: per cent of the spread of values)",
+    Topic.SEARCH,
+    common=True,
 )
-@word_option("memory", AUTO, "Earlier studies to learn from, as for search.")
-@word_option("scores", AUTO, "For proxies that need scores: id of a score run; latest; or auto, see sweep.")
+@word_option("memory", AUTO, "Earlier studies to learn from, as for search.", Topic.SEARCH)
+@PROXY_SCORES
 @trainer_options
 @EPOCHS
 @SEED
 @execution_options
 @SYSTEM_METRICS
-@study_option("Or a study file (.yaml) with these options as keys.")
+@study_option(", or a study file (.yaml); its keys are these options")
 def check(**options: Any) -> None:
     context, (spec, proxies), _ = open_request(options, _spec, lambda made: made[0].study)
     from proxyflow.studies.check import run_check  # imports mlflow, as the next one

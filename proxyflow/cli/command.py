@@ -1,48 +1,64 @@
-"""What every command is: options, and help that ends with lists of plug-ins and an example."""
+"""What every command is: options by topic, a help of one screen, and a long one."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from proxyflow.cli.help import Context, Help, Section
 from proxyflow.cli.launched import check_arguments
-from proxyflow.cli.program import start_of
+from proxyflow.cli.options import Option
 
 
 class Command(click.Command):
-    """A command whose help has further sections, made only when help is asked for.
+    """A command with `--help`, which fits on a screen, and `--help-all`; see `help`.
 
     Args:
         example: options that work as they are.
-        sections: each returns a section of the help.
+        sections: of the long help.
     """
 
-    def __init__(self, *args: Any, example: str, sections: tuple[Callable[[], str], ...], **settings: Any) -> None:
+    context_class = Context
+
+    def __init__(self, *args: Any, example: str, sections: tuple[Section, ...], **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.example, self.sections = example, sections
+        self._help_all = click.Option(
+            ["--help-all"], is_flag=True, is_eager=True, expose_value=False, callback=self._show_all
+        )
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        # Not one of `params`, which are those of MLproject.
+        return [*super().get_params(ctx), self._help_all]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         check_arguments(self, ctx, args)
         return super().parse_args(ctx, args)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        name = str(self.name)
-        example = (
-            f"\b\nExample:\n  {start_of(name)} {self.example}\n"
-            f"  mlflow run . -e {name} {_as_mlflow(self.example)}  (in a clone)"
-        )
-        for section in (*(make() for make in self.sections), example):
-            formatter.write_paragraph()
-            with formatter.indentation():
-                formatter.write_text(inspect.cleandoc(section))
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self._write_head(ctx, formatter)
+        self._help().write_short(formatter)
+
+    def _show_all(self, ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            formatter = ctx.make_formatter()
+            self._write_head(ctx, formatter)
+            self._help().write_long(formatter, ctx)
+            click.echo(formatter.getvalue().rstrip("\n"))
+            ctx.exit()
+
+    def _write_head(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
+
+    def _help(self) -> Help:
+        options = [param for param in self.params if isinstance(param, Option)]
+        return Help(str(self.name), self.example, options, self.sections)
 
 
-def command(
-    name: str, help: str, example: str, *sections: Callable[[], str]
-) -> Callable[[Callable[..., None]], click.Command]:
+def command(name: str, help: str, example: str, *sections: Section) -> Callable[[Callable[..., None]], click.Command]:
     """A click command in the project's manner: options with - or _ alike; see `Command`."""
     settings = {
         "max_content_width": 110,
@@ -50,9 +66,3 @@ def command(
         "token_normalize_func": lambda token: token.replace("_", "-"),
     }
     return click.command(name, cls=Command, help=help, example=example, sections=sections, context_settings=settings)
-
-
-def _as_mlflow(example: str) -> str:
-    words = example.split()
-    pairs = zip(words[::2], words[1::2], strict=True)
-    return " ".join(f"-P {key.removeprefix('--').replace('-', '_')}={value}" for key, value in pairs)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from proxyflow.cli.command import command
-from proxyflow.cli.listings import data_sets, method_list
+from proxyflow.cli.listings import DATA_SETS, METHODS
 from proxyflow.cli.opening import open_context
-from proxyflow.cli.options import AUTO, NONE, ruled_option, word_option
+from proxyflow.cli.options import AUTO, NONE, Topic, ruled_option, word_option
 from proxyflow.cli.program import next_command
 from proxyflow.cli.shared import DATASET, PRICE, SEED, STUDY, SYSTEM_METRICS, data_options, take_data_options
 from proxyflow.core.settings import Choice, Number, OptionalValue, settings_of
@@ -24,25 +24,49 @@ ITERATIONS = Number(low=1, whole=True, example="300")
     "Makes a few synthetic images per class of a data set and logs them as a self-contained subset, with pictures of "
     "the images during the iterations, losses and cost. After an interruption, the same command resumes.",
     "--dataset digits --images-per-class 10 --image-size 16 --iterations 100",
-    method_list,
-    data_sets,
+    METHODS,
+    DATA_SETS,
 )
 @DATASET
 @data_options
-@ruled_option("method", DEFAULT_METHOD, Choice(tuple(methods)), "how the images are made; see Methods below")
+@ruled_option(
+    "method",
+    DEFAULT_METHOD,
+    Choice(tuple(methods)),
+    "how the images are made; see Methods below",
+    Topic.DISTILLATION,
+    common=True,
+)
 @ruled_option(
     "images_per_class",
     10,
     Number(low=1, whole=True, example="10"),
     "images per class; at most the number of real images of the class",
+    Topic.DISTILLATION,
+    common=True,
 )
-@ruled_option("iterations", AUTO, OptionalValue(ITERATIONS, AUTO), "iterations of the method; auto is its default")
+@ruled_option(
+    "iterations",
+    AUTO,
+    OptionalValue(ITERATIONS, AUTO),
+    "iterations of the method; auto is its default",
+    Topic.DISTILLATION,
+    common=True,
+)
 @word_option(
     "settings",
     NONE,
     "Settings of the method that differ from its defaults, separated by commas (width=64,real_per_class=256).",
+    Topic.DISTILLATION,
 )
-@ruled_option("image_size", AUTO, IMAGE_SIZE, "side of the images in pixels; auto is the training size of the data set")
+@ruled_option(
+    "image_size",
+    AUTO,
+    IMAGE_SIZE,
+    "side of the images in pixels; auto is the training size of the data set",
+    Topic.DISTILLATION,
+    common=True,
+)
 @SEED
 @PRICE
 @SYSTEM_METRICS

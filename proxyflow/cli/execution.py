@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from proxyflow.cli.options import AUTO, NONE, F, ruled_option, word_option
+from proxyflow.cli.options import AUTO, NONE, F, Topic, ruled_option, word_option
 from proxyflow.cli.shared import PRICE
 from proxyflow.core.errors import InvalidValue
 from proxyflow.core.settings import Choice, Number, OptionalValue
@@ -17,35 +17,44 @@ if TYPE_CHECKING:
 RETRIES = 2
 LIMIT = OptionalValue(Number(low=0, above=True, example="8"), NONE)
 _OPTIONS = (
-    ruled_option("executor", "local", Choice(executors), "where trainings run; see Executors below"),
+    ruled_option("executor", "local", Choice(executors), "where trainings run; see Executors below", Topic.EXECUTION),
     ruled_option(
         "jobs",
         AUTO,
         OptionalValue(Number(low=1, whole=True, example="4"), AUTO),
         "concurrent trainings; auto is as many as fit on the free GPUs, or one without a GPU",
+        Topic.EXECUTION,
+        common=True,
     ),
     ruled_option(
         "gpus_per_job",
         1,
         Number(low=0, high=64, above=True, example="0.5"),
         "GPUs per training with executor=ray; below 1, trainings share a GPU",
+        Topic.EXECUTION,
     ),
     word_option(
         "address",
         NONE,
         "Ray cluster: auto is the cluster of this machine, ray://HOST:10001 another one, none starts Ray on this "
         "machine.",
+        Topic.EXECUTION,
     ),
     ruled_option(
         "retries",
         RETRIES,
         Number(low=0, high=100, whole=True, example="2"),
         "retries of a training after a possibly transient error (network, lost worker); other errors are not retried",
+        Topic.EXECUTION,
     ),
     PRICE,
-    ruled_option("max_hours", NONE, LIMIT, "stop between two runs after this many hours"),
+    ruled_option("max_hours", NONE, LIMIT, "stop between two runs after this many hours", Topic.EXECUTION),
     ruled_option(
-        "max_cost_usd", NONE, LIMIT, "stop between two runs after this cost in US dollars (needs price_per_hour)"
+        "max_cost_usd",
+        NONE,
+        LIMIT,
+        "stop between two runs after this cost in US dollars (needs price_per_hour)",
+        Topic.EXECUTION,
     ),
 )
 

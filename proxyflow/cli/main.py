@@ -6,13 +6,11 @@ import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from proxyflow.cli.command import command
-from proxyflow.cli.listings import data_sets
+from proxyflow.cli.listings import DATA_SETS
 from proxyflow.cli.opening import open_beside, open_context, retry_timeout
-from proxyflow.cli.options import NONE
-from proxyflow.cli.report import show_report
+from proxyflow.cli.options import NONE, Topic, text_option
+from proxyflow.cli.report import OUT, show_report
 from proxyflow.cli.search import show_found, train_command
 from proxyflow.cli.shared import DATASET, data_options, take_data_options
 from proxyflow.cli.training import with_common
@@ -34,26 +32,26 @@ SEARCH_SEED = 1  # not the study's, whose trainings judge what the search has fo
 
 @command(
     "main",
-    "Runs a whole small study, from scoring to report: scores the examples, makes the proxies, trains every "
-    "configuration on the target and on each proxy, and reports how well each proxy predicts the target. Proxies that "
-    "the data do not support (such as half of two classes) are skipped and named. Then it searches for the best of the "
-    "same configurations, with trainings of its own (study NAME-search) and for a few full trainings, and prints what "
-    "it found, saved and lost, judged by the study.",
+    "Runs a whole small study: scores the examples, makes the proxies, trains every configuration on the target and on "
+    "each proxy, and reports how well each proxy predicts the target. Proxies that the data do not support (such as "
+    "half of two classes) are skipped and named. Then it searches for the best of the same configurations (study "
+    "NAME-search), and prints what it found, saved and lost, judged by the study.",
     "--dataset digits --preset demo",
-    data_sets,
+    DATA_SETS,
 )
 @DATASET
 @data_options
-@click.option(
-    "--preset",
-    default="demo",
-    show_default=True,
-    help="Size of the study: " + "; ".join(f"{name}: {preset.description}" for name, preset in presets.items()) + ".",
+@text_option(
+    "preset",
+    "demo",
+    f"Size of the study ({', '.join(presets)}). "
+    + "; ".join(f"{name}: {preset.description}" for name, preset in presets.items())
+    + ".",
+    Topic.SEARCH,
+    common=True,
 )
-@click.option("--study", default="demo", show_default=True, help="Name of the study, which is an MLflow experiment.")
-@click.option(
-    "--out", default="report", show_default=True, help="Folder for the page, figures and tables; a folder per study."
-)
+@text_option("study", "demo", "Name of the study, which is an MLflow experiment.", Topic.TRACKING, common=True)
+@OUT
 def main(dataset: str, preset: str, study: str, out: str, **options: Any) -> None:
     chosen, asked = presets[preset], {**options, "dataset": dataset}
     request = parse_request(dataset)

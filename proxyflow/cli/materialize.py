@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
 from proxyflow.cli.command import command
-from proxyflow.cli.listings import data_sets, strategy_list
+from proxyflow.cli.listings import DATA_SETS, STRATEGIES
 from proxyflow.cli.opening import open_context
 from proxyflow.cli.program import next_command
-from proxyflow.cli.shared import DATASET, SCORES, SEED, STRATEGY_HELP, STUDY, data_options, take_data_options
+from proxyflow.cli.shared import DATASET, SCORES, SEED, STUDY, data_options, strategy_option, take_data_options
 from proxyflow.cli.training import DEFAULT_EPOCHS
 from proxyflow.core.errors import InvalidValue
 from proxyflow.data.catalog import canonical_name
@@ -27,12 +25,12 @@ IMAGES = "images"  # the modality of the trainer that makes scores here
     "Selects a subset of a data set by a strategy and logs it as a self-contained artifact (Parquet files with the "
     "examples, a manifest with checksums, and the validation set).",
     "--dataset digits --strategy random:0.1",
-    data_sets,
-    strategy_list,
+    DATA_SETS,
+    STRATEGIES,
 )
 @DATASET
 @data_options
-@click.option("--strategy", default="random:0.1", show_default=True, help=STRATEGY_HELP)
+@strategy_option("random:0.1")
 @SCORES
 @SEED
 @STUDY

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, TypeVar
 
 import click
@@ -12,6 +14,42 @@ from proxyflow.core.settings import Choice, Number, OptionalValue, Rule, TrueFal
 
 F = TypeVar("F", bound=Callable[..., Any])
 NONE, AUTO = "none", "auto"
+CLAUSE = re.compile(r"[.;:](?:\s|$)")  # ends the part of an option's help that the short help shows
+
+
+class Topic(Enum):
+    """The headings under which help shows options, in order."""
+
+    DATA = "Data"
+    PROXIES = "Proxies"
+    SCORING = "Scoring"
+    DISTILLATION = "Distillation"
+    SEARCH = "Search"
+    TRAINING = "Training"
+    HYPERPARAMETERS = "Hyperparameters"
+    OWN_CODE = "Your own code"
+    EXECUTION = "Execution"
+    REPORT = "Report"
+    TRACKING = "Tracking"
+
+
+class Option(click.Option):
+    """An option that knows where help shows it.
+
+    Args:
+        topic: its heading.
+        common: whether it is one of the few that the short help explains.
+    """
+
+    def __init__(self, *args: Any, topic: Topic, common: bool, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.topic, self.common = topic, common
+
+    @property
+    def brief(self) -> tuple[str, str]:
+        """The option's name, and the first clause of its help with its default."""
+        default = "" if self.default in (NONE, AUTO) else f" [default: {self.default}]"
+        return self.opts[0], f"{CLAUSE.split(self.help or '')[0]}.{default}"
 
 
 class Ruled(click.ParamType[Any]):
@@ -40,50 +78,66 @@ def _metavar(rule: Rule) -> str:
     return "TEXT" if not isinstance(rule, Number) else "INTEGER" if rule.whole else "NUMBER"
 
 
-def ruled_option(name: str, default: Any, rule: Rule, help: str) -> Callable[[F], F]:
+def text_option(
+    name: str, default: str, help: str, topic: Topic, *, common: bool = False, **settings: Any
+) -> Callable[[F], F]:
+    """An option `--name` that takes any text."""
+    return click.option(
+        f"--{name.replace('_', '-')}",
+        cls=Option,
+        default=default,
+        show_default=True,
+        help=help,
+        topic=topic,
+        common=common,
+        **settings,
+    )
+
+
+def ruled_option(
+    name: str, default: Any, rule: Rule, help: str, topic: Topic, *, common: bool = False
+) -> Callable[[F], F]:
     """An option `--name` whose values a rule checks; help shows what is accepted."""
     named = isinstance(rule.rule if isinstance(rule, OptionalValue) else rule, (Choice, TrueFalse))
     accepted = "" if named else f" Takes {rule.accepted}."
-    return click.option(
-        f"--{name.replace('_', '-')}",
-        type=Ruled(rule),
-        default=str(default),
-        show_default=True,
-        help=f"{help[0].upper()}{help[1:]}.{accepted}",
-    )
+    text = f"{help[0].upper()}{help[1:]}.{accepted}"
+    return text_option(name, str(default), text, topic, common=common, type=Ruled(rule))
 
 
-def switch(name: str, help: str) -> Callable[[F], F]:
+def switch(name: str, help: str, topic: Topic, *, common: bool = False) -> Callable[[F], F]:
     """An option that takes true or false, false by default."""
-    return ruled_option(name, "false", TrueFalse(), help)
+    return ruled_option(name, "false", TrueFalse(), help, topic, common=common)
 
 
-def word_option(name: str, word: str, help: str, metavar: str | None = None) -> Callable[[F], F]:
+def word_option(
+    name: str, word: str, help: str, topic: Topic, *, common: bool = False, metavar: str | None = None
+) -> Callable[[F], F]:
     """An option `--name` that takes any text; `word`, its default, stands for none, and so does no text at all."""
-    return click.option(
-        f"--{name.replace('_', '-')}",
-        default=word,
-        show_default=True,
+    return text_option(
+        name,
+        word,
+        help,
+        topic,
+        common=common,
         metavar=metavar,
         callback=lambda ctx, param, value: value or word,
-        help=help,
     )
 
 
-def settings_options(*owners: type, only: tuple[str, ...] = ()) -> Callable[[F], F]:
+def settings_options(*owners: type, topic: Topic, common: tuple[str, ...] = ()) -> Callable[[F], F]:
     """One option per declared setting of the dataclasses, in their order.
 
     Args:
-        only: leave out all settings but these.
+        topic: of all of them.
+        common: those that the short help explains.
     """
 
     def decorate(function: F) -> F:
         fields = [field for owner in owners for field in settings_of(owner)]
         for field in reversed(fields):
-            if only and field.name not in only:
-                continue
             default = field.metadata["word"] if field.default in (None, (), "") else field.default
-            function = ruled_option(field.name, default, field.metadata["rule"], field.metadata["help"])(function)
+            rule, help, name = field.metadata["rule"], field.metadata["help"], field.name
+            function = ruled_option(name, default, rule, help, topic, common=name in common)(function)
         return function
 
     return decorate

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from proxyflow.cli.command import command
 from proxyflow.cli.opening import open_writer
-from proxyflow.cli.options import AUTO, NONE, ruled_option, word_option
+from proxyflow.cli.options import AUTO, NONE, Topic, ruled_option, text_option, word_option
 from proxyflow.cli.shared import STUDY
 from proxyflow.core.errors import InvalidValue
 from proxyflow.core.settings import Choice, Number, OptionalValue
@@ -19,6 +17,11 @@ if TYPE_CHECKING:
     from proxyflow.reporting.run import MadeReport
 
 
+OUT = text_option(
+    "out", "report", "Folder for the page, figures and tables; a folder per study.", Topic.REPORT, common=True
+)
+
+
 @command(
     "report",
     "Queries the tracking server for a study's trainings and computes how well each proxy predicts the target: r2 "
@@ -27,27 +30,28 @@ if TYPE_CHECKING:
     "listed.",
     "--study demo",
 )
-@click.option(
-    "--out", default="report", show_default=True, help="Folder for the page, figures and tables; a folder per study."
-)
+@OUT
 @ruled_option(
     "cost_basis",
     AUTO,
     Choice((AUTO, *COSTS)),
     "unit of relative cost; auto is train_seconds if all trainings ran alone on one kind of device, else "
     "train_flops, else examples_seen, and the report gives the reason",
+    Topic.REPORT,
 )
 @ruled_option(
     "cost_curve",
     "fitted",
     Choice(("fitted", "published")),
     "reference curve of cost-adjusted r2: fitted to this study, or that of the published table",
+    Topic.REPORT,
 )
 @ruled_option(
     "good_fraction",
     0.5,
     Number(low=0, high=1, above=True, example="0.5"),
     "Spearman is computed over this share of the configurations, those that are best on the proxy",
+    Topic.REPORT,
 )
 @ruled_option(
     "min_accuracy",
@@ -55,31 +59,40 @@ if TYPE_CHECKING:
     OptionalValue(Number(example="0.6"), NONE),
     "instead of good_fraction: Spearman is computed over configurations whose value on the proxy is at least this (at "
     "most, for a metric that is minimized), in the unit of the metric",
+    Topic.REPORT,
 )
 @ruled_option(
     "tolerance",
     0.5,
     Number(low=0, high=100, example="0.5"),
-    "the verdict recommends the cheapest search whose whole 95 % interval of regret is at most this many points (for "
-    "metrics that are not shares: per cent of the metric's spread over configurations); if full search itself "
-    "exceeds that, its regret is subtracted",
+    "points of regret that the verdict accepts; it recommends the cheapest search whose whole 95 % interval is at "
+    "most this (for metrics that are not shares: per cent of the metric's spread over configurations); if full search "
+    "itself exceeds that, its regret is subtracted",
+    Topic.REPORT,
+    common=True,
 )
 @ruled_option(
     "bootstrap",
     1000,
     Number(low=0, high=100000, whole=True, example="1000"),
     "bootstrap samples for the intervals; 0 disables them",
+    Topic.REPORT,
+    common=True,
 )
 @word_option(
     "compare",
     NONE,
     "Other studies, separated by commas, to compare with on the page and in compare.csv.",
+    Topic.REPORT,
+    common=True,
 )
 @word_option(
     "runs",
     NONE,
-    "The runs.csv of an earlier report: repeats the report from it and the curves.csv in the same folder, without a "
-    "tracking server, and logs nothing. study then only names the report; auto is the name of the file's folder.",
+    "The runs.csv of an earlier report to repeat without a tracking server; the curves.csv in the same folder is used "
+    "too, and nothing is logged. study then only names the report; auto is the name of the file's folder.",
+    Topic.REPORT,
+    common=True,
 )
 @STUDY
 def report(study: str, compare: str, runs: str, **options: Any) -> None:

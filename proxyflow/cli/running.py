@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from proxyflow.cli.launched import is_launched
+from proxyflow.cli.style import styled
 from proxyflow.core.errors import ProxyflowError, Terminated, UserError, one_line, without_credentials
 
 
@@ -67,17 +68,21 @@ def _say(error: BaseException) -> int:
         print("stopped by SIGTERM; rerun the command to resume", file=sys.stderr)
         return 143
     if isinstance(error, ProxyflowError):
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        _say_error(one_line(error))
         return error.exit_status
     if advice := _advice_on(error):
-        print(f"error: the tracking server rejected the request: {one_line(error)}; {advice}", file=sys.stderr)
+        _say_error(f"the tracking server rejected the request: {one_line(error)}; {advice}")
         return UserError.exit_status
     if isinstance(error, Exception) and _is_outage(error):
-        print(f"error: the tracking server failed: {one_line(error)}", file=sys.stderr)
+        _say_error(f"the tracking server failed: {one_line(error)}")
     else:
         # A bug, not a user error: print the traceback for developers.
         print(without_credentials("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     return 1
+
+
+def _say_error(text: str) -> None:
+    click.echo(f"{styled('error:', fg='red', bold=True)} {text}", err=True)
 
 
 def _advice_on(error: BaseException) -> str:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxyflow.cli.command import command
-from proxyflow.cli.listings import data_sets, score_list, trainer_list
+from proxyflow.cli.listings import DATA_SETS, SCORES, TRAINERS
 from proxyflow.cli.opening import open_context
-from proxyflow.cli.options import AUTO, NONE, parse_numbers, ruled_option, switch, word_option
+from proxyflow.cli.options import AUTO, NONE, Topic, parse_numbers, ruled_option, switch, word_option
 from proxyflow.cli.program import next_command
 from proxyflow.cli.shared import (
     DATA_OPTIONS,
@@ -63,32 +63,42 @@ EPOCH = Number(low=1, whole=True, example="2,5,10")
     "example is for it. Strategies select by these scores. One training gives all scores but heldout_loss, which needs "
     "holdout_folds. With --predictions nothing is trained: the scores are those of the predictions in a file.",
     "--dataset digits --arch xresnet18 --epochs 3",
-    score_list,
-    data_sets,
-    trainer_list,
+    SCORES,
+    DATA_SETS,
+    TRAINERS,
 )
 @DATASET
 @data_options
 @ruled_option(
-    "repeats", 1, Number(low=1, whole=True, example="3"), "trainings whose scores are averaged, folds included"
+    "repeats",
+    1,
+    Number(low=1, whole=True, example="3"),
+    "trainings whose scores are averaged, folds included",
+    Topic.SCORING,
+    common=True,
 )
 @ruled_option(
     "holdout_folds",
     0,
     Number(low=0, high=100, whole=True, example="5"),
     "folds for heldout_loss, with a training on the other folds for each; 0 disables it, 1 is not possible",
+    Topic.SCORING,
+    common=True,
 )
 @word_option(
     "early_epochs",
     AUTO,
     "Epochs after which el2n and grand_last_layer are computed, separated by commas: el2n after the first, "
     "el2n_epoch_N after each. auto is a tenth, a quarter and half of the epochs.",
+    Topic.SCORING,
 )
 @word_option(
     "predictions",
     NONE,
-    "Predictions of the training examples by a model of your own, in a .parquet or .csv file with a column id and a "
-    "column per class (named by the class, or 0, 1, ...), or a .npy array (n, classes); see docs/how-to/scores.md.",
+    "Predictions of the training examples by a model of your own (.parquet, .csv or .npy); a table has a column id and "
+    "a column per class (named by the class, or 0, 1, ...), an array is (n, classes); see docs/how-to/scores.md.",
+    Topic.SCORING,
+    common=True,
     metavar="FILE",
 )
 @ruled_option(
@@ -96,16 +106,19 @@ EPOCH = Number(low=1, whole=True, example="2,5,10")
     AUTO,
     Choice((AUTO, *KINDS)),
     "what the predictions are; auto: probabilities if all rows are non-negative and sum to 1 within 0.001, else logits",
+    Topic.SCORING,
 )
 @switch(
     "held_out",
     "each example was predicted by a model that did not train on it, as in cross-validation; gives heldout_loss",
+    Topic.SCORING,
 )
 @ruled_option(
     "train_seconds",
     NONE,
     OptionalValue(Number(low=0, example="340"), NONE),
     "seconds that the model behind the predictions was trained for, which reports charge to strategies by its scores",
+    Topic.SCORING,
 )
 @trainer_options
 @hyperparameter_options(*MODEL)
@@ -113,8 +126,8 @@ EPOCH = Number(low=1, whole=True, example="2,5,10")
 @EPOCHS
 @SEED
 @PRICE
-@switch("save_model", f"log the first scoring model's weights {SAVE_MODEL_AS}")
-@switch("log_model", f"log the first scoring model {LOG_MODEL_AS}")
+@switch("save_model", f"log the first scoring model's weights {SAVE_MODEL_AS}", Topic.TRACKING)
+@switch("log_model", f"log the first scoring model {LOG_MODEL_AS}", Topic.TRACKING)
 @SYSTEM_METRICS
 @STUDY
 def score(

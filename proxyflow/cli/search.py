@@ -13,8 +13,8 @@ import click
 from proxyflow.cli.command import command
 from proxyflow.cli.execution import execution_options, take_execution
 from proxyflow.cli.files import at
-from proxyflow.cli.listings import data_sets, executor_list, sampler_list, strategy_list, trainer_list
-from proxyflow.cli.options import AUTO, NONE, ruled_option, switch, word_option
+from proxyflow.cli.listings import DATA_SETS, EXECUTORS, REDUCTIONS, SAMPLERS, STRATEGIES, TRAINERS, plain
+from proxyflow.cli.options import AUTO, NONE, F, Topic, ruled_option, switch, text_option, word_option
 from proxyflow.cli.program import next_command
 from proxyflow.cli.request import open_request
 from proxyflow.cli.shared import DATASET, SEED, SYSTEM_METRICS, data_options, study_option
@@ -38,77 +38,98 @@ if TYPE_CHECKING:
     from proxyflow.studies.search_trials import SearchSpec
 
 DEMO = "demo"  # what the image trainer searches by default
-SEARCH_FILES = """\b
-Search files:
-  study: pets                        # default: the file's name
-  dataset: folder:my/pets
-  space:                             # or the path of a YAML file
-    learning_rate: {low: 0.0001, high: 0.1, log: true}
-    optimizer: [adam, sgd]
-  budget: 8
-  Every other option may be a key as well. Paths are relative to the file."""
+SEARCH_FILES = plain(
+    "Search files",
+    "study: pets                # default: the file's name",
+    "dataset: folder:my/pets",
+    "space:                     # or the path of a YAML file",
+    "  learning_rate: {low: 0.0001, high: 0.1, log: true}",
+    "  optimizer: [adam, sgd]",
+    "budget: 8",
+    "Every other option may be a key as well. Paths are relative to the file.",
+)
+PROXY_SCORES = word_option(
+    "scores",
+    AUTO,
+    "For proxies that need scores: id of a score run; latest; or auto, see sweep.",
+    Topic.PROXIES,
+)
+
+
+def space_option(what: str) -> Callable[[F], F]:
+    """The option `--space`; `what` begins its help."""
+    return text_option(
+        "space",
+        DEMO,
+        f"{what}, such as a YAML file with a range or values of each hyperparameter; in it learning_rate: {{low: "
+        "0.0001, high: 0.1, log: true}, optimizer: [adam, sgd]; or SPACE.yaml@36, 36 configurations of it; a list of "
+        f"configurations; or {' or '.join(ImageTrainer.grids)}.",
+        Topic.SEARCH,
+        common=True,
+    )
 
 
 @command(
     "search",
-    "Finds the best configuration of a space. It trains many configurations on cheap proxies, and few on the full "
-    "data: after each training it decides which one is worth most for its cost, by a model of all that it has seen. It "
-    "stops when it is sure or the budget is spent, and says how sure it is. After any interruption the same command "
-    "resumes; several processes with the same command share a search.",
-    "--study pets --dataset folder:my/pets --space space.yaml --budget 8",
-    lambda: SEARCH_FILES,
-    data_sets,
-    strategy_list,
-    sampler_list,
-    executor_list,
-    trainer_list,
+    "Finds the best configuration of a space: trains many configurations on cheap proxies, and few on the full data. "
+    "It stops when it is sure or the budget is spent, and says how sure it is. After any interruption, the same "
+    "command resumes; several processes with the same command share a search.",
+    "--study tuned --dataset digits --space demo --epochs 2 --budget 3",
+    SEARCH_FILES,
+    DATA_SETS,
+    STRATEGIES,
+    REDUCTIONS,
+    SAMPLERS,
+    EXECUTORS,
+    TRAINERS,
 )
 @DATASET
 @data_options
-@click.option(
-    "--space",
-    default=DEMO,
-    show_default=True,
-    help="What to choose from: a YAML file with the range or the values of each hyperparameter ({low: 0.0001, high: "
-    "0.1, log: true} or [adam, sgd]); SPACE.yaml@36, 36 configurations of it; a list of configurations; or "
-    f"{' or '.join(ImageTrainer.grids)}.",
-)
+@space_option("What to choose from")
 @ruled_option(
     "candidates",
     CANDIDATES,
     Number(low=2, high=2000, whole=True, example="256"),
     "configurations that are drawn evenly from a space with ranges, to choose from; the default is one of them",
+    Topic.SEARCH,
 )
 @ruled_option(
     "sampler",
     "near",
     OptionalValue(Choice(samplers), NONE),
     "what proposes more of a space with ranges while the search runs, see Samplers below; none: the candidates are all",
+    Topic.SEARCH,
 )
 @word_option(
     "ladder",
     AUTO,
     "Proxies from cheap to expensive, separated by commas, the last one full; see Strategies below. auto: a quarter of "
     "the epochs, with half of the network's width first where the trainer can reduce it.",
+    Topic.PROXIES,
 )
 @ruled_option(
     "budget",
     8,
     Number(low=0, above=True, example="8"),
-    "what the search may spend, in trainings on the full data",
+    "what to spend, in trainings on the full data",
+    Topic.SEARCH,
+    common=True,
 )
 @ruled_option(
     "tolerance",
     0.5,
     OptionalValue(Number(low=0, high=100, example="0.5"), NONE),
-    "stop once the probability is below 5 % that a candidate is better by more than this many points (for metrics that "
-    "are not shares: per cent of the spread of values); none: use the whole budget",
+    "stop once it is 95 % sure that no candidate is better by more than this many points; for metrics that are not "
+    "shares, per cent of the spread of values; none uses the whole budget",
+    Topic.SEARCH,
+    common=True,
 )
 @ruled_option(
     "confirm",
     3,
     Number(low=1, high=20, whole=True, example="3"),
     "the most seeds with which a configuration is trained on the full data",
+    Topic.SEARCH,
 )
 @word_option(
     "memory",
@@ -116,19 +137,16 @@ Search files:
     "What earlier studies and searches of the same trainer on the server found, with hyperparameters matched by name: "
     "auto, those with the most configurations; names of studies, separated by commas; or none. A memory that does not "
     "agree with this search loses its weight.",
+    Topic.SEARCH,
 )
-@word_option(
-    "scores",
-    AUTO,
-    "For proxies that need scores: id of a score run; latest; or auto, see sweep.",
-)
+@PROXY_SCORES
 @trainer_options
 @EPOCHS
 @SEED
 @execution_options
-@switch("dry_run", "print the rungs, their costs and the candidates; run nothing")
+@switch("dry_run", "print the plan and its cost, run nothing; it lists the rungs, too", Topic.EXECUTION, common=True)
 @SYSTEM_METRICS
-@study_option("Or a search file (.yaml), see Search files below.")
+@study_option(", or a search file (.yaml); see Search files below")
 def search(**options: Any) -> None:
     context, spec, used = open_request(options, _spec, lambda spec: spec.study)
     from proxyflow.reporting.search_page import write_outcome  # imports mlflow, as the next ones

@@ -6,9 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
-
-from proxyflow.cli.options import AUTO, NONE, F, parse_list, ruled_option, settings_options, switch, take, word_option
+from proxyflow.cli.options import (
+    AUTO,
+    NONE,
+    F,
+    Topic,
+    parse_list,
+    ruled_option,
+    settings_options,
+    switch,
+    take,
+    text_option,
+    word_option,
+)
 from proxyflow.core.errors import InvalidValue
 from proxyflow.core.settings import Number, OptionalValue, TrueFalse, settings_of
 from proxyflow.data.catalog import DATA_VARIABLE, DataOptions, canonical_name
@@ -18,36 +28,54 @@ from proxyflow.studies.plan import LATEST
 
 
 def study_option(more: str = "") -> Callable[[F], F]:
-    """The option `--study`; `more` goes at the end of its help."""
+    """The option `--study`; `more` ends the first sentence of its help."""
     return word_option(
         "study",
         AUTO,
-        "Name of the study, which is an MLflow experiment. auto is MLflow's active experiment "
-        f"(mlflow run --experiment-name, or MLFLOW_EXPERIMENT_NAME; else Default). {more}".strip(),
+        f"Name of the study, which is an MLflow experiment{more}. auto is MLflow's active experiment "
+        "(mlflow run --experiment-name, or MLFLOW_EXPERIMENT_NAME; else Default).",
+        Topic.TRACKING,
+        common=True,
     )
 
 
 STUDY = study_option()
-DATASET = click.option(
-    "--dataset",
-    default="digits",
-    show_default=True,
-    help="Data set, or NAME@N, a fixed part of it with N training examples; see Data sets below.",
+DATASET = text_option(
+    "dataset",
+    "digits",
+    "Data set, such as cifar10 or folder:my/pets; NAME@N is a fixed part of it with N training examples; see "
+    "Data sets below.",
+    Topic.DATA,
+    common=True,
 )
-STRATEGY_HELP = "Strategy that selects the examples to train on; see Strategies below."
+
+
+def strategy_option(default: str) -> Callable[[F], F]:
+    """The option `--strategy`."""
+    return text_option(
+        "strategy",
+        default,
+        "Strategy that selects the examples to train on, such as random:0.1 or easiest:0.25; see Strategies below.",
+        Topic.PROXIES,
+        common=True,
+    )
+
+
 SCORES = word_option(
     "scores",
     LATEST,
     "For strategies that need scores: id of a score run; or latest, the newest score run of this data set that has "
     "what the strategy needs (made if there is none and the trainer gives access to its models).",
+    Topic.PROXIES,
 )
 SEED_RULE = Number(low=0, high=2**31, whole=True, example="0")
-SEED = ruled_option("seed", 0, SEED_RULE, "root of all random streams")
+SEED = ruled_option("seed", 0, SEED_RULE, "root of all random streams", Topic.TRAINING)
 PRICE = ruled_option(
     "price_per_hour",
     NONE,
     OptionalValue(Number(low=0, example="2.50"), NONE),
     "price in US dollars per hour of all machines used; enables the metric cost_usd",
+    Topic.EXECUTION,
 )
 SYSTEM_METRICS = ruled_option(
     "system_metrics",
@@ -55,21 +83,23 @@ SYSTEM_METRICS = ruled_option(
     OptionalValue(TrueFalse(), AUTO),
     "log utilization of processors, memory, disk, network and GPUs during the run; auto is MLflow's variable "
     "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING, else false",
+    Topic.TRACKING,
 )
 SAVE_MODEL_AS, LOG_MODEL_AS = "as safetensors with a JSON description", "as an MLflow model that mlflow.pyfunc loads"
 
 
 def data_options(function: F) -> F:
     """Options for the location of data sets, for unusable files, and for validation and test examples."""
-    function = settings_options(EvaluationSettings)(function)
+    function = settings_options(EvaluationSettings, topic=Topic.DATA)(function)
     function = switch(
-        "skip_bad", "leave out and count image files that cannot be used, instead of exiting with an error"
+        "skip_bad", "leave out and count image files that cannot be used, instead of exiting with an error", Topic.DATA
     )(function)
     return word_option(
         "data_dir",
         AUTO,
         "Folder that data sets are read from and downloaded to. auto: the environment variable "
         f"{DATA_VARIABLE}, else ~/.cache/proxyflow.",
+        Topic.DATA,
         metavar="FOLDER",
     )(function)
 

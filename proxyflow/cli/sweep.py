@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from proxyflow.cli.command import command
 from proxyflow.cli.execution import execution_options, take_execution
 from proxyflow.cli.files import at
-from proxyflow.cli.listings import data_sets, executor_list, strategy_list, trainer_list
-from proxyflow.cli.options import AUTO, parse_numbers, switch, word_option
+from proxyflow.cli.listings import DATA_SETS, EXECUTORS, REDUCTIONS, STRATEGIES, TRAINERS, plain
+from proxyflow.cli.options import AUTO, Topic, parse_numbers, switch, text_option, word_option
 from proxyflow.cli.program import next_command
 from proxyflow.cli.request import open_request
 from proxyflow.cli.shared import (
@@ -41,51 +39,56 @@ if TYPE_CHECKING:
     from proxyflow.studies.scheduler import ExecutionOptions
 
 DEMO = "demo"  # the grid of the image trainer that a sweep takes by default
-STUDY_FILES = """\b
-Study files:
-  study: pets                        # default: the file's name
-  datasets: [digits, fashion-mnist@2000]
-  strategies: [paper]
-  grid: paper                        # or a list: [{}, {learning_rate: 0.01}]
-  epochs: 20
-  seeds: [0, 1]
-  budget: {max_hours: 8, max_cost_usd: 20, price_per_hour: 2.5}
-  Every other option may be a key as well. Paths are relative to the file."""
+STUDY_FILES = plain(
+    "Study files",
+    "study: pets                # default: the file's name",
+    "datasets: [digits, fashion-mnist@2000]",
+    "strategies: [paper]",
+    "grid: paper                # or a list: [{}, {learning_rate: 0.01}]",
+    "epochs: 20",
+    "seeds: [0, 1]",
+    "budget: {max_hours: 8, max_cost_usd: 20, price_per_hour: 2.5}",
+    "Every other option may be a key as well. Paths are relative to the file.",
+)
 
 
 @command(
     "sweep",
-    "Plans a study (data sets x strategies x configurations x seeds) and runs the trainings that are not finished. "
-    "After any interruption, the same command resumes; several processes with the same command share the work. Scores "
-    "and subsets are made first, then, configuration by configuration, the target and its cheap proxies, then the "
-    "expensive proxies.",
+    "Plans a study (data sets x strategies x configurations x seeds) and runs the trainings that are not finished: "
+    "scores and subsets first, then the target and its cheap proxies, then the expensive proxies. After any "
+    "interruption, the same command resumes; several processes with the same command share the work.",
     "--study mine --datasets digits --strategies full,easiest:0.25,random:0.25 --grid demo --epochs 2",
-    lambda: STUDY_FILES,
-    data_sets,
-    strategy_list,
-    executor_list,
-    trainer_list,
+    STUDY_FILES,
+    DATA_SETS,
+    STRATEGIES,
+    REDUCTIONS,
+    EXECUTORS,
+    TRAINERS,
 )
-@click.option(
-    "--datasets",
-    default="digits",
-    show_default=True,
-    help="Data sets, separated by commas; NAME@N is a fixed part with N training examples; see Data sets below. Put a "
-    "name with a comma in its path in double quotes.",
+@text_option(
+    "datasets",
+    "digits",
+    "Data sets, such as digits,folder:my/pets; NAME@N is a fixed part with N training "
+    "examples; see Data sets below. Put a name with a comma in its path in double quotes.",
+    Topic.DATA,
+    common=True,
 )
 @data_options
-@click.option(
-    "--strategies",
-    default="demo",
-    show_default=True,
-    help=f"Strategies, separated by commas, or a named list ({', '.join(strategy_lists)}); see Strategies below.",
+@text_option(
+    "strategies",
+    "demo",
+    "Strategies, separated by commas, such as full,random:0.1, or a named list "
+    f"({', '.join(strategy_lists)}); see Strategies below.",
+    Topic.PROXIES,
+    common=True,
 )
-@click.option(
-    "--grid",
-    default=DEMO,
-    show_default=True,
-    help=f"Configurations: {', '.join(ImageTrainer.grids)}; a YAML file with a list of the hyperparameters that differ "
-    "from the default; or SPACE.yaml@36, 36 configurations drawn evenly from the space in that file.",
+@text_option(
+    "grid",
+    DEMO,
+    f"Configurations ({', '.join(ImageTrainer.grids)}, a YAML file, or SPACE.yaml@36); the file has a list of the "
+    "hyperparameters that differ from the default; 36 configurations are drawn evenly from the space in SPACE.yaml.",
+    Topic.SEARCH,
+    common=True,
 )
 @word_option(
     "scores",
@@ -93,15 +96,21 @@ Study files:
     "For strategies that need scores: id of a score run; latest, the newest score run of a data set that has what the "
     "strategies need; or auto, scores by a model of the study's trainer (made if there are none), which is latest for "
     "trainers that give no access to their models.",
+    Topic.PROXIES,
 )
 @trainer_options
 @hyperparameter_options(*COMMON)
 @EPOCHS
-@click.option("--seeds", default="0", show_default=True, help="Seeds, separated by commas; all trainings use each.")
+@text_option("seeds", "0", "Seeds, separated by commas; all trainings use each.", Topic.TRAINING, common=True)
 @execution_options
-@switch("dry_run", "print the plan, the finished runs, and the estimated time and cost; run nothing")
+@switch(
+    "dry_run",
+    "print the plan and its cost, run nothing; it lists the finished trainings, too",
+    Topic.EXECUTION,
+    common=True,
+)
 @SYSTEM_METRICS
-@study_option("Or a study file (.yaml), see Study files below.")
+@study_option(", or a study file (.yaml); see Study files below")
 def sweep(**options: Any) -> None:
     context, spec, _ = open_request(options, _spec, lambda spec: spec, limits_in_budget=True)
     _run_or_forecast(context, spec, take_execution(options), options["dry_run"])
@@ -155,4 +164,6 @@ def _run_or_forecast(context: StudyContext, spec: StudySpec, how: ExecutionOptio
         f"study {context.writer.study}: {outcome.planned} trainings planned, {outcome.found + outcome.made} finished "
         f"({outcome.made} now)" + (f"; {outcome.stopped}" if outcome.stopped else "")
     )
+    for line in outcome.leaderboard.lines():
+        print(line)
     print(f"report: {next_command('report', context.writer.study)}")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from proxyflow.cli.command import command
 from proxyflow.cli.launched import check_used
-from proxyflow.cli.listings import data_sets, strategy_list, trainer_list
+from proxyflow.cli.listings import DATA_SETS, REDUCTIONS, STRATEGIES, TRAINERS
 from proxyflow.cli.opening import open_context
-from proxyflow.cli.options import NONE, switch, word_option
+from proxyflow.cli.options import NONE, Topic, switch, word_option
 from proxyflow.cli.shared import (
     DATASET,
     LOG_MODEL_AS,
@@ -18,10 +16,10 @@ from proxyflow.cli.shared import (
     SAVE_MODEL_AS,
     SCORES,
     SEED,
-    STRATEGY_HELP,
     STUDY,
     SYSTEM_METRICS,
     data_options,
+    strategy_option,
     take_data_options,
 )
 from proxyflow.cli.training import (
@@ -53,19 +51,21 @@ if TYPE_CHECKING:
     "Trains one configuration on one subset and logs its metrics and cost. The subset is that of a subset run, or a "
     "strategy selects it from a data set. Scores and subsets are taken from the tracking server, or made if missing.",
     "--dataset digits --strategy easiest:0.1 --learning-rate 0.01",
-    data_sets,
-    strategy_list,
-    trainer_list,
+    DATA_SETS,
+    STRATEGIES,
+    REDUCTIONS,
+    TRAINERS,
 )
 @word_option(
     "subset",
     NONE,
     "Id of a subset run to train on. It determines data set, strategy, validation and test examples; only the budget "
     "of synthetic images may be changed with --strategy (distilled:10,share=1.0). none: use --dataset and --strategy.",
+    Topic.DATA,
 )
 @DATASET
 @data_options
-@click.option("--strategy", default="full", show_default=True, help=STRATEGY_HELP)
+@strategy_option("full")
 @SCORES
 @trainer_options
 @hyperparameter_options()
@@ -73,12 +73,13 @@ if TYPE_CHECKING:
 @EPOCHS
 @SEED
 @PRICE
-@switch("save_model", f"log the best epoch's weights {SAVE_MODEL_AS}")
-@switch("log_model", f"log the best epoch's model {LOG_MODEL_AS}")
+@switch("save_model", f"log the best epoch's weights {SAVE_MODEL_AS}", Topic.TRACKING)
+@switch("log_model", f"log the best epoch's model {LOG_MODEL_AS}", Topic.TRACKING)
 @switch(
     "resume_training",
     "save a checkpoint after each epoch until the run has finished, and resume from the last checkpoint of an "
     "unfinished run of the same training; the result is that of an uninterrupted training",
+    Topic.TRAINING,
 )
 @SYSTEM_METRICS
 @STUDY

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxyflow.cli.options import NONE, F, ruled_option, settings_options, take, word_option
+from proxyflow.cli.options import NONE, F, Topic, ruled_option, settings_options, take, word_option
 from proxyflow.core.errors import InvalidValue, UnknownName
 from proxyflow.core.settings import Number, settings_of
 from proxyflow.spaces.configuration import Configuration
@@ -24,10 +24,17 @@ from proxyflow.trainers.user_code import UserCodeSettings
 
 DEFAULT_EPOCHS = 20
 EPOCHS = ruled_option(
-    "epochs", DEFAULT_EPOCHS, Number(low=1, whole=True, example="20"), "passes over the training examples"
+    "epochs",
+    DEFAULT_EPOCHS,
+    Number(low=1, whole=True, example="20"),
+    "passes over the training examples",
+    Topic.TRAINING,
+    common=True,
 )
 # Hyperparameters that a sweep may set for its whole grid.
 COMMON = ("batch_size", "weight_decay")
+# Those that the short help explains.
+MOST_CHANGED = ("arch", "learning_rate")
 
 
 # The options of trainers, and the trainers that each group of them belongs to.
@@ -36,6 +43,7 @@ OPTIONS: Mapping[type, tuple[str, ...]] = {
     ProgramTrainer: (ProgramTrainer.name,),
     UserCodeSettings: (ProgramTrainer.name, FUNCTION),
 }
+USER_CODE = (ProgramTrainer, UserCodeSettings)
 
 
 @dataclass(frozen=True)
@@ -64,13 +72,22 @@ def syntax_of_trainer(name: str, cls: type[Trainer]) -> str:
 
 def trainer_options(function: F) -> F:
     """The options that choose a trainer and its settings."""
-    function = settings_options(*OPTIONS)(function)
+    function = settings_options(*USER_CODE, topic=Topic.OWN_CODE, common=("program",))(function)
+    function = settings_options(ImageTrainer, topic=Topic.TRAINING)(function)
     function = word_option(
         "trainer_settings",
         NONE,
         "Settings of a trainer of another package that differ from its defaults, separated by commas (width=64).",
+        Topic.TRAINING,
     )(function)
-    return ruled_option("trainer", ImageTrainer.name, TrainerName(), "the trainer; see Trainers below")(function)
+    return ruled_option(
+        "trainer",
+        ImageTrainer.name,
+        TrainerName(),
+        "what trains (images, program, python:MODULE:FUNCTION); see Trainers below",
+        Topic.TRAINING,
+        common=True,
+    )(function)
 
 
 def take_trainer(options: dict[str, Any], folder: Path | None = None) -> Trainer:
@@ -131,7 +148,14 @@ def hyperparameter_options(*only: str) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for parameter in reversed(IMAGE_SPACE.parameters):
             if not only or parameter.name in only:
-                function = ruled_option(parameter.name, parameter.default, parameter.rule, parameter.help)(function)
+                function = ruled_option(
+                    parameter.name,
+                    parameter.default,
+                    parameter.rule,
+                    parameter.help,
+                    Topic.HYPERPARAMETERS,
+                    common=parameter.name in MOST_CHANGED,
+                )(function)
         return function
 
     return decorate
@@ -142,6 +166,7 @@ CONFIG = word_option(
     NONE,
     'Hyperparameters as JSON ({"learning_rate": 0.01}) or as a YAML or JSON file, also one of a run '
     "(runs:/RUN_ID/search/best.yaml), instead of single options; required form for trainers other than images.",
+    Topic.HYPERPARAMETERS,
 )
 CONFIG_FILES = (".yaml", ".yml", ".json")
 ARTIFACT = "runs:"  # begins the URI of a run's artifact

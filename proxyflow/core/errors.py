@@ -45,12 +45,13 @@ class InvalidValue(UserError):
 
     Attributes:
         name: the name that the user knows (`learning_rate`, `strategy`).
-        value: the value as given.
+        value: the value as given; empty if one is missing.
         rule: the rule that accepted values follow, and the remedy.
     """
 
     def __init__(self, name: str, value: object, rule: str) -> None:
-        super().__init__(f"{name}={shortened(printable(str(value)))} is not accepted: {rule}")
+        given = shortened(printable(str(value)))
+        super().__init__(f"{name}={given} is not accepted: {rule}" if given else f"{name} is missing: {rule}")
         self.name = name
         self.value = value
         self.rule = rule
@@ -63,7 +64,7 @@ class UnknownName(InvalidValue):
         names = list(known)
         close = difflib.get_close_matches(str(value), names, n=1)
         hint = f"did you mean {close[0]}?" if close else ""
-        listed = f"known are {', '.join(names)}" if not close or len(names) <= FEW_NAMES else ""
+        listed = f"known: {', '.join(names)}" if not close or len(names) <= FEW_NAMES else ""
         super().__init__(kind, value, " ".join(filter(None, (hint, listed))))
 
 

@@ -17,7 +17,7 @@ class Progress:
 
     Args:
         label: name of the work.
-        items: total number of items.
+        items: total number of items; None if unknown.
         unit: plural noun of an item.
         work: total work; items may differ in work, and the remaining time is estimated by work. Defaults to `items`.
 
@@ -26,9 +26,9 @@ class Progress:
         ...     progress.advance()
     """
 
-    def __init__(self, label: str, items: int, unit: str, work: float | None = None) -> None:
+    def __init__(self, label: str, items: int | None, unit: str, work: float | None = None) -> None:
         self.label, self.items, self.unit = label, items, unit
-        self.work = float(items) if work is None else work
+        self.work = float(items or 0) if work is None else work
         self.done_items = 0
         self.done_work = 0.0
         self._skipped_items, self._skipped_work = 0, 0.0
@@ -43,7 +43,7 @@ class Progress:
                 leave=False,
                 dynamic_ncols=True,
             )
-            if items and sys.stderr.isatty()
+            if items != 0 and sys.stderr.isatty()
             else None
         )
 
@@ -55,8 +55,8 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif kind is None and self.items:
-            self._line("")
+        elif kind is None and (self.items or self.done_items):
+            self._line("", ended=True)
 
     def skip(self, items: int, work: float) -> None:
         """Counts items that were done earlier; they do not affect the rate and the remaining time."""
@@ -71,10 +71,10 @@ class Progress:
         self.done_items += 1
         self.done_work += work
         if self._bar is not None:
-            text = f"{self.done_items}/{self.items} {self.unit}, {format_rate(self._rate(), self.unit)}"
+            text = f"{self._count()}, {format_rate(self._rate(), self.unit)}"
             self._bar.set_postfix_str(f"{text} · {note}" if note else text, refresh=False)
             self._bar.update(work)
-        elif self.done_items < self.items and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+        elif not self._is_whole() and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._line(note)
 
     def step(self, work: float, note: str = "") -> None:
@@ -98,17 +98,23 @@ class Progress:
         else:
             print(text, file=sys.stderr, flush=True)
 
+    def _count(self) -> str:
+        return f"{self.done_items} {self.unit}" if self.items is None else f"{self.done_items}/{self.items} {self.unit}"
+
+    def _is_whole(self) -> bool:
+        return self.items is not None and self.done_items >= self.items
+
     def _rate(self) -> float:
         return (self.done_items - self._skipped_items) / max(time.monotonic() - self.started, 1e-9)
 
-    def _line(self, note: str) -> None:
+    def _line(self, note: str, ended: bool = False) -> None:
         elapsed = time.monotonic() - self.started
         share = min(self.done_work / self.work, 1.0) if self.work else 1.0
         left = self.seconds_left()
-        rate = format_rate(self._rate(), self.unit)
-        whole = self.done_items >= self.items
-        ending = f", took {format_seconds(elapsed)}" if whole else f", {format_seconds(left)} left"
-        text = f"{self.label}: {self.done_items}/{self.items} {self.unit} ({share:.0%}), {rate}{ending}"
+        rate = f", {format_rate(self._rate(), self.unit)}" if self.done_items > self._skipped_items else ""
+        over = self._is_whole() or (ended and self.items is None)
+        ending = f", took {format_seconds(elapsed)}" if over else f", {format_seconds(left)} left"
+        text = f"{self.label}: {self._count()} ({share:.0%}){rate}{ending}"
         print(f"{text} · {note}" if note else text, file=sys.stderr, flush=True)
         self._last_line = time.monotonic()
 

@@ -14,7 +14,7 @@ from proxyflow.core.csv_files import read_csv
 from proxyflow.core.errors import UserError, shortened
 from proxyflow.core.files import atomic_write
 from proxyflow.quality.pairs import UNRANKED
-from proxyflow.quality.runs import KEY, canonicalize_datasets
+from proxyflow.quality.runs import KEY, TARGET, canonicalize_datasets
 from proxyflow.quality.summary import StudyQuality
 from proxyflow.spaces.metric import Metric
 from proxyflow.tracking import names
@@ -212,7 +212,12 @@ def with_interval(value: float, low: float, high: float) -> str:
 
 
 def text_table(quality: StudyQuality) -> str:
-    """The table of strategies as text, the verdict and the notes below it."""
+    """The table of strategies as text, with the verdict and the notes below it.
+
+    After the target, the proxy with the least regret is first, and of equal ones the cheapest.
+    """
+    table = quality.strategies.assign(proxy=quality.strategies["strategy"] != TARGET)
+    table = table.sort_values(["proxy", "regret", "relative_cost"], kind="stable")
     loss = loss_writer(quality.objective.metric)
     heads = ["strategy", "r2 [95 %]", "Spearman [95 %]", "rel. cost", "steps", "adj. r2", "regret", "pairs", "missing"]
     rows = [
@@ -227,7 +232,7 @@ def text_table(quality: StudyQuality) -> str:
             str(row["n_pairs"]),
             str(row["n_missing"]),
         ]
-        for row in quality.strategies.to_dict("records")
+        for row in table.to_dict("records")
     ]
     widths = [max(len(line[column]) for line in (heads, *rows)) for column in range(len(heads))]
     lines = [

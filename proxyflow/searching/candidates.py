@@ -60,7 +60,9 @@ def candidates_of(space: Any, most: int, seed: int, schema: Space | None = None)
         grid = grid_of(entries, origin, schema)
         chosen = Candidates(grid[0].space, grid)
     if len(chosen.grid) < 2:
-        raise InvalidValue("space", chosen.grid[0].name, "it has one configuration: give values to choose from")
+        given = origin if isinstance(space, (str, Path)) else chosen.grid[0].name
+        rule = "it has one configuration only: give a range, or a list of several values"
+        raise InvalidValue("space", given, rule)
     return chosen
 
 

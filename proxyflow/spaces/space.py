@@ -170,7 +170,7 @@ class Space:
             elif parameter.default is not None:
                 found[name] = parameter.default
             else:
-                raise InvalidValue(name, "", f"it has no default, and must be {parameter.accepted}")
+                raise InvalidValue(name, "", f"it has no default, so give {parameter.accepted}")
         if self.schema is not None:
             return self.schema.configuration(found)
         return Configuration(self, tuple((name, found[name]) for name in self.names if name in found))

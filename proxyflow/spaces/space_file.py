@@ -57,7 +57,15 @@ def parse_yaml(origin: str, text: str) -> Any:
         _check_keys_once(yaml.compose(text, Loader=yaml.SafeLoader))
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{origin} is not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{origin} is not YAML: {yaml_problem(error)}") from None
+
+
+def yaml_problem(error: Exception) -> str:
+    """What is wrong with a YAML text, and in which line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def _check_keys_once(root: yaml.Node | None) -> None:

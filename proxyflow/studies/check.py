@@ -139,11 +139,15 @@ class Checked:
     @property
     def lines(self) -> tuple[str, ...]:
         """The table and the verdicts, for a terminal."""
-        width = max(len(row["proxy"]) for row in self.table)
-        head = f"{'proxy':{width}}  cost  expected loss in {self.unit} [95 %]"
+        # The cheapest safe proxy first, and the target, which is what they are compared with, last.
+        ordered = sorted(self.proxies[:-1], key=lambda each: not each.loss.is_safe(self.tolerance))
+        width = max(len(each.proxy.canonical) for each in self.proxies)
+        head = f"{'proxy':{width}}  cost  safe  expected loss in {self.unit} [95 %]"
         rows = [
-            f"{row['proxy']:{width}}  {row['cost']:4.2f}  {row['loss']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-            for row in self.table
+            f"{each.proxy.canonical:{width}}  {each.cost:4.2f}  "
+            f"{'yes' if each.loss.is_safe(self.tolerance) else 'no':4}  "
+            f"{each.loss.value:.2f} [{each.loss.low:.2f}, {each.loss.high:.2f}]"
+            for each in (*ordered, self.proxies[-1])
         ]
         n = len(self.spec.candidates)
         trained = f"{self.configurations} configurations were trained; tuning would choose from {n} of the space."

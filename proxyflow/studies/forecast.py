@@ -26,7 +26,7 @@ from proxyflow.studies.plan import AUTO, PlannedTraining, StudySpec, order_train
 from proxyflow.studies.support import check_support
 from proxyflow.studies.tasks import SubsetRef
 from proxyflow.tracking.connection import experiment_ids
-from proxyflow.tracking.queries.reader import finished_keys, trainings
+from proxyflow.tracking.queries.reader import finished_values, trainings
 from proxyflow.trainers.devices import device_name
 from proxyflow.trainers.model_access import ModelAccess
 
@@ -130,7 +130,7 @@ def forecast(context: StudyContext, spec: StudySpec, jobs: int = 1) -> Forecast:
     """
     check_support(context, spec)
     experiments = experiment_ids(context.client, context.writer.study)
-    done = finished_keys(context.client, experiments)
+    done = finished_values(context.client, experiments)
     dependencies, sizes = Dependencies.of(context, spec), Sizes(context)
     planned = order_trainings(list(plan_trainings(spec)), lambda training: sizes.of(training).work)
     needed = subsets_of(planned)

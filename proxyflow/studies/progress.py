@@ -8,6 +8,7 @@ from types import TracebackType
 
 from proxyflow.core.progress import Progress
 from proxyflow.studies.context import StudyContext
+from proxyflow.studies.leaderboard import Leaderboard
 from proxyflow.studies.tasks import Task, TaskResult
 from proxyflow.tracking.runs.run import Run
 
@@ -22,6 +23,7 @@ class StudyProgress:
         to_do: the other tasks.
         work: returns the work of a task, in any unit; the remaining time is estimated from it.
         clock: returns the seconds since the study started.
+        leaderboard: results so far, to which those of the tasks are added.
     """
 
     def __init__(
@@ -33,8 +35,10 @@ class StudyProgress:
         to_do: list[Task],
         work: Callable[[Task], float],
         clock: Callable[[], float],
+        leaderboard: Leaderboard,
     ) -> None:
         self._context, self._run, self._work, self._clock = context, run, work, clock
+        self._leaderboard = leaderboard
         self._running: dict[str, Task] = {}
         self._reported: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -62,7 +66,7 @@ class StudyProgress:
         work = share * self._work(task)
         with self._lock:
             self._reported[task.key] = self._reported.get(task.key, 0.0) + work
-            self._progress.step(work, f"{_title(task)}: {note}{self._summary()}")
+            self._progress.step(work, f"{_title(task)}: {note}{self._summary(task)}")
 
     def back(self, task: Task, why: str = "") -> None:
         """Records that a task returns to the queue."""
@@ -72,9 +76,10 @@ class StudyProgress:
             if why:
                 self._progress.say(f"will retry: {task.planned.title}: {why}")
 
-    def found(self, task: Task) -> None:
-        """Records that another process finished a task."""
+    def found(self, task: Task, value: float) -> None:
+        """Records that another process finished a task with this result."""
         self.finished += 1
+        self._leaderboard.add(task.planned, value)
         self._ended(task, "done by another process")
 
     def ended(self, done: TaskResult) -> None:
@@ -85,18 +90,20 @@ class StudyProgress:
         else:
             self.finished += 1
             self.made += 1
+            self._leaderboard.add(done.task.planned, done.value)
         self._ended(done.task, f"{_title(done.task)}: {done.note}")
 
     def _ended(self, task: Task, note: str) -> None:
         self._running.pop(task.key, None)
         with self._lock:
             rest = self._work(task) - self._reported.pop(task.key, 0.0)
-            self._progress.advance(rest, note + self._summary())
+            self._progress.advance(rest, note + self._summary(task))
         self._log()
 
-    def _summary(self) -> str:
+    def _summary(self, task: Task) -> str:
         cost = self._context.cost_usd(self._clock())
-        parts = [f"{len(self._running)} running" if len(self._running) > 1 else ""]
+        parts = [self._leaderboard.best_so_far(task.planned.dataset)]
+        parts.append(f"{len(self._running)} running" if len(self._running) > 1 else "")
         parts.append(f"{len(self.failed)} failed" if self.failed else "")
         parts.append(f"${cost:,.2f} so far" if cost is not None else "")
         return "".join(f" · {part}" for part in parts if part)

@@ -14,7 +14,7 @@ from proxyflow.studies.progress import StudyProgress
 from proxyflow.studies.tasks import Task
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import experiment_ids
-from proxyflow.tracking.queries.reader import finished_keys, search
+from proxyflow.tracking.queries.reader import finished_values, search
 
 RETRIES = 2
 POLL_SECONDS = (1.0, 3.0)  # between checks of claimed tasks, if nothing else is left to do
@@ -56,9 +56,9 @@ class ExecutionOptions:
     retries: int = RETRIES
 
 
-def finished_in_study(context: StudyContext) -> set[str]:
-    """Keys of this study's finished trainings, by any process."""
-    return finished_keys(context.client, experiment_ids(context.client, context.writer.study))
+def finished_in_study(context: StudyContext) -> dict[str, float]:
+    """Keys of this study's finished trainings, by any process, with their results."""
+    return finished_values(context.client, experiment_ids(context.client, context.writer.study))
 
 
 class Scheduler:
@@ -131,7 +131,7 @@ class Scheduler:
         done = finished_in_study(self.context)
         for task in [task for task in self.claimed_by_others if task.key in done]:
             self.claimed_by_others.remove(task)
-            self.study_progress.found(task)
+            self.study_progress.found(task, done[task.key])
         self.count_at = self.clock() + max(COUNT_SECONDS, (self.clock() - started) / COUNT_SHARE)
 
     def _check_claimed(self) -> None:
@@ -144,7 +144,7 @@ class Scheduler:
         claimed, self.claimed_by_others = self.claimed_by_others, []
         for task in claimed:
             if task.key in done:
-                self.study_progress.found(task)
+                self.study_progress.found(task, done[task.key])
             elif task.key in working:
                 self.claimed_by_others.append(task)
             else:

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from proxyflow.studies.dependencies import Dependencies
 from proxyflow.studies.executors import WorkerContext, WorkerPool
 from proxyflow.studies.plan import AUTO, PlannedTraining
 from proxyflow.studies.scheduler import POLL_SECONDS, ExecutionOptions
+from proxyflow.studies.search_progress import SearchProgress
 from proxyflow.studies.search_trials import Prices, SearchSpec, SearchTrials
 from proxyflow.studies.support import check_support
 from proxyflow.studies.tasks import Task, TaskResult
@@ -188,6 +190,16 @@ class _Search:
     is_fresh: bool = False  # the server was read after the last training, so the next decision need not do it again
     known: Knowledge | None = None
 
+    @cached_property
+    def progress(self) -> SearchProgress:
+        """What the user sees of it."""
+
+        def cost_of(task: Task) -> float:
+            rung = self.spec.ladder.index(task.planned.strategy)
+            return float(self.trials.prices.of(task.planned.spec.configuration)[rung])
+
+        return SearchProgress(self.spec.budget, self.spec.seed, cost_of, lambda: best_so_far(self._knowledge()))
+
     @property
     def context(self) -> StudyContext:
         return self.trials.context
@@ -198,13 +210,14 @@ class _Search:
 
     def train(self, pool: WorkerPool) -> Found:
         """Trains until the search ends."""
-        while True:
-            before = self.ended_trainings
-            for done in pool.run(self._tasks(), lambda task, share, note: None):
-                self._take(done)
-            # What ended last may have changed what is worth a training, but not if nothing has ended.
-            if self.ended_trainings == before and not self._waits_for_others():
-                break
+        with self.progress:
+            while True:
+                before = self.ended_trainings
+                for done in pool.run(self._tasks(), self.progress.share):
+                    self._take(done)
+                # What ended last may have changed what is worth a training, but not if nothing has ended.
+                if self.ended_trainings == before and not self._waits_for_others():
+                    break
         if not self.trials.observations and self.failed:
             _, error = next(iter(self.failed.values()))
             raise TrainingFailed(f"all {len(self.failed)} trainings failed, the first one with: {error}")
@@ -289,9 +302,11 @@ class _Search:
         trial, planned = self.pending.pop(done.task.key, None), done.task.planned
         if done.status == "failed" and done.retryable and self.tries[done.task.key] < self.execution.retries:
             self.tries[done.task.key] += 1
-            self.context.say(f"will retry: {planned.title}: {done.error}")
+            self.progress.back(done.task)
+            self.progress.say(f"will retry: {planned.title}: {done.error}")
             return
         if done.status == "failed":
+            self.progress.back(done.task)
             self._fail(done, trial)
             return
         self.failed_in_a_row = 0
@@ -307,17 +322,11 @@ class _Search:
                 raise TrainingFailed(f"{planned.title} is {done.note}, and its result cannot be found on the server")
             time.sleep(random.uniform(*POLL_SECONDS))
             self.is_fresh = False
+            self.progress.back(done.task)
             return
-        self.context.say(
-            f"{self.trials.spent:.2f} of {self.spec.budget:g} spent · {planned.strategy.canonical} "
-            f"{planned.spec.configuration.name}{self._repeat(planned)}: {done.note} · {best_so_far(self._knowledge())}"
-        )
+        self.progress.ended(done.task, done.note, self.trials.spent)
         if time.monotonic() - self.published > PUBLISH_SECONDS:
             self._publish(self._found())
-
-    def _repeat(self, planned: PlannedTraining) -> str:
-        """That a training is one more of its configuration; else the same line would have two results."""
-        return "" if planned.spec.seed == self.spec.seed else f", seed {planned.spec.seed}"
 
     def _fail(self, done: TaskResult, trial: Trial | None) -> None:
         planned = done.task.planned
@@ -325,7 +334,7 @@ class _Search:
         self.failed_in_a_row += 1
         if trial is not None:
             self.excluded.add(trial.configuration)
-        self.context.say(f"failed: {planned.title}: {done.error}")
+        self.progress.say(f"failed: {planned.title}: {done.error}")
         if self.failed_in_a_row >= FAILURES:
             raise TrainingFailed(
                 f"{FAILURES} trainings failed one after the other, the last one with: {done.error}; rerun the command "

@@ -17,6 +17,7 @@ from proxyflow.core.files import write_text
 from proxyflow.quality.objective import Objective
 from proxyflow.searching.knowledge import Knowledge
 from proxyflow.spaces.configuration import Configuration
+from proxyflow.studies.leaderboard import SHOWN
 from proxyflow.studies.search import Found
 from proxyflow.studies.search_costs import bill_of
 
@@ -112,7 +113,8 @@ def summary_lines(found: Found) -> list[str]:
     if not found.knowledge.observations:
         return [f"nothing was trained: {found.ended}"]
     head = f"best configuration: {found.best.name}"
-    return [head, *best_lines(found), *cost_lines(found), *_rung_lines(found), f"ended: {found.ended}"]
+    others = [*_next_best(found), *cost_lines(found), *_rung_lines(found)]
+    return [head, *best_lines(found), *others, f"ended: {found.ended}"]
 
 
 def best_lines(found: Found) -> list[str]:
@@ -133,6 +135,20 @@ def best_lines(found: Found) -> list[str]:
         unit = "points" if metric.share else "% of the spread"
         lines.append(f"  within {spec.tolerance:g} {unit} of the best candidate with a probability of {within:.0%}")
     return lines + _against_default(found)
+
+
+def _next_best(found: Found) -> list[str]:
+    """A table of the configurations that were trained in full, the best first, if there are several."""
+    knowledge = found.knowledge
+    shown = sorted(knowledge.in_full, key=lambda each: -float(knowledge.mean[each]))[:SHOWN]
+    if len(shown) < 2:
+        return []
+    lines = ["trained in full, the best first:"]
+    for rank, each in enumerate(shown, start=1):
+        value, low, high = knowledge.value_of(each)
+        name = knowledge.plan.candidates[each].name
+        lines.append(f"  {rank}  {value:.4f} [{low:.4f}, {high:.4f}]  {name}")
+    return lines
 
 
 def cost_lines(found: Found) -> list[str]:

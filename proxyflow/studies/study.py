@@ -7,6 +7,7 @@ claimed if a running process has a run with its key. So a study can resume, and 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from proxyflow.quality.runs import TARGET
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.dependencies import Dependencies, SubsetId, subset_id, subsets_of
 from proxyflow.studies.executors import WorkerContext
+from proxyflow.studies.leaderboard import Leaderboard
 from proxyflow.studies.plan import PlannedTraining, StudySpec, order_trainings, plan_trainings
 from proxyflow.studies.progress import StudyProgress
 from proxyflow.studies.scheduler import ExecutionOptions, Scheduler, finished_in_study
@@ -40,6 +42,7 @@ class Outcome:
         found: trainings that were finished before, or by another process.
         made: trainings that this command finished.
         failed: title and error of each failed training.
+        leaderboard: results on the target, those that were found included.
         stopped: the limit that stopped the study early; empty if none.
     """
 
@@ -47,6 +50,7 @@ class Outcome:
     found: int
     made: int
     failed: tuple[tuple[str, str], ...]
+    leaderboard: Leaderboard
     stopped: str = ""
 
     def failures(self) -> Iterator[str]:
@@ -89,7 +93,8 @@ def run_study(context: StudyContext, spec: StudySpec, execution: ExecutionOption
                 subsets[key] = found
         # If a limit was reached, some subsets are missing, and so are their trainings.
         tasks = [dependencies.task(each, subsets[subset_id(each)]) for each in planned if subset_id(each) in subsets]
-        outcome = _execute(context, tasks, len(planned), execution, started, run)
+        leaderboard = Leaderboard(spec.trainer.metric)
+        outcome = _execute(context, tasks, len(planned), execution, started, run, leaderboard)
         # A request whose response was lost may have left a run open.
         context.writer.recovery.fail_stale_runs(own=True)
         if outcome.failed:
@@ -138,15 +143,24 @@ def _params(spec: StudySpec) -> dict[str, Any]:
 
 
 def _execute(
-    context: StudyContext, tasks: list[Task], planned: int, execution: ExecutionOptions, started: float, run: Run
+    context: StudyContext,
+    tasks: list[Task],
+    planned: int,
+    execution: ExecutionOptions,
+    started: float,
+    run: Run,
+    leaderboard: Leaderboard,
 ) -> Outcome:
     """Runs the tasks that are not finished.
 
     Args:
         planned: number of all trainings, including those whose subset is missing because a limit was reached.
         started: start of the study on the monotonic clock.
+        leaderboard: gets the results.
     """
     done = finished_in_study(context)
+    for task in tasks:
+        leaderboard.add(task.planned, done.get(task.key, math.nan))
     left = [task for task in tasks if task.key not in done]
     found = len(tasks) - len(left)
     if found:
@@ -164,7 +178,9 @@ def _execute(
     def clock() -> float:
         return time.monotonic() - started
 
-    with StudyProgress(context, run, planned, found, left, lambda task: work[task.planned], clock) as study_progress:
+    with StudyProgress(
+        context, run, planned, found, left, lambda task: work[task.planned], clock, leaderboard
+    ) as study_progress:
         stopped = execution.limits.reached(context, clock()) if found < planned else ""
         if left and not stopped:
             priced = _share_of_price(context, execution)
@@ -176,7 +192,9 @@ def _execute(
     elif study_progress.made:
         context.say(f"{study_progress.made} trainings took {format_seconds(clock())}")
     failed = tuple((task.planned.title, error) for task, error in study_progress.failed.values())
-    return Outcome(planned, study_progress.finished - study_progress.made, study_progress.made, failed, stopped)
+    return Outcome(
+        planned, study_progress.finished - study_progress.made, study_progress.made, failed, leaderboard, stopped
+    )
 
 
 def _share_of_price(context: StudyContext, execution: ExecutionOptions) -> StudyContext:

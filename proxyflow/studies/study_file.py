@@ -17,6 +17,7 @@ from proxyflow.core.settings import check_keys
 from proxyflow.data.catalog import datasets
 from proxyflow.data.name_lists import join_names, split_names
 from proxyflow.spaces.grids import is_grid_file
+from proxyflow.spaces.space_file import yaml_problem
 
 # A file that a strategy names: its path has none of the characters that separate strategies.
 STRATEGY_FILE = re.compile(r"(=file:)([^,;+\s]+)")
@@ -95,7 +96,7 @@ def load_study_file(name: str, accepted: Collection[str], limits_in_budget: bool
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"study={name} cannot be read as UTF-8 text: {error}") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{name} is not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{name} is not YAML: {yaml_problem(error)}") from None
     if not isinstance(root, yaml.MappingNode) or not isinstance(content, dict):
         raise UserError(f"{name}: a study file is a mapping such as 'datasets: [digits]' and 'strategies: [full, ...]'")
     lines = _lines(root, name)

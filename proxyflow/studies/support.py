@@ -46,7 +46,7 @@ class Unsupported(UserError):
     def __init__(self, found: Iterable[UnsupportedPair]) -> None:
         self.found = tuple(found)
         pairs = "; ".join(map(str, self.found))
-        super().__init__(f"these cannot be trained: {pairs}. Choose other strategies, or other data")
+        super().__init__(f"these cannot be trained: {pairs}")
 
 
 def trains_scores(scores: str, trainer: Trainer) -> bool:

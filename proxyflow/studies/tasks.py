@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -42,6 +43,7 @@ class TaskResult:
     Attributes:
         status: `taken` if another process runs the task or has finished it.
         note: the result in a few words.
+        value: the result; nan where there is none.
         error: the error message; empty if none.
         retryable: whether the error may be transient.
     """
@@ -49,6 +51,7 @@ class TaskResult:
     task: Task
     status: Literal["trained", "taken", "failed"]
     note: str = ""
+    value: float = math.nan
     error: str = ""
     retryable: bool = False
 

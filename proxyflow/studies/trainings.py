@@ -178,13 +178,19 @@ def _callbacks(
 ) -> tuple[Callable[[EpochRecord], None], Callable[[Checkpoint], None]]:
     """The callbacks of a job: log each epoch, upload each checkpoint."""
     metric = spec.trainer.metric
+    best = (math.nan, 0)
 
     def on_epoch(record: EpochRecord) -> None:
+        nonlocal best
         if not record.logged:
             run.log_metrics(record.values, step=record.epoch)
+        value = record.values.get(metric.name, math.nan)
+        if math.isfinite(value) and (not best[1] or metric.better(value, best[0])):
+            best = value, record.epoch
         if on_progress is not None:
-            value = record.values.get(metric.name, math.nan)
-            on_progress(1 / spec.epochs, f"epoch {record.epoch}, {metric.label} {value:.3f}")
+            shown, leading = f"{value:.3f}", f"{best[0]:.3f}"
+            behind = f", best {leading} in epoch {best[1]}" if best[1] and leading != shown else ""
+            on_progress(1 / spec.epochs, f"epoch {record.epoch}, {metric.label} {shown}{behind}")
 
     def on_checkpoint(checkpoint: Checkpoint) -> None:
         if checkpoint.done < spec.epochs:

@@ -64,7 +64,7 @@ class Worker:
             retryable = is_outage(error) or isinstance(error, (OSError, StoreFailed))
             return TaskResult(task, "failed", error=error_text(error), retryable=retryable)
         note = "diverged" if result.diverged else f"{result.metric.label} {result.objective:.3f}"
-        return TaskResult(task, "trained", note)
+        return TaskResult(task, "trained", note, result.objective)
 
     def _check_same(self, task: Task, subset: Subset) -> None:
         if key_of_training_on(self.context, task.planned, subset) != task.key:

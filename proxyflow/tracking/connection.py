@@ -175,7 +175,7 @@ def study_experiment_id(client: MlflowClient, study: str, option: str = "study")
     if found is None:
         known = ", ".join(experiment.name for experiment in client.search_experiments(max_results=20))
         raise NotFound(
-            f"{option}={study} does not exist on {hide_password(mlflow.get_tracking_uri())}: known are {known}"
+            f"{option}={study} does not exist on {hide_password(mlflow.get_tracking_uri())}; studies there: {known}"
         )
     return _active_id(found, option)
 

@@ -222,7 +222,7 @@ def check_found(records: Sequence[EpochRecord], metric: Metric, found: Iterable[
         names = sorted(found)
         close = difflib.get_close_matches(metric.name, names, n=1)
         close += [name for name in names if metric.label == Metric(name).label and name not in close] if names else []
-        hint = f"give metric={close[0]}, or " if close else ""
+        hint = f"give metric={close[0] if close else 'NAME'}, or " if names else ""
         seen = f"the training reported {', '.join(names[:20])}" if names else "the training reported nothing"
         raise NothingReported(f"no value of {metric.name} was found, {seen}; {hint}report it by {ways}")
     if metric.share:

@@ -55,26 +55,6 @@ def test_a_proxy_that_misleads_is_not_and_another_is_named(entry: Entry, tmp_pat
     assert len(client.search_runs([experiment.experiment_id], f"tags.`{names.KIND}` = 'training'")) == before == 48
 
 
-@pytest.mark.parametrize(
-    ("more", "wrong"),
-    [
-        (("--strategies", "full"), "strategies"),
-        (("--strategies", "epochs:9"), "epochs:9"),
-        (("--strategies", "width:0.5"), "width:0.5"),
-        (("--configurations", "2"), "configurations"),
-        (("--tolerance", "-1"), "tolerance"),
-        (("--space", "nowhere.yaml"), "space"),
-    ],
-)
-def test_a_wrong_request_is_refused_before_any_run(
-    entry: Entry, tmp_path: Path, more: tuple[str, ...], wrong: str
-) -> None:
-    done = check(entry, tmp_path, "classify", *more)
-    assert done.status == 2, done.err
-    assert wrong in done.err
-    assert len(done.err.strip().splitlines()) == 1
-
-
 def test_a_check_that_was_stopped_says_nothing_of_proxies(entry: Entry, tmp_path: Path) -> None:
     done = check(entry, tmp_path, "classify", "--max-hours", "0.0000001")
     assert done.status == 1

@@ -100,7 +100,7 @@ CRAFTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "escapes in a class name": (lambda f: edit(f, class_names=[*DIGITS[:9], ESCAPES]), r"class_names[9]=\x1b[2J"),
     "a line break in a class name": (lambda f: edit(f, class_names=[*DIGITS[:9], "a\nb"]), r"class_names[9]=a\nb"),
     "escapes in the data set's name": (lambda f: edit(f, dataset=f"digits{ESCAPES}"), r"dataset=digits\x1b[2J"),
-    "a strategy that is none": (lambda f: edit(f, strategy="__import__('os').abort()"), "known are full, random"),
+    "a strategy that is none": (lambda f: edit(f, strategy="__import__('os').abort()"), "known: full, random"),
     "an infinite seed": (lambda f: edit(f, seed=float("inf")), "seed=inf is not accepted"),
     "huge images": (lambda f: edit(f, image_size=10**9), "image_size=1000000000 is not accepted"),
     "nothing but brackets": (lambda f: (f / MANIFEST).write_text("[" * 100_000), "nested too deeply"),  # type: ignore[dict-item, return-value]

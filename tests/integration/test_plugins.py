@@ -86,11 +86,11 @@ def forget(registries: tuple[Registry[Any], ...]) -> None:
     [
         ("train", [f"waves  {ORIGIN}", f"middle:F[,by=loss][,balance=none]  {ORIGIN}"]),
         ("score", [f"waves  {ORIGIN}", f"gap  {ORIGIN}"]),
-        ("sweep", [f"in-turn  {ORIGIN}", "--executor local|ray|in-turn    Where trainings run; see Executors below."]),
+        ("sweep", [f"in-turn  {ORIGIN}", "--executor local|ray|in-turn  Where trainings run; see Executors below."]),
     ],
 )
 def test_help_lists_plug_ins_with_their_origin(installed: Path, command: str, lines: list[str]) -> None:
-    ended = python(installed, "proxyflow", command, "--help")
+    ended = python(installed, "proxyflow", command, "--help-all")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert not set(lines) - {line.strip() for line in ended.stdout.splitlines()}
 

@@ -229,39 +229,6 @@ def test_two_processes_share_a_search(store: str, tmp_path: Path, entry: Entry) 
     assert len(keys) == len(set(keys))
 
 
-@pytest.mark.parametrize(
-    ("more", "space", "wrong"),
-    [
-        ((), "width: {low: 0.9, high: 0.1}", "width.high"),
-        ((), "width: [0.3]", "space"),
-        ((), "width: {low: 0.1}", "width"),
-        (("--ladder", "epochs:1"), SPACE, "ladder"),
-        (("--ladder", "full,epochs:1"), SPACE, "ladder"),
-        (("--ladder", "size:8,full"), SPACE, "strategy"),
-        (("--budget", "0.5"), SPACE, "budget"),
-        (("--space", "nowhere.yaml"), SPACE, "space"),
-        (("--space", "nothing"), SPACE, "space"),
-        (("--tolerance", "-1"), SPACE, "tolerance"),
-        (("--confirm", "0"), SPACE, "confirm"),
-    ],
-)
-def test_a_wrong_request_is_refused_before_any_run(
-    entry: Entry, tmp_path: Path, more: tuple[str, ...], space: str, wrong: str
-) -> None:
-    done = search(entry, tmp_path, *more, space=space)
-    assert done.status == 2, done.err
-    assert wrong in done.err
-    assert len(done.err.strip().splitlines()) == 1
-    assert MlflowClient().get_experiment_by_name(tmp_path.name) is None or not runs_of(tmp_path.name, "search")
-
-
-def test_a_hyperparameter_that_the_trainer_does_not_have_is_refused(entry: Entry, tmp_path: Path) -> None:
-    (tmp_path / "space.yaml").write_text("learning_rte: [0.1, 0.2]\n")
-    done = entry("search", "--space", str(tmp_path / "space.yaml"), "--study", tmp_path.name)
-    assert done.status == 2
-    assert "learning_rate" in done.err
-
-
 def test_a_metric_that_is_never_reported_ends_the_search(entry: Entry, tmp_path: Path) -> None:
     done = search(entry, tmp_path, trainer="other_metric")
     assert done.status == 1

@@ -73,7 +73,7 @@ def test_the_program_runs_without_the_clone(installed: Path, tmp_path: Path) -> 
         printed = run(*words, cwd=tmp_path, **variables)
         assert all(name in printed for name in COMMANDS)
     for name in COMMANDS:
-        assert f"\n    proxyflow {name} " in run(program, name, "--help", cwd=tmp_path, **variables)
+        assert f"\n  proxyflow {name} " in run(program, name, "--help", cwd=tmp_path, **variables)
 
 
 def test_it_makes_a_report(installed: Path, tmp_path: Path) -> None:

@@ -380,7 +380,7 @@ def test_a_value_that_many_rows_share_is_read_in_few_rows_at_a_time(
         ({"class_names": ["a", f"b{ESCAPES}", "c", "d"]}, r"class_names[1]=b\x1b[2J"),
         ({"class_names": ["a", "b\nc", "d", "e"]}, r"class_names[1]=b\nc is not accepted"),
         ({"class_counts": {}}, "class_counts are not those"),
-        ({"strategy": "os.system('x')"}, "known are full, random"),
+        ({"strategy": "os.system('x')"}, "known: full, random"),
         ({"strategy": "random:.50"}, "it must be in its one canonical spelling"),
         ({"selection_cost": {"train_seconds": -1}}, "selection_cost.train_seconds=-1"),
         ({"score_run": "../../x"}, "score_run=../../x is not accepted"),

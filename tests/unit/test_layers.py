@@ -211,5 +211,6 @@ def test_help_imports_no_heavy_library() -> None:
         "import sys; from proxyflow.cli.app import program; from proxyflow.cli.running import status_of\n"
         f"for arguments, heavy in [([], {heavy | also}), *(([name], {heavy}) for name in {list(COMMANDS)})]:\n"
         "    assert status_of(program, [*arguments, '--help']) == 0\n"
+        "    assert not arguments or status_of(program, [*arguments, '--help-all']) == 0\n"
         "    assert not set(sys.modules) & heavy, (arguments, set(sys.modules) & heavy)\n"
     )

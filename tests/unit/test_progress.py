@@ -149,3 +149,21 @@ def test_a_rate_is_told_in_the_unit_that_reads_best(per_second: float, text: str
 @pytest.mark.parametrize(("seconds", "text"), [(7, "00:07"), (750, "12:30"), (3723, "1:02:03")])
 def test_seconds_read_as_a_clock(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+def test_work_of_unknown_length_shows_its_share_of_the_budget_and_what_it_took(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress("search", None, "trainings", work=8.0) as progress:
+        clock[0] += 60
+        progress.advance(work=2.0, note="best so far default: 0.912")
+        line = capsys.readouterr().err
+        assert line == "search: 1 trainings (25%), 1.0 trainings/min, 03:00 left · best so far default: 0.912\n"
+        clock[0] += 60
+    assert capsys.readouterr().err == "search: 1 trainings (25%), 30.0 trainings/h, took 02:00\n"
+
+
+def test_work_of_unknown_length_that_did_nothing_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("search", None, "trainings", work=8.0):
+        pass
+    assert capsys.readouterr().err == ""

@@ -78,7 +78,7 @@ def test_an_unknown_name_is_a_wrong_request_that_lists_the_known_ones(colours: R
     with pytest.raises(UnknownName) as caught:
         colours["bleu"]
     assert isinstance(caught.value, UserError)
-    assert str(caught.value) == "colour=bleu is not accepted: did you mean blue? known are red, blue"
+    assert str(caught.value) == "colour=bleu is not accepted: did you mean blue? known: red, blue"
 
 
 def test_the_decorator_registers_and_gives_back_what_it_decorates() -> None:

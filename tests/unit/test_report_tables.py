@@ -141,11 +141,14 @@ def test_an_interval_stands_in_brackets_where_there_is_one() -> None:
     assert with_interval(math.nan, math.nan, math.nan) == ""
 
 
-def test_the_text_table_has_a_line_per_strategy_in_order_and_every_note(quality: StudyQuality) -> None:
+def test_the_text_table_has_a_line_per_strategy_the_best_first_and_every_note(quality: StudyQuality) -> None:
     lines = text_table(quality).splitlines()
-    names = list(quality.strategies["strategy"])
-    assert [line.split()[0] for line in lines[2 : 2 + len(names)]] == names
-    assert len({len(line) for line in lines[: 2 + len(names)]}) == 1
+    regrets = dict(zip(quality.strategies["strategy"], quality.strategies["regret"], strict=True))
+    first, *proxies = [line.split()[0] for line in lines[2 : 2 + len(regrets)]]
+    assert first == "full"
+    assert {first, *proxies} == set(regrets)
+    assert [regrets[name] for name in proxies] == sorted(regrets[name] for name in proxies)
+    assert len({len(line) for line in lines[: 2 + len(regrets)]}) == 1
     notes = [line for line in lines if line.startswith("note: ")]
     assert len(notes) == len(quality.notes)
     assert any(line.startswith("note: easiest:0.1: r2 is empty") for line in notes)

@@ -110,7 +110,7 @@ def test_a_wrong_entry_is_refused_by_file_hyperparameter_and_value(
         Space.load(path)
     assert caught.value.name == f"{path}: {name}"
     assert caught.value.value == value
-    assert str(caught.value).startswith(f"{path}: {name}=")
+    assert str(caught.value).startswith(f"{path}: {name}{'=' if value != '' else ' is missing'}")
 
 
 @pytest.mark.parametrize("text", ["", "3", "[]", "- x", "{}", "x: [", "x: 1\nx: 2", "a: {low: 1, low: 2}", "{[1]: 2}"])

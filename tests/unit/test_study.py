@@ -12,9 +12,11 @@ import pytest
 import torch
 from image_training import planned_of, spec_of
 
+from proxyflow.spaces.metric import ACCURACY
 from proxyflow.studies import scheduler
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.executors import WorkerPool, executors
+from proxyflow.studies.leaderboard import Leaderboard
 from proxyflow.studies.progress import StudyProgress
 from proxyflow.studies.scheduler import ExecutionOptions, Limits, Scheduler
 from proxyflow.studies.study import Outcome
@@ -84,11 +86,13 @@ def case(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Case]:
     ) -> Case:
         server, clock, said = Server(), [0.0], list[str]()
         monkeypatch.setattr(scheduler, "search", server.search)
-        monkeypatch.setattr(scheduler, "finished_in_study", lambda context: set(server.finished))
+        monkeypatch.setattr(scheduler, "finished_in_study", lambda context: dict.fromkeys(server.finished, 0.5))
         monkeypatch.setattr(scheduler, "POLL_SECONDS", (0.0, 0.0))
         context = StudyContext(cast(Any, None), cast(Any, server), torch.device("cpu"), price, say=said.append)
         run = cast(Run, SimpleNamespace(log_metrics=lambda metrics, step=0: None))
-        board = StudyProgress(context, run, len(TASKS), 0, TASKS, lambda task: 1.0, lambda: clock[0])
+        board = StudyProgress(
+            context, run, len(TASKS), 0, TASKS, lambda task: 1.0, lambda: clock[0], Leaderboard(ACCURACY)
+        )
         workers = Workers(defaultdict(list, told), clock)
         how = ExecutionOptions(executors["local"], limits=limits, retries=retries)
         return Case(
@@ -128,10 +132,10 @@ def test_asking_what_others_have_finished_takes_little_of_the_time(
     asked: list[float] = []
     now = [0.0]
 
-    def slow(context: StudyContext) -> set[str]:
+    def slow(context: StudyContext) -> dict[str, float]:
         asked.append(now[0])
         now[0] += 3
-        return set()
+        return {}
 
     monkeypatch.setattr(scheduler, "finished_in_study", slow)
     this.rounds.clock = lambda: now[0]
@@ -235,7 +239,7 @@ def test_without_limits_and_without_a_price_nothing_is_ever_reached() -> None:
 
 def test_failures_are_a_table() -> None:
     failed = (("digits · full · default", "KeyError: x"), ("a", "its worker died"), ("b", "KeyError: x"))
-    assert list(Outcome(4, 0, 1, failed).failures()) == [
+    assert list(Outcome(4, 0, 1, failed, Leaderboard(ACCURACY)).failures()) == [
         "digits · full · default and 1 more: KeyError: x",
         "a: its worker died",
     ]

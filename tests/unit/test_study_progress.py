@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,7 +12,9 @@ import torch
 from image_training import planned_of, spec_of
 
 from proxyflow.core import progress
+from proxyflow.spaces.metric import ACCURACY
 from proxyflow.studies.context import StudyContext
+from proxyflow.studies.leaderboard import Leaderboard
 from proxyflow.studies.progress import StudyProgress
 from proxyflow.studies.tasks import SubsetRef, Task, TaskResult
 from proxyflow.tracking.runs.run import Run
@@ -30,7 +34,14 @@ class Watched:
         run = SimpleNamespace(log_metrics=lambda metrics, step: self.logged.append((step, metrics)))
         context = StudyContext(cast(Any, None), cast(Any, None), torch.device("cpu"), price)
         self.board = StudyProgress(
-            context, cast(Run, run), planned, finished, to_do, lambda task: 10.0, lambda: self.seconds
+            context,
+            cast(Run, run),
+            planned,
+            finished,
+            to_do,
+            lambda task: 10.0,
+            lambda: self.seconds,
+            Leaderboard(ACCURACY),
         )
 
     def of(self, name: str) -> list[float | None]:
@@ -47,7 +58,7 @@ def test_metrics_of_the_study_grow_as_its_trainings_end() -> None:
             watched.seconds += 1800
             board.begin(each)
             board.ended(done)
-        board.found(C)
+        board.found(C, 0.5)
     assert [step for step, _ in watched.logged] == [2, 3, 4, 5]
     assert watched.of("runs_planned") == [5, 5, 5, 5]
     assert watched.of("runs_finished") == [2, 3, 3, 4]
@@ -110,3 +121,19 @@ def test_a_task_that_comes_back_gives_back_the_work_that_it_had_shown(capsys: py
         board.ended(TaskResult(B, "trained"))
         assert board._progress.done_work == 20
     assert capsys.readouterr().err.count("will retry: digits · full · default: its worker died") == 3
+
+
+def test_a_note_says_the_best_so_far_of_the_target(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    proxy = dataclasses.replace(B, planned=planned_of("random:0.1", spec_of()))
+    watched = Watched(planned=3, finished=0, to_do=[A, proxy, C])
+    with watched.board as board:
+        board.begin(proxy)
+        board.ended(TaskResult(proxy, "trained", "accuracy 0.990", 0.99))
+        assert "best so far" not in capsys.readouterr().err, "a proxy's value is none on the target"
+        board.begin(A)
+        board.ended(TaskResult(A, "trained", "accuracy 0.912", 0.912))
+        assert f"accuracy 0.912 · best so far {A.planned.spec.configuration.name}: 0.912" in capsys.readouterr().err
+        board.found(C, math.nan)

@@ -69,10 +69,14 @@ def _all_experiments(client: MlflowClient) -> list[str]:
     return ids
 
 
-def finished_keys(client: MlflowClient, experiments: Sequence[str]) -> set[str]:
-    """Run keys of the finished trainings in these experiments."""
+def finished_values(client: MlflowClient, experiments: Sequence[str]) -> dict[str, float]:
+    """Run keys of the finished trainings in these experiments, with their results; nan where one has none."""
     runs = search(client, experiments, KIND="training")
-    return {run.tags[names.RUN_KEY] for run in runs if run.finished and names.RUN_KEY in run.tags}
+    return {run.tags[names.RUN_KEY]: _result(run) for run in runs if run.finished and names.RUN_KEY in run.tags}
+
+
+def _result(run: TrackedRun) -> float:
+    return run.metrics.get(names.OBJECTIVE if names.METRIC in run.tags else BEST, math.nan)
 
 
 def _quoted(value: str) -> str:
@@ -270,8 +274,7 @@ def _row(run: TrackedRun) -> dict[str, Any]:
         found = {name: _plain(run.params[name]) for name in CONFIGURATION_PARAMS if name in run.params}
         row["config_json"] = json.dumps(found) if found else ""
     metric = metric_of(run.tags)
-    result = run.metrics.get(names.OBJECTIVE if names.METRIC in run.tags else BEST, math.nan)
-    row |= _judged(metric, result, run.metrics.get(_test_name(metric), math.nan))
+    row |= _judged(metric, _result(run), run.metrics.get(_test_name(metric), math.nan))
     chance = run.metrics.get(names.CHANCE, math.nan)
     return row | {names.CHANCE: _share(chance if math.isfinite(chance) else _chance(metric, run.params))}
 

@@ -285,4 +285,6 @@ def error_text(error: BaseException) -> str:
         return "interrupted by Ctrl-C; rerun the command to resume"
     if isinstance(error, Terminated):
         return "stopped by SIGTERM; rerun the command to resume"
-    return names.shorten(f"{type(error).__name__}: {one_line(error)}", names.TAG_LENGTH)
+    # The type of an error of ours says nothing that its message does not.
+    kind = "" if isinstance(error, ProxyflowError) else f"{type(error).__name__}: "
+    return names.shorten(f"{kind}{one_line(error)}", names.TAG_LENGTH)

@@ -260,5 +260,6 @@ def _counted(network: Configuration, n_classes: int, image_size: int, width: flo
     try:
         return count("cpu")
     except Exception as error:  # other people's networks may raise anything
-        rule = f"arch={network['arch']} does not take images of this size: {one_line(error)}"
+        taken = f"arch={network['arch']} does not take images of {image_size} pixels ({one_line(error).rstrip('.!')})"
+        rule = f"{taken}; use another image_size or arch"
         raise InvalidValue("image_size", image_size, rule) from None

@@ -64,7 +64,7 @@ class Command:
         known = [*names, *PLACEHOLDERS, *reduction_names()]
         for name in sorted(self.placeholders):
             if name not in known:
-                raise UnknownName("placeholder of program", f"{{{name}}}", known)
+                raise UnknownName("program: placeholder", f"{{{name}}}", known)
 
     def unused(self, hyperparameters: Iterable[str]) -> list[str]:
         """The hyperparameters that the command does not mention; none where it takes them all from a file."""

@@ -59,8 +59,9 @@ class ProgramTrainer(Trainer):
     program: str = setting(
         "",
         CommandText(),
-        "the command that trains, with placeholders in braces: any hyperparameter, data, train, valid, epochs, seed, "
-        "output, config, and size, width, batch where a proxy reduces them; see docs/how-to/own-training.md",
+        "the command of trainer=program, such as 'python train.py --lr {learning_rate}'; placeholders in braces are "
+        "any hyperparameter, data, train, valid, epochs, seed, output, config, and size, width, batch where a proxy "
+        "reduces them; see docs/how-to/own-training.md",
         word="none",
     )
     timeout: float | None = setting(
