@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from html import escape
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -28,16 +29,18 @@ FEWEST = 3  # configurations that a rank correlation is over
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a rung agrees with the next one.
+    """How far a rung agrees with the next one that has some of its configurations.
 
     Attributes:
         rung: its number.
+        above: that of the next one.
         configurations: names of those that were trained on both.
         lower, upper: their values on the rung and on the next one, means over seeds.
         spearman: the rank correlation of these; nan where there are too few.
     """
 
     rung: int
+    above: int
     configurations: tuple[str, ...]
     lower: tuple[float, ...]
     upper: tuple[float, ...]
@@ -74,23 +77,24 @@ def _mean(seeds: list[Observation]) -> float:
 
 
 def agreements_of(found: Found) -> list[Agreement]:
-    """How far each rung agrees with the next one, of those that share a configuration."""
+    """How far each rung agrees with the next one that shares a configuration with it: a search may skip rungs."""
     means = {key: _mean(seeds) for key, seeds in _seeds_of(found).items()}
-    result = []
-    for rung in range(len(found.spec.ladder) - 1):
-        shared = [name for name, at in means if at == rung and (name, rung + 1) in means]
-        lower, upper = ([means[name, at] for name in shared] for at in (rung, rung + 1))
-        if shared:
-            ranked = len(set(lower)) > 1 and len(set(upper)) > 1 and len(shared) >= FEWEST
-            spearman = float(spearmanr(lower, upper).statistic) if ranked else math.nan
-            result.append(Agreement(rung, tuple(shared), tuple(lower), tuple(upper), spearman))
+    result: list[Agreement] = []
+    for rung, above in combinations(range(len(found.spec.ladder)), 2):
+        shared = [name for name, at in means if at == rung and (name, above) in means]
+        if not shared or (result and result[-1].rung == rung):
+            continue
+        lower, upper = ([means[name, at] for name in shared] for at in (rung, above))
+        ranked = len(set(lower)) > 1 and len(set(upper)) > 1 and len(shared) >= FEWEST
+        spearman = float(spearmanr(lower, upper).statistic) if ranked else math.nan
+        result.append(Agreement(rung, above, tuple(shared), tuple(lower), tuple(upper), spearman))
     return result
 
 
 def _agreement(found: Found, agreement: Agreement) -> Figure:
     """A point for each configuration: its value on a rung and on the next one."""
     label, best = found.spec.trainer.metric.label, found.best.name
-    titles = [escape(f"{label} on {found.spec.ladder[agreement.rung + at].canonical}") for at in (0, 1)]
+    titles = [escape(f"{label} on {found.spec.ladder[rung].canonical}") for rung in (agreement.rung, agreement.above)]
     points = list(zip(agreement.configurations, agreement.lower, agreement.upper, strict=True))
     data = []
     for color, size, own in (

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from made_up_search import found_search
 
+from proxyflow.reporting.search_figures import agreements_of
 from proxyflow.studies.search_files import random_search
 
 
@@ -23,3 +24,12 @@ def test_random_search_is_expected_to_reach_more_the_more_it_trains_and_the_best
 
 def test_random_search_ends_with_the_cost_asked_for() -> None:
     assert random_search(found_search().knowledge, 32, 4.7)["cost"].tolist() == [1, 2, 3, 4]
+
+
+def test_a_rung_agrees_with_the_next_one_that_has_some_of_its_configurations() -> None:
+    every = agreements_of(found_search((24, 8, 3)))
+    assert [(each.rung, each.above, len(each.configurations)) for each in every] == [(0, 1, 8), (1, 2, 3)]
+    # A search that went from the first rung to the full data at once.
+    [skipped] = agreements_of(found_search((24, 0, 3)))
+    assert (skipped.rung, skipped.above, len(skipped.configurations)) == (0, 2, 3)
+    assert agreements_of(found_search((24, 0, 0))) == []
