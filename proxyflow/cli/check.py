@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @command(
     "check",
     "Says whether tuning on a proxy, such as a tenth of the data, is safe: trains a few configurations on it and on "
-    "everything, and estimates what choosing by the proxy would lose. Tries a few other proxies, and names the "
-    "cheapest safe one.",
+    "everything, and estimates what choosing by the proxy would lose. Also tries others, and names the cheapest "
+    "safe one.",
     "--study safe --dataset digits --space demo --strategies random:0.1 --epochs 2",
     DATA_SETS,
     STRATEGIES,

@@ -143,9 +143,9 @@ class Checked:
         ordered = sorted(self.proxies[:-1], key=lambda each: not each.loss.is_safe(self.tolerance))
         width = max(len(each.proxy.canonical) for each in self.proxies)
         head = f"{'proxy':{width}}  cost  safe  expected loss in {self.unit} [95 %]"
+        safe = {each.proxy: "yes" if each.loss.is_safe(self.tolerance) else "no" for each in ordered}
         rows = [
-            f"{each.proxy.canonical:{width}}  {each.cost:4.2f}  "
-            f"{'yes' if each.loss.is_safe(self.tolerance) else 'no':4}  "
+            f"{each.proxy.canonical:{width}}  {each.cost:4.2f}  {safe.get(each.proxy, ''):4}  "
             f"{each.loss.value:.2f} [{each.loss.low:.2f}, {each.loss.high:.2f}]"
             for each in (*ordered, self.proxies[-1])
         ]

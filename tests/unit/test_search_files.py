@@ -7,7 +7,8 @@ import pytest
 from made_up_search import found_search
 
 from proxyflow.reporting.search_figures import agreements_of
-from proxyflow.studies.search_files import random_search
+from proxyflow.studies.leaderboard import SHOWN
+from proxyflow.studies.search_files import random_search, summary_lines
 
 
 def test_random_search_is_expected_to_reach_more_the_more_it_trains_and_the_best_once_it_has_trained_all() -> None:
@@ -33,3 +34,15 @@ def test_a_rung_agrees_with_the_next_one_that_has_some_of_its_configurations() -
     [skipped] = agreements_of(found_search((24, 0, 3)))
     assert (skipped.rung, skipped.above, len(skipped.configurations)) == (0, 2, 3)
     assert agreements_of(found_search((24, 0, 0))) == []
+
+
+def test_the_summary_ranks_what_was_trained_in_full_the_best_first() -> None:
+    found = found_search()
+    lines = summary_lines(found)
+    start = lines.index("trained in full, the best first:") + 1
+    rows = [line.split() for line in lines[start : lines.index(next(line for line in lines if line[:5] == "cost:"))]]
+    assert 2 <= len(rows) <= SHOWN
+    assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1))
+    assert rows[0][-1] == found.best.name
+    values = [found.spec.trainer.metric.sign * float(row[1]) for row in rows]
+    assert values == sorted(values, reverse=True)
