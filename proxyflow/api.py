@@ -88,7 +88,7 @@ def choose(
         InvalidValue: an argument is wrong, or the strategy needs one that is missing.
         UserError: the strategy cannot choose from these labels: too few classes, say.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> loss = np.array([0.1, 2.3, 0.2, 1.5])
         >>> choose("easiest:0.5", ["cat", "cat", "dog", "dog"], scores=loss)
@@ -216,7 +216,7 @@ def score(predictions: ArrayLike, labels: ArrayLike, *, held_out: bool = False, 
     Raises:
         InvalidValue: the predictions are no such numbers, or the labels are not theirs.
 
-    Example:
+    Examples:
         >>> probabilities = [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]]
         >>> labels = ["cat", "dog", "dog", "cat"]
         >>> frame = score(probabilities, labels, held_out=True)
@@ -282,7 +282,7 @@ def measure(
     Raises:
         InvalidValue: a column is missing or holds something else, no row is of the target, or an option is none.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> accuracy = {"full": [0.7, 0.8, 0.9, 0.6], "random:0.1": [0.5, 0.6, 0.8, 0.4]}
         >>> frame = pd.DataFrame(

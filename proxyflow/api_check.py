@@ -92,7 +92,7 @@ def check(
         UserError: The data do not support a proxy, or the tracking server does not respond.
         TrainingFailed: A training failed; the others were made, and are found by the next call.
 
-    Example:
+    Examples:
         >>> import proxyflow as pf
         >>> def train(job):
         ...     for epoch in range(1, job.epochs + 1):

@@ -52,7 +52,7 @@ class Best:
 def log(low: float, high: float) -> dict[str, Any]:
     """A range whose values are spread evenly over magnitudes, for `search` and in spaces.
 
-    Example:
+    Examples:
         >>> log(1e-4, 1e-1)
         {'low': 0.0001, 'high': 0.1, 'log': True}
     """
@@ -119,7 +119,7 @@ def search(
         UserError: The data do not support a rung, or the tracking server does not respond.
         TrainingFailed: The first trainings all failed.
 
-    Example:
+    Examples:
         >>> import proxyflow as pf
         >>> def train(job):
         ...     for epoch in range(1, job.epochs + 1):

@@ -110,7 +110,7 @@ def study(
         UserError: The data do not support a strategy, or the tracking server does not respond.
         TrainingFailed: A training failed; the others were made, and are found by the next call.
 
-    Example:
+    Examples:
         >>> import proxyflow as pf
         >>> def train(job):
         ...     for epoch in range(1, job.epochs + 1):
@@ -146,7 +146,7 @@ def configurations_of(grid: Any, trainer: Trainer) -> Grid:
     Raises:
         InvalidValue: It is of another form.
 
-    Example:
+    Examples:
         >>> from proxyflow.trainers import FunctionTrainer
         >>> trainer = FunctionTrainer("mine:train")
         >>> [each.name for each in configurations_of({"lr": [0.1, 0.2], "width": 16}, trainer)]

@@ -25,7 +25,7 @@ def report(epoch: float | None = None, **values: Any) -> None:
     Raises:
         ValueError: A value is no number.
 
-    Example:
+    Examples:
         >>> for epoch in range(1, 3):
         ...     report(epoch=epoch, valid_accuracy=0.4 * epoch)  # after each epoch
     """

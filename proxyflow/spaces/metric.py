@@ -32,7 +32,7 @@ class Metric:
     Raises:
         InvalidValue: a value breaks its rule; `.name` is `metric`, `goal`, `aggregate` or `share`.
 
-    Example:
+    Examples:
         >>> loss = Metric("valid_loss", "minimize")
         >>> loss.aggregate_of([0.9, 0.4, 0.6])
         0.4
