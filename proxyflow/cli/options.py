@@ -101,7 +101,9 @@ def ruled_option(
     named = isinstance(rule.rule if isinstance(rule, OptionalValue) else rule, (Choice, TrueFalse))
     accepted = "" if named else f" Takes {rule.accepted}."
     text = f"{help[0].upper()}{help[1:]}.{accepted}"
-    return text_option(name, str(default), text, topic, common=common, type=Ruled(rule))
+    # `--dry-run` alone means what everybody expects of it.
+    alone = {"is_flag": False, "flag_value": "true"} if isinstance(rule, TrueFalse) else {}
+    return text_option(name, str(default), text, topic, common=common, type=Ruled(rule), **alone)
 
 
 def switch(name: str, help: str, topic: Topic, *, common: bool = False) -> Callable[[F], F]:

@@ -223,7 +223,7 @@ def _print_plan(context: Any, spec: SearchSpec) -> None:
     from proxyflow.tracking.runs.launch import end_assigned_run
 
     cost = Prices(context, spec).table(spec.candidates)
-    print(f"{len(spec.candidates)} candidates, the default {spec.candidates[0].name}")
+    print(f"{len(spec.candidates)} candidates; the first one, to compare with: {spec.candidates[0].name}")
     for proxy, each in zip(spec.ladder, cost.T, strict=True):
         print(f"  {proxy.canonical}: {each.mean():.3f} full trainings each ({each.min():.3f} to {each.max():.3f})")
     print(f"budget: {spec.budget:g} full trainings; training every candidate in full costs {len(spec.candidates)}")

@@ -19,6 +19,7 @@ from proxyflow.searching.surrogate import Floats, knowledge_gradient
 
 SURE = 0.05
 WAITING = "the first trainings have not ended yet"
+SPENT = "the budget is spent"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         some = any(
             knowledge.is_open(place, rung) for place in range(len(plan.candidates)) for rung in range(target + 1)
         )
-        return Decision(None, "the budget is spent" if some else "every candidate was trained with all of its seeds")
+        return Decision(None, SPENT if some else "every candidate was trained with all of its seeds")
     return Decision(knowledge.next_trial(place, rung), "the largest expected gain for its cost", best)
 
 

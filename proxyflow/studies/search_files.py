@@ -15,6 +15,7 @@ from scipy.special import comb
 
 from proxyflow.core.files import write_text
 from proxyflow.quality.objective import Objective
+from proxyflow.searching.decisions import SPENT
 from proxyflow.searching.knowledge import Knowledge
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.studies.leaderboard import SHOWN
@@ -22,6 +23,8 @@ from proxyflow.studies.search import Found
 from proxyflow.studies.search_costs import bill_of
 
 BEST, TRIALS, DECISIONS = "best.yaml", "trials.csv", "decisions.jsonl"
+NOTABLE = 0.1  # of a full training: more than that is not just rounding
+FEWEST = 3  # configurations on a rung and in full, by which a correlation is more than assumed
 
 
 def write_search(found: Found, folder: Path) -> None:
@@ -114,7 +117,10 @@ def summary_lines(found: Found) -> list[str]:
         return [f"nothing was trained: {found.ended}"]
     head = f"best configuration: {found.best.name}"
     others = [*_next_best(found), *cost_lines(found), *_rung_lines(found)]
-    return [head, *best_lines(found), *others, f"ended: {found.ended}"]
+    left = found.spec.budget - found.spent
+    unspent = f"; {left:.2f} of it are left, which pay for nothing that is worth training"
+    ended = found.ended + (unspent if found.ended == SPENT and left >= NOTABLE else "")
+    return [head, *best_lines(found), *others, f"ended: {ended}"]
 
 
 def best_lines(found: Found) -> list[str]:
@@ -126,7 +132,7 @@ def best_lines(found: Found) -> list[str]:
     value, low, high = knowledge.value_of(best)
     seeds = len(knowledge.seeds(best, knowledge.plan.ladder.target))
     none = "none in full fits the budget" if found.ended else "none in full has ended yet"
-    basis = f"{seeds} full training(s) of it" if seeds else f"cheaper trainings alone: {none}"
+    basis = f"{_counted(seeds, 'full training')} of it" if seeds else f"cheaper trainings alone: {none}"
     lines = [
         f"  {metric.label} {value:.4f} on the full data, 95 % interval {low:.4f} to {high:.4f}, from {basis}",
     ]
@@ -168,15 +174,36 @@ def _rung_lines(found: Found) -> list[str]:
     for rung, proxy in enumerate(spec.ladder):
         trained = [each for each in knowledge.observations if each.trial.rung == rung]
         if trained:
-            told = "" if proxy.is_target else f", believed to correlate with full by {knowledge.trust(rung):.2f}"
+            told = "" if proxy.is_target else f", {_trust(knowledge, rung)}"
             cost = sum(each.cost for each in trained)
-            lines.append(f"  {proxy.canonical}: {len(trained)} trainings, {cost:.2f} full trainings{told}")
+            lines.append(f"  {proxy.canonical}: {_counted(len(trained), 'training')}, {cost:.2f} full trainings{told}")
     lines += [
         f"  memory {name}: believed to explain {weight:.0%} of the values" for name, weight in knowledge.weights.items()
     ]
     if found.failed:
         lines.append(f"  {len(found.failed)} trainings failed, such as {found.failed[0][0]}: {found.failed[0][1]}")
     return lines
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _trust(knowledge: Knowledge, rung: int) -> str:
+    """How far a rung of the ladder agrees with the full data, and by what that is known."""
+    trained = [each for each in knowledge.observations if each.trial.rung == rung]
+    idle = sum(each.unranked for each in trained)
+    if idle == len(trained):
+        return "of which none learned anything: it tells nothing, and more epochs may"
+    places = {knowledge.plan.places[each.trial.configuration] for each in trained if not each.unranked}
+    both = len(places & set(knowledge.in_full))
+    correlated = f"to correlate with full by {knowledge.trust(rung):.2f}"
+    known = (
+        f"believed {correlated}"
+        if both >= FEWEST
+        else f"assumed {correlated} ({_counted(both, 'configuration')} on both)"
+    )
+    return f"{known}; {idle} learned nothing" if idle else known
 
 
 def saving_lines(found: Found, judged: Mapping[Configuration, float], study: str) -> list[str]:
@@ -209,5 +236,8 @@ def _against_default(found: Found) -> list[str]:
     default = "default" if found.knowledge.plan.candidates[0] == found.spec.space.centre else "first candidate"
     if knowledge.recommended == 0:
         return [f"  it is the {default}: nothing was found that beats it"]
+    if 0 not in knowledge.in_full:
+        # What proxies say of it may be wrong for both alike: with few steps, say, high learning rates look best.
+        return [f"  the {default} was not trained in full, so nothing is known of how they compare"]
     better = float((knowledge.samples[:, knowledge.recommended] > knowledge.samples[:, 0]).mean())
     return [f"  better than the {default} with a probability of {better:.0%}"]
