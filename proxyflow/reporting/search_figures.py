@@ -18,13 +18,12 @@ from proxyflow.searching.knowledge import FIRST, Knowledge, Observation
 from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.parameters import Numeric
 from proxyflow.studies.search import Found
-from proxyflow.studies.search_files import random_search
+from proxyflow.studies.search_files import FEWEST, random_search
 
 Figure = dict[str, Any]
 LINES = 40  # candidates of the parallel coordinates
 BINS = 6  # of a number, for its importance
 LONGEST = 24  # of a name on an axis
-FEWEST = 3  # configurations that a rank correlation is over
 
 
 @dataclass(frozen=True)

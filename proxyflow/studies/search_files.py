@@ -24,7 +24,7 @@ from proxyflow.studies.search_costs import bill_of
 
 BEST, TRIALS, DECISIONS = "best.yaml", "trials.csv", "decisions.jsonl"
 NOTABLE = 0.1  # of a full training: more than that is not just rounding
-FEWEST = 3  # configurations on a rung and in full, by which a correlation is more than assumed
+FEWEST = 3  # configurations on two rungs, below which their correlation is an assumption
 
 
 def write_search(found: Found, folder: Path) -> None:
