@@ -22,7 +22,7 @@ class Safety:
     Attributes:
         table: One row per proxy, the cheapest first and the target last: `proxy`, `cost` in full trainings, and the
             expected `loss` with the ends `low` and `high` of its 95 % interval.
-        unit: Of losses.
+        unit: Of losses: `points`, or in what metric.
         verdict: A sentence for each proxy that was asked about.
         cheapest_safe: The cheapest proxy on which tuning is safe; None if none is shown to be.
         summary: All of this in a few lines.
@@ -132,7 +132,7 @@ def check(
     safe = checked.cheapest_safe
     return Safety(
         pd.DataFrame(checked.table),
-        checked.unit,
+        checked.objective.unit,
         checked.sentences,
         None if safe is None else safe.proxy.canonical,
         "\n".join(checked.lines),

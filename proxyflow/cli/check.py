@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxyflow.cli.command import command
+from proxyflow.cli.dry_run import dry_run_option, print_forecast
 from proxyflow.cli.execution import execution_options, take_execution
 from proxyflow.cli.files import at
 from proxyflow.cli.listings import DATA_SETS, EXECUTORS, REDUCTIONS, STRATEGIES, TRAINERS
@@ -72,15 +73,20 @@ if TYPE_CHECKING:
 @EPOCHS
 @SEED
 @execution_options
+@dry_run_option("it lists the configurations, too")
 @SYSTEM_METRICS
 @study_option(", or a study file (.yaml); its keys are these options")
 def check(**options: Any) -> None:
     context, (spec, proxies), _ = open_request(options, _spec, lambda made: made[0].study)
-    from proxyflow.studies.check import run_check  # imports mlflow, as the next one
+    from proxyflow.studies.check import run_check, study_of  # imports mlflow, as the next one
     from proxyflow.studies.memories import find_memories
 
-    memories = find_memories(context, spec, options["memory"])
-    checked = run_check(context, spec, proxies, options["configurations"], take_execution(options), memories)
+    memories, how = find_memories(context, spec, options["memory"]), take_execution(options)
+    if options["dry_run"]:
+        study = study_of(spec, memories, options["configurations"])
+        print_forecast(context, study, how.executor.jobs(how.resources), "check")
+        return
+    checked = run_check(context, spec, proxies, options["configurations"], how, memories)
     print(*checked.lines, sep="\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxyflow.cli.command import command
+from proxyflow.cli.dry_run import dry_run_option, end_dry_run
 from proxyflow.cli.execution import execution_options, take_execution
 from proxyflow.cli.files import at
 from proxyflow.cli.listings import DATA_SETS, EXECUTORS, REDUCTIONS, SAMPLERS, STRATEGIES, TRAINERS, plain
-from proxyflow.cli.options import AUTO, NONE, F, Topic, ruled_option, switch, text_option, word_option
+from proxyflow.cli.options import AUTO, NONE, F, Topic, ruled_option, text_option, word_option
 from proxyflow.cli.program import next_command
 from proxyflow.cli.request import open_request
 from proxyflow.cli.shared import DATASET, SEED, SYSTEM_METRICS, data_options, study_option
 from proxyflow.cli.training import EPOCHS, take_trainer, trainer_options
 from proxyflow.core.errors import InvalidValue
+from proxyflow.core.progress import format_seconds
 from proxyflow.core.settings import Choice, Number, OptionalValue
 from proxyflow.data.catalog import canonical_name
 from proxyflow.proxies import Proxy, parse_proxies
@@ -34,6 +37,8 @@ from proxyflow.tracking import names
 from proxyflow.trainers import ImageTrainer, Trainer
 
 if TYPE_CHECKING:
+    from proxyflow.studies.context import StudyContext
+    from proxyflow.studies.scheduler import ExecutionOptions
     from proxyflow.studies.search import Found
     from proxyflow.studies.search_trials import SearchSpec
 
@@ -144,7 +149,7 @@ def space_option(what: str) -> Callable[[F], F]:
 @EPOCHS
 @SEED
 @execution_options
-@switch("dry_run", "print the plan and its cost, run nothing; it lists the rungs, too", Topic.EXECUTION, common=True)
+@dry_run_option("it lists the rungs, too")
 @SYSTEM_METRICS
 @study_option(", or a search file (.yaml); see Search files below")
 def search(**options: Any) -> None:
@@ -155,7 +160,7 @@ def search(**options: Any) -> None:
     from proxyflow.studies.search_files import summary_lines
 
     if options["dry_run"]:
-        _print_plan(context, spec)
+        _print_plan(context, spec, take_execution(options))
         return
     memories = find_memories(context, spec, options["memory"])
     for memory in memories:
@@ -218,19 +223,30 @@ def _ladder(text: str, trainer: Trainer, space: Space, epochs: int) -> tuple[Pro
     return proxies
 
 
-def _print_plan(context: Any, spec: SearchSpec) -> None:
+def _print_plan(context: StudyContext, spec: SearchSpec, how: ExecutionOptions) -> None:
+    from proxyflow.studies.forecast import seconds_in_full  # imports torch
     from proxyflow.studies.search_trials import Prices  # imports mlflow
-    from proxyflow.tracking.runs.launch import end_assigned_run
 
     cost = Prices(context, spec).table(spec.candidates)
     print(f"{len(spec.candidates)} candidates; the first one, to compare with: {spec.candidates[0].name}")
     for proxy, each in zip(spec.ladder, cost.T, strict=True):
         print(f"  {proxy.canonical}: {each.mean():.3f} full trainings each ({each.min():.3f} to {each.max():.3f})")
     print(f"budget: {spec.budget:g} full trainings; training every candidate in full costs {len(spec.candidates)}")
-    end_assigned_run("A dry run: it printed the plan of a search and ran nothing.")
+    print(_time_line(seconds_in_full(context, spec.study), spec, how.executor.jobs(how.resources)))
+    end_dry_run("search")
 
 
-def show_found(context: Any, found: Found, lines: Sequence[str], command: Callable[[Found], str]) -> None:
+def _time_line(seconds: float, spec: SearchSpec, jobs: int) -> str:
+    """How long a search takes, by what a full training does."""
+    if not math.isfinite(seconds):
+        return "time: unknown before the first training; the search tells what is left while it runs"
+    together = f" with {jobs} trainings at a time" if jobs > 1 else ""
+    budget, everything = (format_seconds(n * seconds / jobs) for n in (spec.budget, len(spec.candidates)))
+    each = f"a full training takes about {format_seconds(seconds)}"
+    return f"time: {each}, so the budget takes {budget}{together}; training every candidate in full takes {everything}"
+
+
+def show_found(context: StudyContext, found: Found, lines: Sequence[str], command: Callable[[Found], str]) -> None:
     """Prints lines on what a search found, where its page is, and what trains the best configuration."""
     from proxyflow.reporting.search_page import PAGE  # imports mlflow, as the next one
     from proxyflow.tracking.artifacts.store import local_file

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxyflow.cli.command import command
+from proxyflow.cli.dry_run import dry_run_option, print_forecast
 from proxyflow.cli.execution import execution_options, take_execution
 from proxyflow.cli.files import at
 from proxyflow.cli.listings import DATA_SETS, EXECUTORS, REDUCTIONS, STRATEGIES, TRAINERS, plain
-from proxyflow.cli.options import AUTO, Topic, parse_numbers, switch, text_option, word_option
+from proxyflow.cli.options import AUTO, Topic, parse_numbers, text_option, word_option
 from proxyflow.cli.program import next_command
 from proxyflow.cli.request import open_request
 from proxyflow.cli.shared import (
@@ -103,12 +104,7 @@ STUDY_FILES = plain(
 @EPOCHS
 @text_option("seeds", "0", "Seeds, separated by commas; all trainings use each.", Topic.TRAINING, common=True)
 @execution_options
-@switch(
-    "dry_run",
-    "print the plan and its cost, run nothing; it lists the finished trainings, too",
-    Topic.EXECUTION,
-    common=True,
-)
+@dry_run_option("it lists the finished trainings, too")
 @SYSTEM_METRICS
 @study_option(", or a study file (.yaml); see Study files below")
 def sweep(**options: Any) -> None:
@@ -147,17 +143,12 @@ def _spec(options: dict[str, Any], file: StudyFile | None) -> StudySpec:
 
 def _run_or_forecast(context: StudyContext, spec: StudySpec, how: ExecutionOptions, dry_run: bool) -> None:
     """Runs a study, or prints its plan."""
-    from proxyflow.studies.study import run_study  # imports mlflow, as the next ones
-    from proxyflow.tracking.runs.launch import end_assigned_run
+    from proxyflow.studies.study import run_study  # imports mlflow
 
     # Refused before any run is made where there is no room for them.
     jobs = how.executor.jobs(how.resources)
     if dry_run:
-        from proxyflow.studies.forecast import forecast, forecast_lines  # imports torch
-
-        for line in forecast_lines(forecast(context, spec, jobs), context.price_per_hour):
-            print(line)
-        end_assigned_run("A dry run: it printed the plan of a study and ran nothing.")
+        print_forecast(context, spec, jobs, "study")
         return
     outcome = run_study(context, spec, how)
     print(

@@ -10,6 +10,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 15.0
+MINUTE, HOUR = 60, 3600  # seconds
 
 
 class Progress:
@@ -128,5 +129,20 @@ def format_rate(per_second: float, unit: str) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Formats seconds: `00:07`, `12:30`, `1:02:03`, or `unknown` for nan."""
-    return str(tqdm.format_interval(seconds)) if math.isfinite(seconds) else "unknown"
+    """Formats seconds in the unit that reads best.
+
+    Example:
+        >>> [format_seconds(seconds) for seconds in (0.5, 7, 150, 9000, 101738, math.nan)]
+        ['0.50 s', '7.0 s', '2.5 min', '2.5 h', '28 h', 'unknown']
+    """
+    if not math.isfinite(seconds):
+        return "unknown"
+    unit, size = ("s", 1) if seconds < MINUTE else ("min", MINUTE) if seconds < HOUR else ("h", HOUR)
+    return f"{two_digits(seconds / size)} {unit}"
+
+
+def two_digits(value: float) -> str:
+    """A number that is not negative with two significant digits, and no digit of its whole part lost."""
+    if value >= 10 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.{1 - math.floor(math.log10(value))}f}"

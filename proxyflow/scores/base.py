@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from proxyflow.core.registry import Registry
 
@@ -139,9 +138,16 @@ def with_unseen(values: Floats, history: Floats) -> Floats:
     return values
 
 
+def log_probabilities(logits: Floats) -> Floats:
+    """`(n, classes)` logarithms of the probabilities that a model gives each class."""
+    from scipy.special import log_softmax  # takes half a second to import, which no help text waits for
+
+    return np.asarray(log_softmax(logits, axis=1))
+
+
 def probabilities(logits: Floats) -> Floats:
     """Softmax in float64, `(n, classes)`."""
-    return np.asarray(np.exp(log_softmax(logits, axis=1)))
+    return np.asarray(np.exp(log_probabilities(logits)))
 
 
 def errors(logits: Floats, labels: Labels) -> Floats:

@@ -64,6 +64,10 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         return Decision(None, "the budget does not pay for a training of any candidate")
     if _is_sure(knowledge):
         return Decision(None, "the best configuration is within the tolerance")
+    if full and not len(_affordable(knowledge, cost[:, target], target, left)):
+        # Only what was trained in full can be recommended, so proxies have nothing more to say.
+        some = any(knowledge.is_open(place, target) for place in range(len(plan.candidates)))
+        return Decision(None, SPENT if some else "every candidate was trained with all of its seeds")
     best, chosen = -math.inf, None
     for rung in range(len(plan.ladder)):
         places = _affordable(knowledge, cost[:, rung], rung, left if rung == target else left - kept)

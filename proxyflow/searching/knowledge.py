@@ -267,6 +267,13 @@ class Knowledge:
             sorted({self.plan.places[o.trial.configuration] for o in self.observations if o.trial.rung == target})
         )
 
+    def seen_in_full(self, place: int) -> tuple[float, ...]:
+        """The finite values of a configuration on the target, by seed."""
+        target = self.plan.ladder.target
+        own = [each for each in self.observations if each.trial.rung == target]
+        own = [each for each in own if self.plan.places[each.trial.configuration] == place]
+        return tuple(each.value for each in sorted(own, key=lambda o: o.trial.seed) if math.isfinite(each.value))
+
     @cached_property
     def recommended(self) -> int:
         """The place of the best configuration of those that were trained in full; of all while there is none."""
@@ -290,6 +297,18 @@ class Knowledge:
         """Standardized values in the metric's unit."""
         middle, spread = self.standard
         return self.scale.back(middle + spread * standardized)
+
+    def tolerated(self, tolerance: float) -> float:
+        """A tolerance, see `SearchPlan`, as a loss: in points for shares, else in the metric's own unit.
+
+        Per cent of the spread are worth different amounts at different values of a loss, so they count from the best.
+        """
+        metric = self.plan.metric
+        if metric.share:
+            return tolerance
+        best = float(self.mean.max())
+        value, worse = self.in_metric(np.array([best, best - tolerance / 100])).tolist()
+        return float(abs(value - worse))
 
     @cached_property
     def samples(self) -> Floats:

@@ -22,7 +22,7 @@ class Loss:
 
     Attributes:
         rung: its number; the target's is what tuning on the full data loses.
-        value: expected, in points where the metric is a share, else in per cent of the spread of values.
+        value: expected, in points where the metric is a share, else in the metric's own unit.
         low, high: the ends of the 95 % interval of what is expected, given what was seen.
     """
 
@@ -54,13 +54,11 @@ def expected_loss(knowledge: Knowledge, rung: int) -> Loss:
     noise = belief.parameters.noise[here] * belief.parameters.spread[here]
     seen = proxy[:, None] + noise * rng.standard_normal((WORLDS, SEEDS, n))
     chosen = np.take_along_axis(truth, seen.argmax(axis=2), axis=1)
-    lost = _in_points(knowledge, truth.max(axis=1)[:, None], chosen).mean(axis=1)
+    lost = _in_unit(knowledge, truth.max(axis=1)[:, None], chosen).mean(axis=1)
     low, high = np.quantile(lost, [0.025, 0.975])
     return Loss(rung, float(lost.mean()), float(low), float(high))
 
 
-def _in_points(knowledge: Knowledge, best: Floats, chosen: Floats) -> Floats:
-    if not knowledge.plan.metric.share:
-        return np.asarray(100 * (best - chosen))
-    sign = knowledge.plan.metric.sign
-    return np.asarray(100 * sign * (knowledge.in_metric(best) - knowledge.in_metric(chosen)))
+def _in_unit(knowledge: Knowledge, best: Floats, chosen: Floats) -> Floats:
+    metric = knowledge.plan.metric
+    return np.asarray(metric.scale * metric.sign * (knowledge.in_metric(best) - knowledge.in_metric(chosen)))

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-MINUTE, HOUR = 60, 3600  # seconds
+from proxyflow.core.progress import format_seconds, two_digits
+
 CENT = 0.01
 
 
@@ -43,10 +44,7 @@ class Bill:
             >>> [Bill(seconds, math.nan).time for seconds in (0.5, 150, 9000, math.nan)]
             ['0.50 s', '2.5 min', '2.5 h', '']
         """
-        if not math.isfinite(self.seconds):
-            return ""
-        unit, size = ("s", 1) if self.seconds < MINUTE else ("min", MINUTE) if self.seconds < HOUR else ("h", HOUR)
-        return f"{_short(self.seconds / size)} {unit}"
+        return format_seconds(self.seconds) if math.isfinite(self.seconds) else ""
 
     @property
     def money(self) -> str:
@@ -58,11 +56,4 @@ class Bill:
         """
         if not math.isfinite(self.usd):
             return ""
-        return f"${self.usd:,.2f}" if self.usd >= CENT else f"${_short(self.usd)}"
-
-
-def _short(value: float) -> str:
-    """A number with two significant digits, and no digit of its whole part lost."""
-    if value >= 10 or value == 0:
-        return f"{value:,.0f}"
-    return f"{value:.{1 - math.floor(math.log10(value))}f}"
+        return f"${self.usd:,.2f}" if self.usd >= CENT else f"${two_digits(self.usd)}"

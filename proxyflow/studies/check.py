@@ -11,6 +11,7 @@ from proxyflow.core.errors import InvalidValue, TrainingFailed
 from proxyflow.core.files import write_json
 from proxyflow.proxies import TARGET, Proxy
 from proxyflow.quality.bootstrap import Estimate
+from proxyflow.quality.objective import Objective
 from proxyflow.quality.safety import safety_verdict
 from proxyflow.searching.knowledge import Knowledge
 from proxyflow.searching.memory import Memory
@@ -20,7 +21,7 @@ from proxyflow.spaces.space import Space
 from proxyflow.studies.context import StudyContext, temporary_folder
 from proxyflow.studies.dependencies import Dependencies
 from proxyflow.studies.ladders import default_ladder
-from proxyflow.studies.plan import check_epochs, check_reductions
+from proxyflow.studies.plan import StudySpec, check_epochs, check_reductions
 from proxyflow.studies.presets import load_strategies
 from proxyflow.studies.scheduler import ExecutionOptions
 from proxyflow.studies.search_trials import Prices, SearchSpec, SearchTrials
@@ -83,20 +84,19 @@ class Checked:
         asked: the proxies that were asked about, the others are alternatives.
         configurations: that were trained.
         proxies: the cheapest first, the target last.
-        unit: of losses.
+        tolerance: up to which a loss is safe; in points, or in the metric's own unit where it is no share.
     """
 
     spec: SearchSpec
     asked: tuple[Proxy, ...]
     configurations: int
     proxies: tuple[CheckedProxy, ...]
-    unit: str
+    tolerance: float
 
     @property
-    def tolerance(self) -> float:
-        """Up to which a loss is safe."""
-        assert self.spec.tolerance is not None
-        return self.spec.tolerance
+    def objective(self) -> Objective:
+        """How losses are told."""
+        return Objective(self.spec.trainer.metric)
 
     @property
     def cheapest_safe(self) -> CheckedProxy | None:
@@ -106,7 +106,12 @@ class Checked:
     def verdict(self, checked: CheckedProxy) -> str:
         """What the check says of a proxy, in a sentence."""
         lost = Estimate(checked.loss.value, checked.loss.low, checked.loss.high)
-        return safety_verdict(f"Tuning on {checked.proxy.canonical}", lost, self.tolerance, self.unit)
+        subject, objective = f"Tuning on {checked.proxy.canonical}", self.objective
+        return safety_verdict(subject, lost, self.tolerance, objective.unit, objective.amount)
+
+    def _interval(self, loss: Loss) -> str:
+        value, low, high = map(self.objective.amount, (loss.value, loss.low, loss.high))
+        return f"{value} [{low}, {high}]"
 
     @property
     def remedy(self) -> str:
@@ -114,8 +119,8 @@ class Checked:
         other = self.cheapest_safe
         if other is None:
             return "No other proxy is safe either: use search, or check more configurations."
-        expected = f"{other.loss.value:.2f} [{other.loss.low:.2f}, {other.loss.high:.2f}]"
-        return f"Use {other.proxy.canonical} instead, for {other.cost:.2f} of a full training: {expected}."
+        price = f"for {other.cost:.2f} of a full training"
+        return f"Use {other.proxy.canonical} instead, {price}: {self._interval(other.loss)}."
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -142,11 +147,13 @@ class Checked:
         # The cheapest safe proxy first, and the target, which is what they are compared with, last.
         ordered = sorted(self.proxies[:-1], key=lambda each: not each.loss.is_safe(self.tolerance))
         width = max(len(each.proxy.canonical) for each in self.proxies)
-        head = f"{'proxy':{width}}  cost  safe  expected loss in {self.unit} [95 %]"
+        unit = self.objective.unit
+        within = f"in {unit}" if self.spec.trainer.metric.share else unit
+        head = f"{'proxy':{width}}  cost  safe  expected loss {within} [95 %]"
         safe = {each.proxy: "yes" if each.loss.is_safe(self.tolerance) else "no" for each in ordered}
         rows = [
             f"{each.proxy.canonical:{width}}  {each.cost:4.2f}  {safe.get(each.proxy, ''):4}  "
-            f"{each.loss.value:.2f} [{each.loss.low:.2f}, {each.loss.high:.2f}]"
+            f"{self._interval(each.loss)}"
             for each in (*ordered, self.proxies[-1])
         ]
         n = len(self.spec.candidates)
@@ -161,6 +168,11 @@ def configurations_of(spec: SearchSpec, memories: tuple[Memory, ...], n: int) ->
         believed = Knowledge(spec.plan(_steps_unknown(spec), memories), ()).mean
         chosen += [spec.candidates[place] for place in (-believed).argsort(kind="stable")[:REMEMBERED]]
     return tuple(dict.fromkeys([*chosen, *spec.candidates]))[:n]
+
+
+def study_of(spec: SearchSpec, memories: tuple[Memory, ...], n: int) -> StudySpec:
+    """The trainings of a check, see `configurations_of`."""
+    return dataclasses.replace(spec.study, grid=configurations_of(spec, memories, n), seeds=(spec.seed,))
 
 
 def _steps_unknown(spec: SearchSpec) -> list[float]:
@@ -186,8 +198,7 @@ def run_check(
         TrainingFailed: a training failed.
         Unsupported: the data set does not support a proxy.
     """
-    chosen = configurations_of(spec, memories, n)
-    study = dataclasses.replace(spec.study, grid=chosen, seeds=(spec.seed,))
+    study = study_of(spec, memories, n)
     outcome = run_study(context, study, execution)
     if outcome.stopped:
         done = f"{outcome.found + outcome.made} of {outcome.planned} trainings"
@@ -202,8 +213,9 @@ def run_check(
         for rung, proxy in enumerate(spec.ladder)
     ]
     ordered = sorted(found[:-1], key=lambda each: each.cost)
-    unit = "points" if spec.trainer.metric.share else "% of the spread of values"
-    checked = Checked(spec, asked, len(chosen), (*ordered, found[-1]), unit)
+    assert spec.tolerance is not None
+    tolerance = knowledge.tolerated(spec.tolerance)
+    checked = Checked(spec, asked, len(study.grid), (*ordered, found[-1]), tolerance)
     _log(context, checked)
     return checked
 
@@ -222,6 +234,7 @@ def _log(context: StudyContext, checked: Checked) -> None:
             }
         )
         with temporary_folder() as folder:
-            written = {"proxies": checked.table, "unit": checked.unit, "verdict": checked.sentences}
+            limits = {"unit": checked.objective.unit, "tolerance": checked.tolerance}
+            written = {"proxies": checked.table, **limits, "verdict": checked.sentences}
             write_json(Path(folder) / FILE, written)
             run.log_folder(folder, names.REPORT)

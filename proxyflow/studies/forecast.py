@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 from proxyflow.core.progress import format_seconds
+from proxyflow.proxies import TARGET
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.dependencies import Dependencies, SubsetId, distillation_of, subset_id, subsets_of
 from proxyflow.studies.estimate import (
@@ -174,6 +176,19 @@ def forecast(context: StudyContext, spec: StudySpec, jobs: int = 1) -> Forecast:
     return Forecast(scorings, subsets, runs, jobs, distillations)
 
 
+def seconds_in_full(context: StudyContext, spec: StudySpec) -> float:
+    """The mean time of a study's trainings on the full data; nan before the first one of a trainer without calibration.
+
+    Raises:
+        Unsupported: a data set does not support a strategy.
+    """
+    check_support(context, spec)
+    targets = dataclasses.replace(spec, strategies=(TARGET,), seeds=spec.seeds[:1])
+    planned, sizes = list(plan_trainings(targets)), Sizes(context)
+    speed = _speeds(context, targets, experiment_ids(context.client, context.writer.study), planned)[""]
+    return fmean(speed.seconds(sizes.of(each)) for each in planned)
+
+
 def _speeds(
     context: StudyContext, spec: StudySpec, experiments: list[str], to_do: list[PlannedTraining]
 ) -> dict[str, Speed]:
@@ -234,23 +249,20 @@ def _scoring(context: StudyContext, dependencies: Dependencies, name: str, speed
     return ScoringPlan(name, scoring.trainings, run_id, 0.0 if run_id else work / speed)
 
 
-def _estimate(seconds: float) -> str:
-    return f"{seconds:.1f}s" if math.isfinite(seconds) else UNKNOWN
-
-
 def forecast_lines(plan: Forecast, price_per_hour: float | None) -> Iterator[str]:
     """The plan as tables: scores, synthetic images, subsets, trainings, totals per strategy and overall."""
     if plan.scorings:
         yield f"{'scores of':<20} {'models':>6} {'estimate':>10}  state"
         for scoring in plan.scorings:
             state = f"run {scoring.run_id}" if scoring.run_id else "to do"
-            yield f"{scoring.dataset:<20} {scoring.trainings:>6} {_estimate(scoring.seconds):>10}  {state}"
+            yield f"{scoring.dataset:<20} {scoring.trainings:>6} {format_seconds(scoring.seconds):>10}  {state}"
         yield ""
     if plan.distillations:
         yield f"{'images of':<20} {'strategy':<40} {'iterations':>10} {'estimate':>10}  state"
         for item in plan.distillations:
             state = f"run {item.run_id}" if item.run_id else "to do"
-            yield f"{item.dataset:<20} {item.strategy:<40} {item.iterations:>10} {_estimate(item.seconds):>10}  {state}"
+            estimate = format_seconds(item.seconds)
+            yield f"{item.dataset:<20} {item.strategy:<40} {item.iterations:>10} {estimate:>10}  {state}"
         yield ""
     wide = max([28, *(len(run.planned.strategy.canonical) for run in plan.trainings)])
     yield f"{'subset of':<20} {'strategy':<{wide}} {'seed':>4} {'waits for':<10} {'trainings':>9}  state"
@@ -270,7 +282,7 @@ def forecast_lines(plan: Forecast, price_per_hour: float | None) -> Iterator[str
         yield (
             f"{training.dataset:<20} {training.strategy.canonical:<{wide}} {training.spec.configuration.name:<28} "
             f"{training.spec.seed:>4} {training.spec.epochs:>6} {run.size.n_train:>8} "
-            f"{run.size.steps or '':>7} {_estimate(run.seconds):>9}  {'finished' if run.finished else 'to do'}"
+            f"{run.size.steps or '':>7} {format_seconds(run.seconds):>9}  {'finished' if run.finished else 'to do'}"
         )
     yield ""
     yield from _totals(plan, price_per_hour, wide)

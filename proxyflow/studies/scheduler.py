@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from proxyflow.core.errors import TrainingFailed
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.executors import Executor, Resources, WorkerPool
 from proxyflow.studies.progress import StudyProgress
@@ -86,7 +87,11 @@ class Scheduler:
         self.stopped = ""
 
     def run(self, tasks: list[Task]) -> str:
-        """Runs the tasks; returns the limit that stopped it early, empty if none."""
+        """Runs the tasks; returns the limit that stopped it early, empty if none.
+
+        Raises:
+            TrainingFailed: a training failed as all others would.
+        """
         self.queue.extend(tasks)
         reported = False
         while (self.queue or self.claimed_by_others) and not self._limit_reached():
@@ -98,6 +103,8 @@ class Scheduler:
                     self.tries[done.task.key] += 1
                     self.study_progress.back(done.task, done.error)
                     self.queue.append(done.task)
+                elif done.shared and not self.study_progress.finished:
+                    raise TrainingFailed(f"{done.task.planned.title} failed, and so would others: {done.error}")
                 else:
                     self.study_progress.ended(done)
                 if self.claimed_by_others and self.clock() >= self.count_at:

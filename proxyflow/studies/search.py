@@ -334,6 +334,8 @@ class _Search:
         self.failed_in_a_row += 1
         if trial is not None:
             self.excluded.add(trial.configuration)
+        if done.shared and not self.trials.observations:
+            raise TrainingFailed(f"{planned.title} failed, and so would others: {done.error}")
         self.progress.say(f"failed: {planned.title}: {done.error}")
         if self.failed_in_a_row >= FAILURES:
             raise TrainingFailed(

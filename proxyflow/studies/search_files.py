@@ -132,14 +132,17 @@ def best_lines(found: Found) -> list[str]:
     value, low, high = knowledge.value_of(best)
     seeds = len(knowledge.seeds(best, knowledge.plan.ladder.target))
     none = "none in full fits the budget" if found.ended else "none in full has ended yet"
-    basis = f"{_counted(seeds, 'full training')} of it" if seeds else f"cheaper trainings alone: {none}"
+    seen = ", ".join(f"{each:.4f}" for each in knowledge.seen_in_full(best))
+    reached = f", which reached {seen}" if seen else ""
+    basis = f"{_counted(seeds, 'full training')} of it{reached}" if seeds else f"cheaper trainings alone: {none}"
     lines = [
         f"  {metric.label} {value:.4f} on the full data, 95 % interval {low:.4f} to {high:.4f}, from {basis}",
     ]
     if spec.tolerance is not None:
         within = 1 - knowledge.chance_of_better(best, spec.tolerance)
-        unit = "points" if metric.share else "% of the spread"
-        lines.append(f"  within {spec.tolerance:g} {unit} of the best candidate with a probability of {within:.0%}")
+        limit = f"{spec.tolerance:g}" if metric.share else f"{knowledge.tolerated(spec.tolerance):.2g}"
+        unit = Objective(metric).unit
+        lines.append(f"  within {limit} {unit} of the best candidate with a probability of {within:.0%}")
     return lines + _against_default(found)
 
 

@@ -46,6 +46,7 @@ class TaskResult:
         value: the result; nan where there is none.
         error: the error message; empty if none.
         retryable: whether the error may be transient.
+        shared: whether the other trainings would fail as well, as long as none has succeeded.
     """
 
     task: Task
@@ -54,6 +55,7 @@ class TaskResult:
     value: float = math.nan
     error: str = ""
     retryable: bool = False
+    shared: bool = False
 
 
 # Called after each epoch with the task, the share of the training that the epoch was, and a note.

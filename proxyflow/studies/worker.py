@@ -13,6 +13,7 @@ from proxyflow.tracking.delivery.retrying import is_outage
 from proxyflow.tracking.runs.claims import AlreadyClaimed
 from proxyflow.tracking.runs.run import NotDelivered, error_text
 from proxyflow.trainers.devices import device_name, set_current_device
+from proxyflow.trainers.reported import NothingReported
 
 
 class KeyMismatch(TrainingFailed):
@@ -62,7 +63,8 @@ class Worker:
             raise
         except Exception as error:
             retryable = is_outage(error) or isinstance(error, (OSError, StoreFailed))
-            return TaskResult(task, "failed", error=error_text(error), retryable=retryable)
+            shared = isinstance(error, NothingReported)
+            return TaskResult(task, "failed", error=error_text(error), retryable=retryable, shared=shared)
         note = "diverged" if result.diverged else f"{result.metric.label} {result.objective:.3f}"
         return TaskResult(task, "trained", note, result.objective)
 

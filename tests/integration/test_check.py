@@ -62,6 +62,30 @@ def test_a_check_that_was_stopped_says_nothing_of_proxies(entry: Entry, tmp_path
     assert "Tuning" not in done.out
 
 
+def test_a_dry_run_tells_what_would_be_trained(entry: Entry, tmp_path: Path) -> None:
+    done = check(entry, tmp_path, "classify", "--strategies", "random:0.6", "--alternatives", "false", "--dry-run")
+    assert done.status == 0, done.err
+    assert "20 runs, 20 to do" in done.out
+    assert MlflowClient().get_experiment_by_name(tmp_path.name) is None
+
+
+def test_what_is_lost_of_a_loss_is_told_in_its_own_unit(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def train(job: Any) -> None:
+        wanted = 0.7 if len(job.train) > 100 else 0.1  # few examples mislead
+        job.report(epoch=1, valid_loss=5 + 10 * (job.config["width"] - wanted) ** 2)
+
+    space = {"width": {"low": 0.05, "high": 0.95}}
+    fixed: dict[str, Any] = {"space": space, "labels": ["cat", "dog"] * 300, "metric": "valid_loss"}
+    checked = pf.check(train, **fixed, alternatives=False, name=tmp_path.name)
+    assert checked.unit == "in loss"
+    assert 0.3 < checked.table.set_index("proxy").loc["random:0.1", "loss"] < 5  # 3.6 if it chose .1
+    assert "expected loss in loss [95 %]" in str(checked)
+
+
 def test_a_check_in_python(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     trained: list[float] = []

@@ -213,7 +213,15 @@ def test_a_dry_run_trains_nothing(entry: Entry, tmp_path: Path) -> None:
     done = search(entry, tmp_path, "--dry-run", "true")
     assert done.status == 0, done.err
     assert "40 candidates" in done.out
+    assert "time: unknown before the first training" in done.out
     assert MlflowClient().get_experiment_by_name(tmp_path.name) is None or not runs_of(tmp_path.name, "training")
+
+
+def test_a_dry_run_tells_how_long_full_trainings_take(entry: Entry, tmp_path: Path) -> None:
+    assert search(entry, tmp_path, "--budget", "2").status == 0
+    done = search(entry, tmp_path, "--dry-run")
+    assert done.status == 0, done.err
+    assert re.search(r"a full training takes about [\d.]+ (s|min|h), so the budget takes", done.out)
 
 
 def test_two_processes_share_a_search(store: str, tmp_path: Path, entry: Entry) -> None:
@@ -235,7 +243,8 @@ def test_a_metric_that_is_never_reported_ends_the_search(entry: Entry, tmp_path:
     assert "valid_accuracy" in done.err
     [run] = runs_of(tmp_path.name, "search")
     assert run.data.tags[names.STATUS] == "failed"
-    assert len(runs_of(tmp_path.name, "training")) == 3
+    # Every other training would fail in the same way.
+    assert len(runs_of(tmp_path.name, "training")) == 1
 
 
 def test_a_search_in_python(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

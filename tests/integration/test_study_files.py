@@ -59,7 +59,7 @@ def test_a_study_file_is_planned_run_and_resumed(entry: Entry) -> None:
     assert study.data.metrics["hours_left"] == 0
 
     again = entry("sweep", "--study", "tiny.yaml", "--dry-run", "true")
-    assert "4 runs, 0 to do: about 00:00, 0.00 US dollars" in again.out
+    assert "4 runs, 0 to do: about 0 s, 0.00 US dollars" in again.out
     assert "4 finished (0 now)" in entry("sweep", "--study", "tiny.yaml").out
 
 

@@ -16,6 +16,7 @@ import torch
 from proxyflow.core.errors import TrainingFailed
 from proxyflow.data.catalog import DataOptions, load_dataset
 from proxyflow.spaces.metric import Metric
+from proxyflow.spaces.parameters import Float
 from proxyflow.spaces.space import Space
 from proxyflow.strategies import parse_strategy
 from proxyflow.subsets import Subset, choose_subset
@@ -25,6 +26,7 @@ from proxyflow.trainers.program.training import _visible_gpu, _Watched, search_p
 from proxyflow.trainers.reported import NothingReported
 
 LOSS = Metric("loss", "minimize")
+GRID = tuple(Space((Float("lr", 0.001, 0.1),)).sample(3, 0))
 
 
 @dataclass
@@ -368,3 +370,24 @@ def test_a_program_sees_the_gpu_of_its_worker(
     job = Job(case.job(trainer).spec, case.subset, torch.device(device))
     environment = training._environment(job, case.folder, case.folder)
     assert environment.get("CUDA_VISIBLE_DEVICES") == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "warned"),
+    [
+        ("--data {data} --lr {lr} --epochs {epochs}", "", ()),
+        ("--data {data} --lr {lr}", "", ("{epochs}",)),
+        ("--data {data} --lr {lr}", "os.environ['PROXYFLOW_EPOCHS']", ()),
+        ("--lr {lr} --epochs {epochs}", "", ("{data}",)),
+        ("--data {data} --epochs {epochs}", "", ("{lr}",)),
+        ("", "", ("{lr}", "{data}", "{epochs}")),
+    ],
+)
+def test_a_command_that_cannot_follow_a_proxy_is_warned_of(
+    tmp_path: Path, words: str, code: str, warned: tuple[str, ...]
+) -> None:
+    (tmp_path / "train.py").write_text(code)
+    program = ProgramTrainer(program=f"{sys.executable} train.py {words}", folder=tmp_path)
+    warnings = program.check_request(GRID)
+    assert len(warnings) == len(warned)
+    assert all(name in line for name, line in zip(warned, warnings, strict=True))

@@ -46,3 +46,10 @@ def test_the_summary_ranks_what_was_trained_in_full_the_best_first() -> None:
     assert rows[0][-1] == found.best.name
     values = [found.spec.trainer.metric.sign * float(row[1]) for row in rows]
     assert values == sorted(values, reverse=True)
+
+
+def test_the_summary_tells_what_the_best_configuration_reached_beside_what_is_believed_of_it() -> None:
+    found = found_search()
+    seen = found.knowledge.seen_in_full(found.knowledge.recommended)
+    assert seen
+    assert all(f"{value:.4f}" in summary_lines(found)[1] for value in seen)

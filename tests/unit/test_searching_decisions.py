@@ -140,8 +140,8 @@ def test_full_trainings_that_have_been_started_count_for_the_part_that_is_theirs
     observed = run(search, most=FIRST)
     started = tuple(Trial(each, 2, 0) for each in search.candidates[-2:])
     left = 4.0 - sum(each.cost for each in observed) - len(started)
-    # Both are in full, so that what is left, however little, may go to proxies.
-    decision = decide(Knowledge(search, observed, started), cost, min(left, 0.9))
+    # Both are in full, so that what is left may go to proxies.
+    decision = decide(Knowledge(search, observed, started), cost, min(left, 1.2))
     assert decision.trial is not None
     assert decision.trial.rung < 2
 
@@ -284,3 +284,11 @@ def test_a_ladder_ends_in_full_and_has_each_rung_once() -> None:
 def test_more_steps_are_trusted_more() -> None:
     proxies = parse_proxies("epochs:1 epochs:5 full")
     assert expected_trust(proxies[0], 0.05) < expected_trust(proxies[1], 0.25) < expected_trust(proxies[2], 1) == 1
+
+
+def test_it_ends_when_what_is_left_pays_for_no_training_in_full() -> None:
+    """Only what was trained in full can be recommended, so a proxy could change nothing any more."""
+    search = plan(budget=2.9)
+    observed = run(search)
+    assert observed[-1].trial.rung == LADDER.target
+    assert search.budget - sum(each.cost for each in observed) < 1

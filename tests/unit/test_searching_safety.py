@@ -17,8 +17,8 @@ from proxyflow.tables import REPORTS, LookupTable, load
 SPACE = Space((Float("rate", 0.0, 1.0),))
 
 
-def knowledge_of(proxy_best: float, n: int = 12, metric: Metric | None = None) -> Knowledge:
-    """Values that are best at a rate of .3 on the target, and at another on the proxy."""
+def knowledge_of(proxy_best: float, n: int = 12, metric: Metric | None = None, size: float = 1.0) -> Knowledge:
+    """Values that are best at a rate of .3 on the target, and at another on the proxy; `size` is of a loss."""
     ladder = Ladder.of(parse_proxies("random:0.1 full"), [0.3, 1.0])
     plan = SearchPlan(SPACE, metric or Metric("accuracy", share=True), ladder, SPACE.sample(60, 0), 100.0)
     observed = []
@@ -26,6 +26,8 @@ def knowledge_of(proxy_best: float, n: int = 12, metric: Metric | None = None) -
         rate = plan.candidates[place]["rate"]
         for rung, best in enumerate((proxy_best, 0.3)):
             value = 0.9 - 0.4 * (rate - best) ** 2 - 0.2 * (rung == 0)
+            if metric is not None and metric.goal == "minimize":
+                value = size * (1 - value)
             observed.append(Observation(Trial(plan.candidates[place], rung, 0), value, 1.0))
     return Knowledge(plan, tuple(observed))
 
@@ -44,9 +46,20 @@ def test_the_target_loses_less_than_its_proxies() -> None:
     assert expected_loss(knowledge, 1).value < expected_loss(knowledge, 0).value
 
 
-def test_losses_of_other_metrics_are_in_per_cent_of_the_spread() -> None:
-    found = expected_loss(knowledge_of(0.3, metric=Metric("score")), 0)
-    assert 0 <= found.value < 50
+@pytest.mark.parametrize("size", [0.01, 100.0])
+def test_losses_of_other_metrics_are_in_their_own_unit(size: float) -> None:
+    """A loss that is best at .3 on the target: of 10 plus 400 times the squared distance, at a size of 100."""
+    metric = Metric("valid_loss", "minimize")
+    right, wrong = (knowledge_of(best, metric=metric, size=size) for best in (0.3, 0.9))
+    assert expected_loss(right, 0).value < right.tolerated(10) < expected_loss(wrong, 0).value
+    assert 0.03 * size < expected_loss(wrong, 0).value < 2 * size
+
+
+def test_a_tolerance_is_in_the_unit_of_the_metric() -> None:
+    assert knowledge_of(0.3).tolerated(0.5) == 0.5
+    small, large = (knowledge_of(0.3, metric=Metric("valid_loss", "minimize"), size=s).tolerated(1) for s in (1, 100))
+    assert 0 < small < 0.01
+    assert large == pytest.approx(100 * small, rel=0.01)
 
 
 @pytest.fixture(scope="module")

@@ -59,9 +59,9 @@ class ProgramTrainer(Trainer):
     program: str = setting(
         "",
         CommandText(),
-        "the command of trainer=program, such as 'python train.py --lr {learning_rate}'; placeholders in braces are "
-        "any hyperparameter, data, train, valid, epochs, seed, output, config, and size, width, batch where a proxy "
-        "reduces them; see docs/how-to/own-training.md",
+        "the command of trainer=program, such as 'python train.py --lr {learning_rate}' (see metric); placeholders in "
+        "braces are any hyperparameter, data, train, valid, epochs, seed, output, config, and size, width, batch where "
+        "a proxy reduces them; see docs/how-to/own-training.md",
         word="none",
     )
     timeout: float | None = setting(
@@ -126,6 +126,11 @@ class ProgramTrainer(Trainer):
             warnings.append(
                 "warning: the command mentions neither {data} nor {train}; unless the program reads the folder in "
                 "PROXYFLOW_DATA, it trains on the same examples whatever the proxy"
+            )
+        if "epochs" not in command.placeholders and not reads("PROXYFLOW_EPOCHS"):
+            warnings.append(
+                "warning: the command does not mention {epochs}; unless the program reads PROXYFLOW_EPOCHS, it trains "
+                "for a number of its own, and no proxy shortens it"
             )
         return warnings
 
