@@ -35,11 +35,12 @@ class FashionMnist(ImageSource):
     description = "60,000 grey pictures of clothes of 28 x 28 pixels in 10 classes (trained on at 32 px)"
 
     def find(self, path: str, data_dir: Path) -> Found:
-        folder, names = self._locate(data_dir)
+        folder, names = self.locate(data_dir)
         return Found(files_signature(folder, names), partial(_list, folder, names), image_size=32, crop="padded")
 
     @staticmethod
-    def _locate(data_dir: Path) -> tuple[Path, list[str]]:
+    def locate(data_dir: Path) -> tuple[Path, list[str]]:
+        """The folder with its files, and their names as in `FILES`; downloads them where there are none."""
         own = data_dir / "fashion-mnist"
         for folder in (own, data_dir / "FashionMNIST" / "raw", DEBIAN):
             for names in (list(FILES), [name.removesuffix(".gz") for name in FILES]):
