@@ -1,4 +1,4 @@
-"""Writes the data, the grids and the initial weights of the study of pretrained weights, see reports/pretrained/plan.md.
+"""Writes data, grids and initial weights of the study of pretrained weights, see reports/pretrained/plan.md.
 
     python -m benchmarks.pretrained.data --out reports/pretrained
 
