@@ -88,7 +88,8 @@ def write_grids(folder: Path) -> None:
         ]
         values = [default, *(each for each in drawn if each != default)][:n]
         for weights in (NONE, pretrained):
-            given = {} if weights == NONE else {"weights": f"dir:{(folder / "data" / "weights" / weights).as_posix()}"}
+            place = (folder / "data" / "weights" / weights).as_posix()
+            given = {} if weights == NONE else {"weights": f"dir:{place}"}
             lines = [f"- {json.dumps({'arch': arch, **each, **given})}\n" for each in values]
             head = "# Made by python -m benchmarks.pretrained.data: the default, then an even sample.\n"
             (folder / f"grid-{study}-{weights}.yaml").write_text(head + "".join(lines))
