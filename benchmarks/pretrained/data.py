@@ -16,7 +16,6 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import yaml
 from PIL import Image
@@ -29,7 +28,7 @@ from proxyflow.trainers.images.space import IMAGE_SPACE
 
 LEARNED = ("Trouser", "Dress", "Sandal", "Sneaker", "Ankle boot")
 TUNED = tuple(name for name in CLASSES if name not in LEARNED)
-LEARNED_PER_CLASS, TUNED_PER_CLASS = 4200, 1400
+LEARNED_PER_CLASS, TUNED_PER_CLASS = (4000, 200), (800, 600)  # for training, and for validation and tests
 NONE = "none"
 LITE0_SHA256 = "57934424"  # the first digits, which the file's name has
 # Study to its network, its number of configurations and the weights beside random ones.
@@ -49,11 +48,12 @@ def write_pictures(folder: Path) -> None:
         rows = []
         (folder / half).mkdir(parents=True, exist_ok=True)
         for name in chosen:
-            of_class = order[labels[order] == CLASSES.index(name)][:per_class]
-            for number in np.sort(of_class).tolist():
+            of_class = order[labels[order] == CLASSES.index(name)].tolist()
+            for place, number in enumerate(of_class[: sum(per_class)]):
                 file = f"{half}/{number:05d}.png"
                 Image.fromarray(images[number]).save(folder / file)
-                rows.append({"id": number, "image": file, "label": name})
+                split = "train" if place < per_class[0] else "valid"
+                rows.append({"id": number, "image": file, "label": name, "split": split})
         pd.DataFrame(rows).to_csv(folder / f"{half}.csv", index=False)
 
 
