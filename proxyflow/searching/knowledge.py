@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proxyflow.core.seeds import generator
 from proxyflow.searching.encoding import encode
@@ -167,11 +168,11 @@ class Knowledge:
     @cached_property
     def standard(self) -> tuple[float, float]:
         """The middle and the spread by which values are standardized."""
-        place, rung, value = self._arrays
+        _, rung, value = self._arrays
         if not len(value):
             return 0.0, 1.0
-        sample = early(place, rung)
-        seen = winsorized(value, rung, len(self.plan.ladder), sample)[(rung == most_seen(rung)) & sample]
+        sample = self._sample
+        seen = winsorized(value, rung, len(self.plan.ladder), sample)[(rung == most_seen(rung[sample])) & sample]
         # Where all of the largest rung tie, others may not.
         spread = next((float(each.std()) for each in (seen, value) if differ(each)), 1.0)
         return float(np.median(seen)), spread
@@ -181,11 +182,22 @@ class Knowledge:
         """All observations, standardized; rungs are numbered as in the ladder."""
         place, rung, value = self._arrays
         middle, spread = self.standard
-        standardized = (winsorized(value, rung, len(self.plan.ladder), early(place, rung)) - middle) / spread
-        unranked = np.array([each.unranked for each in self.observations], dtype=bool) & (
-            rung < self.plan.ladder.target
-        )
-        return Evidence(place, rung, standardized, np.where(unranked, DOUBT / self.ranked[rung] ** 2, 0.0))
+        standardized = (winsorized(value, rung, len(self.plan.ladder), self._sample) - middle) / spread
+        return Evidence(place, rung, standardized, np.where(self._unranked, DOUBT / self.ranked[rung] ** 2, 0.0))
+
+    @cached_property
+    def _unranked(self) -> NDArray[np.bool_]:
+        """Which observations learned nothing on a proxy; on the target that is a result."""
+        target = self.plan.ladder.target
+        return np.array([each.unranked and each.trial.rung < target for each in self.observations], dtype=bool)
+
+    @cached_property
+    def _sample(self) -> NDArray[np.bool_]:
+        """Which observations say how much configurations differ: not those that learned nothing, if others tell."""
+        place, rung, value = self._arrays
+        sample = early(place, rung)
+        learned = sample & ~self._unranked
+        return learned if learned.any() and differ(value[learned]) else sample
 
     @cached_property
     def ranked(self) -> Floats:

@@ -49,7 +49,7 @@ def winsorized(value: Floats, rung: Ints, rungs: int, sample: NDArray[np.bool_])
     if not len(value):
         return value
     found = value.copy()
-    usual = _upper_spread(value[(rung == most_seen(rung)) & sample])
+    usual = _upper_spread(value[(rung == most_seen(rung[sample])) & sample])
     for number in range(rungs):
         of_rung, known = value[rung == number], value[(rung == number) & sample]
         if len(known) >= FEW:

@@ -292,3 +292,18 @@ def test_it_ends_when_what_is_left_pays_for_no_training_in_full() -> None:
     observed = run(search)
     assert observed[-1].trial.rung == LADDER.target
     assert search.budget - sum(each.cost for each in observed) < 1
+
+
+def test_values_of_trainings_that_learned_nothing_do_not_make_it_sure_of_the_others() -> None:
+    """They differ by noise alone, which says nothing of how much configurations differ."""
+    search = plan()
+    idle = [
+        Observation(Trial(each, 0, 0), 0.1 + 0.002 * (n % 3), 0.05, unranked=True)
+        for n, each in enumerate(search.candidates[:9])
+    ]
+    idle.append(Observation(Trial(search.candidates[9], 0, 0), 0.104, 0.05))
+    in_full = [Observation(Trial(search.candidates[n], 2, 0), value, 1.0) for n, value in ((1, 0.5), (4, 0.7))]
+    knowledge = Knowledge(search, (*idle, *in_full))
+    _, low, high = knowledge.value_of(20)
+    assert high - low > 0.1
+    assert low < 0.7
