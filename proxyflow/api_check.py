@@ -20,8 +20,10 @@ class Safety:
     """What `proxyflow.check` returns.
 
     Attributes:
-        table: One row per proxy, the cheapest first and the target last: `proxy`, `cost` in full trainings, and the
-            expected `loss` with the ends `low` and `high` of its 95 % interval.
+        table: One row per proxy, the cheapest first and the target last: `proxy`, `cost` in full trainings, `time`
+            relative to a full training's, the expected `loss` with the ends `low` and `high` of its 95 % interval, how
+            much `more` that is than the target's (`more_low`, `more_high`), what was `seen` to be lost among the
+            configurations that were trained, how many trainings `learned_nothing`, and whether it is `safe`.
         unit: Of losses: `points`, or in what metric.
         verdict: A sentence for each proxy that was asked about.
         cheapest_safe: The cheapest proxy on which tuning is safe; None if none is shown to be.

@@ -82,6 +82,8 @@ def check(**options: Any) -> None:
     from proxyflow.studies.memories import find_memories
 
     memories, how = find_memories(context, spec, options["memory"]), take_execution(options)
+    for memory in memories:
+        context.say(f"memory: {memory.name}, {len(memory.values)} configurations; its best are among what is trained")
     if options["dry_run"]:
         study = study_of(spec, memories, options["configurations"])
         print_forecast(context, study, how.executor.jobs(how.resources), "check")

@@ -111,10 +111,11 @@ class Progress:
     def _line(self, note: str, ended: bool = False) -> None:
         elapsed = time.monotonic() - self.started
         share = min(self.done_work / self.work, 1.0) if self.work else 1.0
-        left = self.seconds_left()
         rate = f", {format_rate(self._rate(), self.unit)}" if self.done_items > self._skipped_items else ""
         over = self._is_whole() or (ended and self.items is None)
-        ending = f", took {format_seconds(elapsed)}" if over else f", {format_seconds(left)} left"
+        ending = f", took {format_seconds(elapsed)}" if over else ""
+        if not over and self.done_work > self._skipped_work:  # else nothing tells how long it takes
+            ending = f", {format_seconds(self.seconds_left())} left"
         text = f"{self.label}: {self._count()} ({share:.0%}){rate}{ending}"
         print(f"{text} · {note}" if note else text, file=sys.stderr, flush=True)
         self._last_line = time.monotonic()

@@ -14,6 +14,7 @@ def safety_verdict(
     unit: str,
     amount: Callable[[float], str] = "{:.2f}".format,
     than: str = "",
+    origin: str = "",
 ) -> str:
     """Whether a way to tune is safe, that is whether the whole interval of what it loses is within the tolerance.
 
@@ -24,6 +25,7 @@ def safety_verdict(
         unit: of the loss, to follow its number.
         amount: writes a loss.
         than: what the loss is counted from, unless from the best configuration.
+        origin: where the tolerance comes from, where it is not what the user gave.
 
     Example:
         >>> safety_verdict("Tuning on random:0.1", Estimate(0.2, 0.0, 0.4), 0.5, "points")
@@ -34,6 +36,6 @@ def safety_verdict(
     interval = f" [{amount(loss.low)}, {amount(loss.high)}]" if loss.has_interval else ""
     told = f"it is expected to lose {amount(loss.value)} {unit}{interval}{than}"
     if loss.high <= tolerance:
-        return f"{subject} is safe: {told}, at most {tolerance:.3g}."
+        return f"{subject} is safe: {told}, at most {tolerance:.3g}{origin}."
     known = "is not safe" if loss.low > tolerance else "is not shown to be safe"
-    return f"{subject} {known}: {told}, and up to {tolerance:.3g} is accepted."
+    return f"{subject} {known}: {told}, and up to {tolerance:.3g}{origin} is accepted."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from proxyflow.core.errors import InvalidValue, TrainingFailed
@@ -15,7 +17,7 @@ from proxyflow.quality.objective import Objective
 from proxyflow.quality.safety import safety_verdict
 from proxyflow.searching.knowledge import Knowledge
 from proxyflow.searching.memory import Memory
-from proxyflow.searching.safety import Loss, expected_loss
+from proxyflow.searching.safety import Loss, expected_loss, loss_seen
 from proxyflow.spaces.grids import Grid
 from proxyflow.spaces.space import Space
 from proxyflow.studies.context import StudyContext, temporary_folder
@@ -24,6 +26,7 @@ from proxyflow.studies.ladders import default_ladder
 from proxyflow.studies.plan import StudySpec, check_epochs, check_reductions
 from proxyflow.studies.presets import load_strategies
 from proxyflow.studies.scheduler import ExecutionOptions
+from proxyflow.studies.search_costs import SLOW
 from proxyflow.studies.search_trials import Prices, SearchSpec, SearchTrials
 from proxyflow.studies.study import run_study
 from proxyflow.tracking import names
@@ -67,12 +70,18 @@ class CheckedProxy:
     Attributes:
         proxy: the proxy.
         cost: of a training on it, in full trainings.
+        time: of a training on it, relative to one in full; nan where it was not measured.
         loss: see `safety.Loss`.
+        seen: what its first choice lost among the configurations that were trained, see `safety.loss_seen`.
+        idle: how many of its trainings learned nothing.
     """
 
     proxy: Proxy
     cost: float
+    time: float
     loss: Loss
+    seen: float
+    idle: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,66 +108,121 @@ class Checked:
         return Objective(self.spec.trainer.metric)
 
     @property
+    def is_relative(self) -> bool:
+        """Whether losses count from tuning on the full data, as that itself is not shown to be within the tolerance."""
+        return self.proxies[-1].loss.high > self.tolerance
+
+    def counted(self, checked: CheckedProxy) -> Estimate:
+        """What is compared with the tolerance: its loss, or how much more that is than the target's."""
+        loss = checked.loss
+        return Estimate(*loss.more) if self.is_relative else Estimate(loss.value, loss.low, loss.high)
+
+    def is_safe(self, checked: CheckedProxy) -> bool:
+        """Whether the whole interval of what it loses is within the tolerance, and its trainings learn."""
+        return self.counted(checked).high <= self.tolerance and checked.idle < self.configurations
+
+    @property
     def cheapest_safe(self) -> CheckedProxy | None:
         """The cheapest proxy on which tuning is safe; None if none is shown to be."""
-        return next((each for each in self.proxies[:-1] if each.loss.is_safe(self.tolerance)), None)
+        return next((each for each in self.proxies[:-1] if self.is_safe(each)), None)
 
     def verdict(self, checked: CheckedProxy) -> str:
         """What the check says of a proxy, in a sentence."""
-        lost = Estimate(checked.loss.value, checked.loss.low, checked.loss.high)
-        subject, objective = f"Tuning on {checked.proxy.canonical}", self.objective
-        return safety_verdict(subject, lost, self.tolerance, objective.unit, objective.amount)
+        name, objective, n = checked.proxy.canonical, self.objective, self.configurations
+        if checked.idle >= n:
+            return f"Tuning on {name} is not safe: none of its {n} trainings learned anything, so it ranks nothing."
+        than = " more than tuning on everything" if self.is_relative else ""
+        lost, amount = self.counted(checked), objective.amount
+        some = f" {checked.idle} of its {n} trainings learned nothing." if checked.idle else ""
+        sentence = safety_verdict(f"Tuning on {name}", lost, self.tolerance, objective.unit, amount, than, self._origin)
+        return sentence + some
 
-    def _interval(self, loss: Loss) -> str:
-        value, low, high = map(self.objective.amount, (loss.value, loss.low, loss.high))
-        return f"{value} [{low}, {high}]"
+    @property
+    def _origin(self) -> str:
+        """Where a tolerance in the unit of a metric comes from."""
+        if self.spec.trainer.metric.share:
+            return ""
+        return f" (tolerance={self.spec.tolerance:g}, in per cent of the spread of values)"
 
     @property
     def remedy(self) -> str:
         """What to do where a proxy that was asked about is not safe."""
         other = self.cheapest_safe
-        if other is None:
+        if other is None and len(self.proxies) - 1 > len(self.asked):
             return "No other proxy is safe either: use search, or check more configurations."
+        if other is None:
+            return "Use search, check more configurations, or let it try alternatives."
+        lost = self.counted(other)
         price = f"for {other.cost:.2f} of a full training"
-        return f"Use {other.proxy.canonical} instead, {price}: {self._interval(other.loss)}."
+        return f"Use {other.proxy.canonical} instead, {price}: {self._interval((lost.value, lost.low, lost.high))}."
+
+    def _interval(self, values: tuple[float, float, float]) -> str:
+        value, low, high = map(self.objective.amount, values)
+        return f"{value} [{low}, {high}]"
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """A verdict for each proxy that was asked about, with the remedy after the last one that is not safe."""
         asked = [each for each in self.proxies if each.proxy in self.asked]
-        unsafe = [each for each in asked if not each.loss.is_safe(self.tolerance)]
+        unsafe = [each for each in asked if not self.is_safe(each)]
         return tuple(
             f"{self.verdict(each)} {self.remedy}" if unsafe and each is unsafe[-1] else self.verdict(each)
             for each in asked
         )
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What helps to read the table."""
+        found, full = [], self.proxies[-1].loss
+        if self.is_relative:
+            found.append(
+                f"Tuning on everything, by one training of each configuration, loses "
+                f"{self._interval((full.value, full.low, full.high))} {self.objective.unit} itself, so proxies are "
+                "compared with it."
+            )
+        slow = [each.proxy.canonical for each in self.proxies[:-1] if each.time > SLOW and each.cost < SLOW / 2]
+        if slow:
+            found.append(
+                f"A training on {', '.join(slow)} takes nearly as long as one on everything, so it saves little time: "
+                "what takes long is not the examples (a program's start, say)."
+            )
+        n = len(self.spec.candidates)
+        found.append(
+            f"{self.configurations} configurations were trained; tuning would choose from {n} of the space. Losses are "
+            "expected of such a choice; the last column is that of the few that were trained."
+        )
+        return tuple(found)
+
+    @property
     def table(self) -> list[dict[str, Any]]:
-        """By proxy its cost, its expected loss and the ends of the interval."""
+        """By proxy its cost and time, its expected loss with its interval, and what was seen."""
+        names = ("more", "more_low", "more_high")
         return [
-            {"proxy": each.proxy.canonical, "cost": each.cost}
+            {"proxy": each.proxy.canonical, "cost": each.cost, "time": each.time}
             | {"loss": each.loss.value, "low": each.loss.low, "high": each.loss.high}
+            | dict(zip(names, each.loss.more, strict=True))
+            | {"seen": each.seen, "learned_nothing": each.idle, "safe": self.is_safe(each)}
             for each in self.proxies
         ]
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The table and the verdicts, for a terminal."""
+        """The table, the verdicts and remarks, for a terminal."""
         # The cheapest safe proxy first, and the target, which is what they are compared with, last.
-        ordered = sorted(self.proxies[:-1], key=lambda each: not each.loss.is_safe(self.tolerance))
-        width = max(len(each.proxy.canonical) for each in self.proxies)
+        ordered = (*sorted(self.proxies[:-1], key=lambda each: not self.is_safe(each)), self.proxies[-1])
         unit = self.objective.unit
         within = f"in {unit}" if self.spec.trainer.metric.share else unit
-        head = f"{'proxy':{width}}  cost  safe  expected loss {within} [95 %]"
-        safe = {each.proxy: "yes" if each.loss.is_safe(self.tolerance) else "no" for each in ordered}
-        rows = [
-            f"{each.proxy.canonical:{width}}  {each.cost:4.2f}  {safe.get(each.proxy, ''):4}  "
-            f"{self._interval(each.loss)}"
-            for each in (*ordered, self.proxies[-1])
-        ]
-        n = len(self.spec.candidates)
-        trained = f"{self.configurations} configurations were trained; tuning would choose from {n} of the space."
-        return (head, *rows, "", *self.sentences, trained)
+        rows = [("proxy", "cost", "time", "safe", f"loses {within} [95 %]", "more than full", "seen")]
+        for each in ordered:
+            loss, last = each.loss, each is ordered[-1]
+            time = f"{each.time:.2f}" if math.isfinite(each.time) else ""
+            seen = self.objective.amount(each.seen) if math.isfinite(each.seen) else ""
+            told = "" if last else "yes" if self.is_safe(each) else "no"
+            lost = self._interval((loss.value, loss.low, loss.high)), "" if last else self._interval(loss.more)
+            rows.append((each.proxy.canonical, f"{each.cost:.2f}", time, told, *lost, "" if last else seen))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+        return (*table, "", *self.sentences, *self.remarks)
 
 
 def configurations_of(spec: SearchSpec, memories: tuple[Memory, ...], n: int) -> Grid:
@@ -207,9 +271,16 @@ def run_check(
     trials = SearchTrials(context, spec, Dependencies.of(context, study), prices)
     trials.refresh()
     knowledge = Knowledge(spec.plan(prices.steps.tolist(), memories), trials.observations)
-    cost = prices.table(spec.candidates)
+    cost, seconds = prices.table(spec.candidates).mean(axis=0), _seconds_of(trials)
     found = [
-        CheckedProxy(proxy, float(cost[:, rung].mean()), expected_loss(knowledge, rung))
+        CheckedProxy(
+            proxy,
+            float(cost[rung]),
+            seconds[rung] / seconds[-1] if seconds[-1] > 0 else math.nan,
+            expected_loss(knowledge, rung),
+            loss_seen(knowledge, rung),
+            sum(each.unranked and each.trial.rung == rung for each in trials.observations),
+        )
         for rung, proxy in enumerate(spec.ladder)
     ]
     ordered = sorted(found[:-1], key=lambda each: each.cost)
@@ -218,6 +289,14 @@ def run_check(
     checked = Checked(spec, asked, len(study.grid), (*ordered, found[-1]), tolerance)
     _log(context, checked)
     return checked
+
+
+def _seconds_of(trials: SearchTrials) -> list[float]:
+    """Mean seconds of a training by rung; nan where they were not measured."""
+    found: list[list[float]] = [[] for _ in trials.spec.ladder]
+    for each, run_id in zip(trials.observations, trials.run_ids, strict=True):
+        found[each.trial.rung].append(trials.bills[run_id].seconds)
+    return [fmean(each) if each else math.nan for each in found]
 
 
 def _log(context: StudyContext, checked: Checked) -> None:

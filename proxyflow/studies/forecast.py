@@ -318,4 +318,8 @@ def _totals(plan: Forecast, price_per_hour: float | None, wide: int) -> Iterator
     scoring += f", {format_seconds(distilled)} of it distilling" if distilled else ""
     at_a_time = f", {plan.jobs} trainings at a time" if plan.jobs > 1 else ""
     yield ""
-    yield f"{len(plan.trainings)} runs, {to_do} to do: about {format_seconds(plan.seconds)}{scoring}{cost}{at_a_time}"
+    if math.isfinite(plan.seconds):
+        time = f"about {format_seconds(plan.seconds)}{scoring}{cost}{at_a_time}"
+    else:
+        time = "their time is not known before the first one of this study"
+    yield f"{len(plan.trainings)} runs, {to_do} to do: {time}"

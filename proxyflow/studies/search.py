@@ -339,8 +339,8 @@ class _Search:
         self.progress.say(f"failed: {planned.title}: {done.error}")
         if self.failed_in_a_row >= FAILURES:
             raise TrainingFailed(
-                f"{FAILURES} trainings failed one after the other, the last one with: {done.error}; rerun the command "
-                "to go on"
+                f"{FAILURES} trainings failed one after the other, the last one with: {done.error}; mend the "
+                "cause, and repeat the command to go on"
             )
 
 

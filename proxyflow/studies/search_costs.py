@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 
 from proxyflow.studies.bill import Bill
 from proxyflow.studies.search import Found
+
+SLOW = 0.8  # of a full training's time: a proxy that takes as long saves nothing
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,24 @@ class SearchBill:
     rungs: tuple[Bill, ...]
     total: Bill
     all_in_full: Bill
+
+
+def slow_rungs(found: Found) -> list[int]:
+    """The rungs whose trainings cost little by their work, and yet take nearly as long as those in full."""
+    seconds: dict[int, list[float]] = {}
+    costs: dict[int, list[float]] = {}
+    for each, run_id, work in zip(found.knowledge.observations, found.run_ids, found.works, strict=True):
+        seconds.setdefault(each.trial.rung, []).append(found.bills[run_id].seconds)
+        costs.setdefault(each.trial.rung, []).append(work)
+    target = len(found.spec.ladder) - 1
+    if target not in seconds:
+        return []
+    limit = SLOW * fmean(seconds[target])
+    return [
+        rung
+        for rung in sorted(seconds)
+        if rung < target and fmean(seconds[rung]) > limit > 0 and fmean(costs[rung]) < SLOW / 2
+    ]
 
 
 def bill_of(found: Found) -> SearchBill:

@@ -20,7 +20,7 @@ from proxyflow.searching.knowledge import Knowledge
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.studies.leaderboard import SHOWN
 from proxyflow.studies.search import Found
-from proxyflow.studies.search_costs import bill_of
+from proxyflow.studies.search_costs import bill_of, slow_rungs
 
 BEST, TRIALS, DECISIONS = "best.yaml", "trials.csv", "decisions.jsonl"
 NOTABLE = 0.1  # of a full training: more than that is not just rounding
@@ -135,14 +135,13 @@ def best_lines(found: Found) -> list[str]:
     seen = ", ".join(f"{each:.4f}" for each in knowledge.seen_in_full(best))
     reached = f", which reached {seen}" if seen else ""
     basis = f"{_counted(seeds, 'full training')} of it{reached}" if seeds else f"cheaper trainings alone: {none}"
-    lines = [
-        f"  {metric.label} {value:.4f} on the full data, 95 % interval {low:.4f} to {high:.4f}, from {basis}",
-    ]
+    expected = f"  {metric.label} {value:.4f} expected over seeds on the full data"
+    lines = [f"{expected}, 95 % interval {low:.4f} to {high:.4f}, from {basis}"]
     if spec.tolerance is not None:
         within = 1 - knowledge.chance_of_better(best, spec.tolerance)
         limit = f"{spec.tolerance:g}" if metric.share else f"{knowledge.tolerated(spec.tolerance):.2g}"
         unit = Objective(metric).unit
-        lines.append(f"  within {limit} {unit} of the best candidate with a probability of {within:.0%}")
+        lines.append(f"  no candidate is better by more than {limit} {unit}, with a probability of {within:.0%}")
     return lines + _against_default(found)
 
 
@@ -173,13 +172,20 @@ def cost_lines(found: Found) -> list[str]:
 
 def _rung_lines(found: Found) -> list[str]:
     """By rung what was trained, what memories and failures there are."""
-    knowledge, spec, lines = found.knowledge, found.spec, list[str]()
+    knowledge, spec, bill, lines = found.knowledge, found.spec, bill_of(found), list[str]()
     for rung, proxy in enumerate(spec.ladder):
         trained = [each for each in knowledge.observations if each.trial.rung == rung]
         if trained:
             told = "" if proxy.is_target else f", {_trust(knowledge, rung)}"
-            cost = sum(each.cost for each in trained)
-            lines.append(f"  {proxy.canonical}: {_counted(len(trained), 'training')}, {cost:.2f} full trainings{told}")
+            cost, time = sum(each.cost for each in trained), bill.rungs[rung].time
+            took = f"{cost:.2f} full trainings" + (f" ({time})" if time else "")
+            lines.append(f"  {proxy.canonical}: {_counted(len(trained), 'training')}, {took}{told}")
+    slow = [spec.ladder[rung].canonical for rung in slow_rungs(found)]
+    if slow:
+        lines.append(
+            f"  a training on {', '.join(slow)} takes nearly as long as one in full, so it saves little time: what "
+            "takes long is not the examples (a program's start, say)"
+        )
     lines += [
         f"  memory {name}: believed to explain {weight:.0%} of the values" for name, weight in knowledge.weights.items()
     ]
@@ -239,8 +245,9 @@ def _against_default(found: Found) -> list[str]:
     default = "default" if found.knowledge.plan.candidates[0] == found.spec.space.centre else "first candidate"
     if knowledge.recommended == 0:
         return [f"  it is the {default}: nothing was found that beats it"]
+    name = f"{default} ({found.knowledge.plan.candidates[0].name})"
     if 0 not in knowledge.in_full:
         # What proxies say of it may be wrong for both alike: with few steps, say, high learning rates look best.
-        return [f"  the {default} was not trained in full, so nothing is known of how they compare"]
+        return [f"  the {name} was not trained in full, so nothing is known of how they compare"]
     better = float((knowledge.samples[:, knowledge.recommended] > knowledge.samples[:, 0]).mean())
-    return [f"  better than the {default} with a probability of {better:.0%}"]
+    return [f"  better than the {name} with a probability of {better:.0%}"]

@@ -55,6 +55,12 @@ def test_a_proxy_that_misleads_is_not_and_another_is_named(entry: Entry, tmp_pat
     assert len(client.search_runs([experiment.experiment_id], f"tags.`{names.KIND}` = 'training'")) == before == 48
 
 
+def test_a_proxy_on_which_nothing_learns_is_said_to_rank_nothing(entry: Entry, tmp_path: Path) -> None:
+    done = check(entry, tmp_path, "idle_on_few", "--strategies", "random:0.1", "--alternatives", "false")
+    assert done.status == 0, done.err
+    assert "none of its 10 trainings learned anything" in done.out
+
+
 def test_a_check_that_was_stopped_says_nothing_of_proxies(entry: Entry, tmp_path: Path) -> None:
     done = check(entry, tmp_path, "classify", "--max-hours", "0.0000001")
     assert done.status == 1
@@ -83,7 +89,9 @@ def test_what_is_lost_of_a_loss_is_told_in_its_own_unit(
     checked = pf.check(train, **fixed, alternatives=False, name=tmp_path.name)
     assert checked.unit == "in loss"
     assert 0.3 < checked.table.set_index("proxy").loc["random:0.1", "loss"] < 5  # 3.6 if it chose .1
-    assert "expected loss in loss [95 %]" in str(checked)
+    assert "loses in loss [95 %]" in str(checked)
+    assert "in per cent of the spread of values" in str(checked)
+    assert "No other proxy" not in str(checked)
 
 
 def test_a_check_in_python(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +123,8 @@ def test_a_check_in_python(store: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert (rows["loss"] <= rows["high"]).all()
     assert checked.unit == "points"
     assert len(checked.verdict) == 2
-    assert checked.cheapest_safe == next(name for name, row in rows.iterrows() if row["high"] <= 0.5)
+    assert checked.cheapest_safe == next(name for name, row in rows.iterrows() if row["safe"])
+    assert not rows.loc["random:0.1", "safe"]
     assert all(sentence in str(checked) for sentence in checked.verdict)
     again = run()
     assert len(trained) == 50, "finished trainings are found again"

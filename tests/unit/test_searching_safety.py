@@ -8,7 +8,7 @@ import pytest
 from proxyflow.proxies import parse_proxies
 from proxyflow.searching.knowledge import Knowledge, Observation, SearchPlan, Trial
 from proxyflow.searching.ladder import Ladder
-from proxyflow.searching.safety import expected_loss
+from proxyflow.searching.safety import expected_loss, loss_seen
 from proxyflow.spaces.metric import Metric
 from proxyflow.spaces.parameters import Float
 from proxyflow.spaces.space import Space
@@ -34,8 +34,7 @@ def knowledge_of(proxy_best: float, n: int = 12, metric: Metric | None = None, s
 
 def test_a_proxy_that_wants_the_same_loses_little_and_one_that_does_not_loses_what_it_costs() -> None:
     same, other = (expected_loss(knowledge_of(best), 0) for best in (0.3, 0.9))
-    assert same.is_safe(1.0)
-    assert not other.is_safe(1.0)
+    assert same.high <= 1.0 < other.high
     assert same.low <= same.value <= same.high
     # It really loses 14 points; how bad a bad choice is, is not told, as values far below the median are cut.
     assert other.low > 3
@@ -43,7 +42,28 @@ def test_a_proxy_that_wants_the_same_loses_little_and_one_that_does_not_loses_wh
 
 def test_the_target_loses_less_than_its_proxies() -> None:
     knowledge = knowledge_of(0.5)
-    assert expected_loss(knowledge, 1).value < expected_loss(knowledge, 0).value
+    target, proxy = expected_loss(knowledge, 1), expected_loss(knowledge, 0)
+    assert target.value < proxy.value
+    assert target.more == (0, 0, 0)
+    assert proxy.more[0] == pytest.approx(proxy.value - target.value, abs=0.5)
+
+
+def test_what_was_seen_is_what_the_proxys_first_choice_lost_among_the_trained() -> None:
+    knowledge = knowledge_of(0.9)
+    rates = [knowledge.plan.candidates[place]["rate"] for place in range(12)]
+    values = {rate: 0.9 - 0.4 * (rate - 0.3) ** 2 for rate in rates}
+    chosen = min(rates, key=lambda rate: abs(rate - 0.9))
+    assert loss_seen(knowledge, 0) == pytest.approx(100 * (max(values.values()) - values[chosen]))
+    assert loss_seen(knowledge, 1) == 0
+    assert np.isnan(loss_seen(Knowledge(knowledge.plan, ()), 0))
+
+
+def test_a_rung_on_which_nothing_learned_chooses_at_random() -> None:
+    plan = knowledge_of(0.3).plan
+    idle = [Observation(Trial(plan.candidates[n], 0, 0), 0.1, 1.0, unranked=True) for n in range(12)]
+    full = [each for each in knowledge_of(0.3).observations if each.trial.rung == 1]
+    found = expected_loss(Knowledge(plan, (*idle, *full)), 0)
+    assert found.value > expected_loss(knowledge_of(0.3), 0).value + 1
 
 
 @pytest.mark.parametrize("size", [0.01, 100.0])

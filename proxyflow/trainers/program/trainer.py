@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,17 @@ if TYPE_CHECKING:
     import torch
 
     from proxyflow.data.protocol import Dataset
+
+
+def _other_python(program: str) -> list[str]:
+    """That a command runs another Python than this one, whose packages its script may need."""
+    found = Path(program)
+    if not found.name.startswith("python") or found.parent.resolve() == Path(sys.executable).parent.resolve():
+        return []
+    return [
+        f"note: the command runs {program}, which is not the Python of this process ({sys.executable}); activate the "
+        "environment that the program needs, or write the whole path"
+    ]
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,7 @@ class ProgramTrainer(Trainer):
         command = self.command
         hyperparameters = list(dict.fromkeys(name for each in configurations for name in each.space.names))
         command.check(hyperparameters)
-        self.find_program(search_path(os.environ))
+        warnings = _other_python(self.find_program(search_path(os.environ)))
         script = script_of(command.words)
         if script is not None and not (self.place / script).is_file():
             raise InvalidValue(NAME, self.program, f"there is no file {script} in {self.place}")
@@ -114,7 +126,6 @@ class ProgramTrainer(Trainer):
         def reads(variable: str) -> bool:
             return any(mentions(self.place / file, variable) for file in files)
 
-        warnings = []
         compared = [name for name in hyperparameters if len({each.get(name) for each in configurations}) > 1]
         if not reads("PROXYFLOW_CONFIG"):
             warnings += [
