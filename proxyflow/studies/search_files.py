@@ -118,7 +118,7 @@ def summary_lines(found: Found) -> list[str]:
     head = f"best configuration: {found.best.name}"
     others = [*_next_best(found), *cost_lines(found), *_rung_lines(found)]
     left = found.spec.budget - found.spent
-    unspent = f"; {left:.2f} of it are left, which pay for nothing that is worth training"
+    unspent = f"; {left:.2f} of it is left, which pays for no training in full"
     ended = found.ended + (unspent if found.ended == SPENT and left >= NOTABLE else "")
     return [head, *best_lines(found), *others, f"ended: {ended}"]
 
