@@ -3,8 +3,8 @@
     python -m benchmarks.pretrained.compare
 
 It answers the questions of the plan by its rules, from the committed trainings alone, and writes `quality.csv` (each
-proxy from each kind of weights) and `contrasts.csv` (the differences that the questions ask for). `--out` writes
-elsewhere.
+proxy from each kind of weights) and `contrasts.csv` (the differences that the questions ask for), and prints the tables
+of README.md. `--out` writes elsewhere.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from benchmarks.pretrained.data import NONE, STUDIES
 from benchmarks.tables.findings import MEASURES, correlations, interval, losses, values_of
 from proxyflow.core.seeds import generator
 from proxyflow.quality.runs import TARGET
+from proxyflow.reporting.tables import with_interval as interval_text
 from proxyflow.tables import REPORTS, LookupTable, load
 
 Floats = NDArray[np.float64]
@@ -152,6 +153,37 @@ def load_studies(folder: Path) -> dict[str, dict[str, Arm]]:
     return found
 
 
+def told(row: pd.Series) -> str:
+    """A value with its interval, as reports write it."""
+    return interval_text(float(row["value"]), float(row["low"]), float(row["high"]))
+
+
+def page_of(study: str, quality: pd.DataFrame, contrasts: pd.DataFrame) -> str:
+    """The tables of a study in Markdown, which reports/pretrained/README.md has word by word."""
+    own = quality[quality["study"] == study].set_index(["proxy", "weights", "measure"])
+    asked = contrasts[contrasts["study"] == study].set_index(["what", "measure"])
+    proxies = list(dict.fromkeys(own.index.get_level_values("proxy")))
+    arms = list(dict.fromkeys(own.index.get_level_values("weights")))
+    measures = {"spearman": "Spearman", "r2": "r2"}
+    heads = [f"{text}, {weights}" for text in measures.values() for weights in (*arms, "difference")]
+    lines = [f"| proxy | cost | steps | {' | '.join(heads)} | regret, {' | regret, '.join(arms)} |"]
+    lines.append("| --- " * (3 + len(heads) + len(arms)) + "|")
+    for proxy in proxies:
+        first = own.loc[(proxy, NONE, "spearman")]
+        cells = [f"`{proxy}`", f"{first['cost']:.2f}", f"{first['steps']:.0f}"]
+        for measure in measures:
+            cells += [told(own.loc[(proxy, weights, measure)]) for weights in arms]
+            cells.append(told(asked.loc[(f"{proxy}, pretrained less random weights", measure)]))
+        cells += [told(own.loc[(proxy, weights, "regret")]) for weights in arms]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "| question | Spearman | r2 |", "| --- | --- | --- |"]
+    for what in dict.fromkeys(asked.index.get_level_values("what")):
+        if not what.startswith(tuple(f"{proxy}, " for proxy in proxies)):
+            row = asked.loc[what]
+            lines.append(f"| {row['question'].iloc[0]}: {what} | {' | '.join(told(row.loc[m]) for m in measures)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of the studies")
@@ -160,9 +192,11 @@ def main() -> None:
     studies = load_studies(args.folder)
     out = args.out or args.folder
     out.mkdir(parents=True, exist_ok=True)
-    for name, table in (("quality", quality(studies)), ("contrasts", contrasts(studies))):
+    found = {"quality": quality(studies), "contrasts": contrasts(studies)}
+    for name, table in found.items():
         table.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
-        print(table.round(3).to_string(index=False), end="\n\n")
+    for study in studies:
+        print(study, page_of(study, **found), sep="\n\n", end="\n\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.pretrained.compare import Arm, contrasts, differences, places_of, quality, regret_of
+from benchmarks.pretrained.compare import Arm, contrasts, differences, page_of, places_of, quality, regret_of
 from proxyflow.tables import LookupTable
 
 N = 30
@@ -56,3 +56,11 @@ def test_a_proxy_that_ranks_as_the_target_does_loses_nothing(arms: dict[str, Arm
     rows = quality({"own": arms})
     assert len(rows) == 2 * 2 * 3
     assert ((rows["low"] <= rows["value"]) & (rows["value"] <= rows["high"])).mean() > 0.9
+
+
+def test_the_page_has_a_row_for_each_proxy_and_each_question(arms: dict[str, Arm]) -> None:
+    studies = {"own": arms}
+    page = page_of("own", quality(studies), contrasts(studies)).splitlines()
+    assert [line.split("`")[1] for line in page if line.startswith("| `")] == ["random:0.25", "easiest:0.25"]
+    assert sum(line.startswith("| 1: ") for line in page) == 3
+    assert len({line.count("|") for line in page[:4]}) == 1
