@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,6 +107,13 @@ class UserCodeSettings:
             less, more = words & LESS_IS_BETTER, words & MORE_IS_BETTER
             if bool(less) == bool(more) or words & TURNED:
                 rule = "the name does not tell which way is better; give goal=maximize or goal=minimize with it"
+                known = LESS_IS_BETTER | MORE_IS_BETTER
+                others = sorted(words - known)
+                close = [
+                    (word, each) for word in others for each in difflib.get_close_matches(word, sorted(known), n=1)
+                ]
+                if close and not words & TURNED:
+                    rule += f" (or did you mean {self.metric.lower().replace(*close[0])}?)"
                 raise InvalidValue("metric", self.metric, rule)
             goal = "minimize" if less else "maximize"
         share = bool(words & SHARES) and goal == "maximize" if self.share is None else self.share

@@ -62,3 +62,13 @@ def test_a_name_that_no_store_takes_is_refused(name: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         UserCodeSettings(name)
     assert caught.value.name == "metric"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("valid_los", "valid_loss"), ("acuracy", "accuracy"), ("my_number", ""), ("loss_acc", "")]
+)
+def test_a_name_with_a_slip_suggests_what_was_meant(name: str, meant: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        UserCodeSettings(name).resolve()
+    assert ("did you mean" in caught.value.rule) == bool(meant)
+    assert meant in caught.value.rule
