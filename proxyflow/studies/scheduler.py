@@ -12,12 +12,13 @@ from proxyflow.core.errors import TrainingFailed
 from proxyflow.studies.context import StudyContext
 from proxyflow.studies.executors import Executor, Resources, WorkerPool
 from proxyflow.studies.progress import StudyProgress
-from proxyflow.studies.tasks import Task
+from proxyflow.studies.tasks import Task, TaskResult
 from proxyflow.tracking import names
 from proxyflow.tracking.connection import experiment_ids
 from proxyflow.tracking.queries.reader import finished_values, search
 
 RETRIES = 2
+SHARED_FAILURES = 3  # of one kind, such as a metric that is not reported, before anything has finished
 POLL_SECONDS = (1.0, 3.0)  # between checks of claimed tasks, if nothing else is left to do
 # Time between counts of what other processes have finished, and the largest share of time that counting may take.
 COUNT_SECONDS, COUNT_SHARE = 60.0, 0.01
@@ -85,12 +86,13 @@ class Scheduler:
         self.claimed_by_others: list[Task] = []
         self.count_at = COUNT_SECONDS
         self.stopped = ""
+        self.shared_failures = 0
 
     def run(self, tasks: list[Task]) -> str:
         """Runs the tasks; returns the limit that stopped it early, empty if none.
 
         Raises:
-            TrainingFailed: a training failed as all others would.
+            TrainingFailed: the first trainings failed as all others would.
         """
         self.queue.extend(tasks)
         reported = False
@@ -103,9 +105,8 @@ class Scheduler:
                     self.tries[done.task.key] += 1
                     self.study_progress.back(done.task, done.error)
                     self.queue.append(done.task)
-                elif done.shared and not self.study_progress.finished:
-                    raise TrainingFailed(f"{done.task.planned.title} failed, and so would others: {done.error}")
                 else:
+                    self._check_others_may_succeed(done)
                     self.study_progress.ended(done)
                 if self.claimed_by_others and self.clock() >= self.count_at:
                     self._count_finished()
@@ -117,6 +118,13 @@ class Scheduler:
                     )
                     reported = True
         return self.stopped
+
+    def _check_others_may_succeed(self, done: TaskResult) -> None:
+        """Gives up where nothing has finished and the first ones fail in a way in which all others would."""
+        self.shared_failures += done.shared
+        if self.shared_failures >= SHARED_FAILURES and not self.study_progress.finished:
+            error = f"the first {SHARED_FAILURES} trainings failed, and so would the others"
+            raise TrainingFailed(f"{error}; the last one, {done.task.planned.title}: {done.error}")
 
     def _limit_reached(self) -> bool:
         self.stopped = self.execution.limits.reached(self.context, self.clock())

@@ -169,3 +169,14 @@ def test_a_function_is_told_what_a_proxy_reduces(store: str, tmp_path: Path, mon
     assert {(each[0] == n, each[1], str(each[2])) for each in told} == {(True, 4, "{}"), (False, 2, "{'size': 16}")}
     with pytest.raises(InvalidValue, match="data, epochs, size"):
         pf.study(train, labels=labels, grid=grid, strategies=["full", "width:0.5"], epochs=4)
+
+
+def test_a_sweep_whose_metric_is_never_reported_ends_after_a_few(entry: Entry, tmp_path: Path) -> None:
+    done = sweep(entry, tmp_path, "python:user_functions:other_metric", "--strategies", "full,random:0.5")
+    assert done.status == 1
+    assert "metric=valid_los" in done.err
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(tmp_path.name)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`proxyflow.kind` = 'training'")
+    assert len(runs) == 3
