@@ -78,7 +78,8 @@ def check(
         alternatives: Whether to try other proxies as well, the rungs of a search.
         configurations: How many to train; more make the intervals narrower.
         tolerance: A proxy is safe if the whole interval of its expected loss is at most this: points, or per cent of
-            the spread of values for metrics that are no shares.
+            the spread of values for metrics that are no shares. Losses count from the best configuration, or from what
+            tuning on everything loses, where that is itself not shown to be at most this.
         memory: Earlier studies of the same function, whose best configurations are among those that are trained.
         epochs: Passes over the training examples on the full data.
         seed: The first of the trainings' seeds.

@@ -10,6 +10,7 @@ of README.md. `--out` writes elsewhere.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,11 +39,13 @@ class Arm:
 
     Attributes:
         table: its trainings.
+        configurations: what they are but for their weights, in this order.
         values: by proxy, `(configurations, seeds)` in the order of both arms, more is better.
         tested: `(configurations, seeds)`, the target's values on test examples.
     """
 
     table: LookupTable
+    configurations: tuple[str, ...]
     values: Mapping[str, Floats]
     tested: Floats
 
@@ -54,10 +57,12 @@ class Arm:
 
 def arm_of(table: LookupTable) -> Arm:
     """An arm with its configurations in an order that does not depend on their weights."""
-    kept = [tuple(sorted((k, str(v)) for k, v in each.items() if k != WEIGHTS)) for each in table.configurations]
+    kept = [
+        json.dumps({k: v for k, v in each.items() if k != WEIGHTS}, sort_keys=True) for each in table.configurations
+    ]
     order = sorted(range(len(table)), key=kept.__getitem__)
     values = {proxy: values_of(table, proxy)[order] for proxy in table.proxies}
-    return Arm(table, values, values_of(table, TARGET, test=True)[order])
+    return Arm(table, tuple(kept[place] for place in order), values, values_of(table, TARGET, test=True)[order])
 
 
 def places_of(study: str, n: int) -> NDArray[np.int64]:
@@ -115,8 +120,8 @@ def differences(
     before, after = (
         {proxy: quality_of(arm, proxy, places)[measure] for proxy in arm.proxies} for arm in (random, pretrained)
     )
-    for easiest in (proxy for proxy in random.proxies if proxy.startswith(EASIEST)):
-        other = easiest.replace(EASIEST, RANDOM)
+    pairs = [(proxy, proxy.replace(EASIEST, RANDOM)) for proxy in random.proxies if proxy.startswith(EASIEST)]
+    for easiest, other in (pair for pair in pairs if pair[1] in random.proxies):
         gains = [found[easiest] - found[other] for found in (before, after)]
         yield 1, f"{easiest} less {other}, random weights", gains[0]
         yield 1, f"{easiest} less {other}, pretrained", gains[1]
@@ -134,6 +139,8 @@ def contrasts(studies: Mapping[str, Mapping[str, Arm]]) -> pd.DataFrame:
     rows = []
     for study, arms in studies.items():
         pretrained = next(arm for weights, arm in arms.items() if weights != NONE)
+        if arms[NONE].configurations != pretrained.configurations:
+            raise SystemExit(f"{study}: its arms do not have the same configurations")
         places = places_of(study, len(pretrained.table))
         for measure in MEASURES:
             for question, what, samples in differences(arms[NONE], pretrained, places, measure):

@@ -63,7 +63,8 @@ if TYPE_CHECKING:
     0.5,
     Number(low=0, high=100, example="0.5"),
     "points that a safe proxy may lose; the whole 95 % interval of what it is expected to lose must be at most this "
-    "(for metrics that are not shares: per cent of the spread of values)",
+    "(for metrics that are not shares: per cent of the spread of values), against the best, or against tuning on "
+    "everything where that itself is not shown to lose at most this",
     Topic.SEARCH,
     common=True,
 )

@@ -239,7 +239,7 @@ def _print_plan(context: StudyContext, spec: SearchSpec, how: ExecutionOptions) 
 def _time_line(seconds: float, spec: SearchSpec, jobs: int) -> str:
     """How long a search takes, by what a full training does."""
     if not math.isfinite(seconds):
-        return "time: unknown before the first training; the search tells what is left while it runs"
+        return "time: unknown before the first training in full here; the search tells what is left while it runs"
     together = f" with {jobs} trainings at a time" if jobs > 1 else ""
     budget, everything = (format_seconds(n * seconds / jobs) for n in (spec.budget, len(spec.candidates)))
     each = f"a full training takes about {format_seconds(seconds)}"

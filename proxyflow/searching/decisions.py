@@ -54,7 +54,12 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
     # Nobody should be told of a value on the full data that was not measured there: one training in full is kept back
     # for it until there is one.
     full = bool(knowledge.in_full) or any(trial.rung == target for trial in knowledge.pending)
-    kept = max(0.0 if full else _kept(knowledge, cost[:, target], left), _reserved(knowledge, cost[:, target]))
+    if full and not len(_affordable(knowledge, cost[:, target], target, left)):
+        # Proxies could still reorder what was trained in full, but find nothing else.
+        reason = _why_nothing_in_full(knowledge, cost[:, target])
+        return Decision(None, reason if knowledge.in_full else WAITING)
+    # So proxies leave what the next training in full costs, too.
+    kept = max(_kept(knowledge, cost[:, target], left), _reserved(knowledge, cost[:, target]))
     opening = _opening(knowledge, cost, left, kept)
     if opening is not None:
         return Decision(opening, "nothing is known yet")
@@ -64,10 +69,6 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         return Decision(None, "the budget does not pay for a training of any candidate")
     if _is_sure(knowledge):
         return Decision(None, "the best configuration is within the tolerance")
-    if full and not len(_affordable(knowledge, cost[:, target], target, left)):
-        # Only what was trained in full can be recommended, so proxies have nothing more to say.
-        some = any(knowledge.is_open(place, target) for place in range(len(plan.candidates)))
-        return Decision(None, SPENT if some else "every candidate was trained with all of its seeds")
     best, chosen = -math.inf, None
     for rung in range(len(plan.ladder)):
         places = _affordable(knowledge, cost[:, rung], rung, left if rung == target else left - kept)
@@ -86,17 +87,25 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         if payable:
             return Decision(knowledge.next_trial(int(payable[0]), target), "what is left is for the full data")
     if chosen is None:
-        some = any(
-            knowledge.is_open(place, rung) for place in range(len(plan.candidates)) for rung in range(target + 1)
-        )
-        return Decision(None, SPENT if some else "every candidate was trained with all of its seeds")
+        return Decision(None, _why_nothing_in_full(knowledge, cost[:, target]))
     return Decision(knowledge.next_trial(place, rung), "the largest expected gain for its cost", best)
 
 
+def _why_nothing_in_full(knowledge: Knowledge, cost: Floats) -> str:
+    """Why no candidate is trained in full any more."""
+    target = knowledge.plan.ladder.target
+    open_ = [place for place in range(len(cost)) if knowledge.is_open(place, target)]
+    if any(math.isfinite(cost[place]) for place in open_):
+        return SPENT
+    return f"every candidate{' that has not failed' if open_ else ''} was trained with all of its seeds"
+
+
 def _kept(knowledge: Knowledge, cost: Floats, left: float) -> float:
-    """What is kept back for a training in full: the cost of the best candidate's if it can be paid, else the least."""
-    best = float(cost[knowledge.best]) if knowledge.observations else math.inf
-    return best if best <= left + 1e-9 else float(np.min(cost))
+    """What is kept back for the next training in full: of the best candidate that can be paid, else the least."""
+    payable = _affordable(knowledge, cost, knowledge.plan.ladder.target, left)
+    if not len(payable) or not knowledge.observations:
+        return float(np.min(cost))
+    return float(cost[payable[int(np.argmax(knowledge.mean[payable]))]])
 
 
 def _reserved(knowledge: Knowledge, cost: Floats) -> float:

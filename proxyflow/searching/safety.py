@@ -78,15 +78,19 @@ def loss_seen(knowledge: Knowledge, rung: int) -> float:
     """What choosing by the rung would have lost among the configurations that were trained on it and in full.
 
     Returns:
-        The mean over ties for the first place, of single trainings in full; nan where there is none of both.
+        The mean over ties for the first place, of single trainings in full; nan where there is none of both. What
+        diverged counts as the worst of its rung.
     """
     metric, target = knowledge.plan.metric, knowledge.plan.ladder.target
     values: dict[int, dict[int, float]] = {rung: {}, target: {}}
     for each in knowledge.observations:
-        if each.trial.rung in values and each.trial.seed == 0 and np.isfinite(each.value):
+        if each.trial.rung in values and each.trial.seed == 0:
             values[each.trial.rung][knowledge.plan.places[each.trial.configuration]] = metric.sign * each.value
+    for found in values.values():
+        finite = [value for value in found.values() if math.isfinite(value)]
+        found.update({place: min(finite, default=math.nan) for place in found if not math.isfinite(found[place])})
     both = values[rung].keys() & values[target].keys()
-    if not both:
+    if not both or any(math.isnan(found[place]) for found in values.values() for place in both):
         return math.nan
     first = max(values[rung][place] for place in both)
     chosen = [values[target][place] for place in both if values[rung][place] == first]

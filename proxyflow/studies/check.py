@@ -26,7 +26,7 @@ from proxyflow.studies.ladders import default_ladder
 from proxyflow.studies.plan import StudySpec, check_epochs, check_reductions
 from proxyflow.studies.presets import load_strategies
 from proxyflow.studies.scheduler import ExecutionOptions
-from proxyflow.studies.search_costs import SLOW
+from proxyflow.studies.search_costs import saves_no_time, saving_note
 from proxyflow.studies.search_trials import Prices, SearchSpec, SearchTrials
 from proxyflow.studies.study import run_study
 from proxyflow.tracking import names
@@ -73,7 +73,7 @@ class CheckedProxy:
         time: of a training on it, relative to one in full; nan where it was not measured.
         loss: see `safety.Loss`.
         seen: what its first choice lost among the configurations that were trained, see `safety.loss_seen`.
-        idle: how many of its trainings learned nothing.
+        idle: how many of its trainings learned nothing, which is known of shares alone.
     """
 
     proxy: Proxy
@@ -131,11 +131,15 @@ class Checked:
         name, objective, n = checked.proxy.canonical, self.objective, self.configurations
         if checked.idle >= n:
             return f"Tuning on {name} is not safe: none of its {n} trainings learned anything, so it ranks nothing."
-        than = " more than tuning on everything" if self.is_relative else ""
-        lost, amount = self.counted(checked), objective.amount
+        lost, amount, than = self.counted(checked), objective.amount, self._than
         some = f" {checked.idle} of its {n} trainings learned nothing." if checked.idle else ""
         sentence = safety_verdict(f"Tuning on {name}", lost, self.tolerance, objective.unit, amount, than, self._origin)
         return sentence + some
+
+    @property
+    def _than(self) -> str:
+        """What the losses that are told are counted from, unless from the best configuration."""
+        return " more than tuning on everything" if self.is_relative else ""
 
     @property
     def _origin(self) -> str:
@@ -148,13 +152,13 @@ class Checked:
     def remedy(self) -> str:
         """What to do where a proxy that was asked about is not safe."""
         other = self.cheapest_safe
-        if other is None and len(self.proxies) - 1 > len(self.asked):
-            return "No other proxy is safe either: use search, or check more configurations."
         if other is None:
-            return "Use search, check more configurations, or let it try alternatives."
+            others = "No other proxy is safe either: use" if len(self.proxies) - 1 > len(self.asked) else "Use"
+            return f"{others} search, or check more configurations."
         lost = self.counted(other)
-        price = f"for {other.cost:.2f} of a full training"
-        return f"Use {other.proxy.canonical} instead, {price}: {self._interval((lost.value, lost.low, lost.high))}."
+        price, unit = f"for {other.cost:.2f} of a full training", self.objective.unit
+        told = f"{self._interval((lost.value, lost.low, lost.high))} {unit}{self._than}"
+        return f"Use {other.proxy.canonical} instead, {price}: it is expected to lose {told}."
 
     def _interval(self, values: tuple[float, float, float]) -> str:
         value, low, high = map(self.objective.amount, values)
@@ -180,12 +184,11 @@ class Checked:
                 f"{self._interval((full.value, full.low, full.high))} {self.objective.unit} itself, so proxies are "
                 "compared with it."
             )
-        slow = [each.proxy.canonical for each in self.proxies[:-1] if each.time > SLOW and each.cost < SLOW / 2]
+        slow = [each.proxy.canonical for each in self.proxies[:-1] if saves_no_time(each.cost, each.time)]
         if slow:
-            found.append(
-                f"A training on {', '.join(slow)} takes nearly as long as one on everything, so it saves little time: "
-                "what takes long is not the examples (a program's start, say)."
-            )
+            found.append(f"{saving_note(slow)}.")
+        if self.proxies[-1].idle >= self.configurations:
+            found.append("Nothing learned on everything either: give more epochs, or other ranges.")
         n = len(self.spec.candidates)
         found.append(
             f"{self.configurations} configurations were trained; tuning would choose from {n} of the space. Losses are "
@@ -201,7 +204,8 @@ class Checked:
             {"proxy": each.proxy.canonical, "cost": each.cost, "time": each.time}
             | {"loss": each.loss.value, "low": each.loss.low, "high": each.loss.high}
             | dict(zip(names, each.loss.more, strict=True))
-            | {"seen": each.seen, "learned_nothing": each.idle, "safe": self.is_safe(each)}
+            | {"seen": each.seen, "learned_nothing": each.idle}
+            | {"safe": None if each is self.proxies[-1] else self.is_safe(each)}
             for each in self.proxies
         ]
 
@@ -271,6 +275,9 @@ def run_check(
     trials = SearchTrials(context, spec, Dependencies.of(context, study), prices)
     trials.refresh()
     knowledge = Knowledge(spec.plan(prices.steps.tolist(), memories), trials.observations)
+    # The study may have more, of an earlier check or a search, from which the model learns as well.
+    trained = set(study.grid)
+    own = tuple(o for o in trials.observations if o.trial.seed == 0 and o.trial.configuration in trained)
     cost, seconds = prices.table(spec.candidates).mean(axis=0), _seconds_of(trials)
     found = [
         CheckedProxy(
@@ -278,8 +285,8 @@ def run_check(
             float(cost[rung]),
             seconds[rung] / seconds[-1] if seconds[-1] > 0 else math.nan,
             expected_loss(knowledge, rung),
-            loss_seen(knowledge, rung),
-            sum(each.unranked and each.trial.rung == rung for each in trials.observations),
+            loss_seen(dataclasses.replace(knowledge, observations=own), rung),
+            sum(each.unranked and each.trial.rung == rung for each in own),
         )
         for rung, proxy in enumerate(spec.ladder)
     ]
@@ -314,6 +321,7 @@ def _log(context: StudyContext, checked: Checked) -> None:
         )
         with temporary_folder() as folder:
             limits = {"unit": checked.objective.unit, "tolerance": checked.tolerance}
-            written = {"proxies": checked.table, **limits, "verdict": checked.sentences}
+            rows = [{key: None if value != value else value for key, value in row.items()} for row in checked.table]
+            written = {"proxies": rows, **limits, "verdict": checked.sentences}
             write_json(Path(folder) / FILE, written)
             run.log_folder(folder, names.REPORT)

@@ -207,7 +207,8 @@ def _speeds(
             found[group] = calibrate(context, context.dataset(training.dataset), training)
     elif missing:
         # How much faster a reduced training of the user's code is, only a finished one can tell.
-        found |= {group: found.get("", UNKNOWN_SPEED) for group in missing}
+        full = found.get("", UNKNOWN_SPEED)
+        found |= {group: full if full.known else UNKNOWN_SPEED for group in missing}
     return found
 
 
@@ -321,5 +322,5 @@ def _totals(plan: Forecast, price_per_hour: float | None, wide: int) -> Iterator
     if math.isfinite(plan.seconds):
         time = f"about {format_seconds(plan.seconds)}{scoring}{cost}{at_a_time}"
     else:
-        time = "their time is not known before the first one of this study"
+        time = f"how long is not known before this study has a full training on this device{at_a_time}"
     yield f"{len(plan.trainings)} runs, {to_do} to do: {time}"

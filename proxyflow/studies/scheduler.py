@@ -106,8 +106,8 @@ class Scheduler:
                     self.study_progress.back(done.task, done.error)
                     self.queue.append(done.task)
                 else:
-                    self._check_others_may_succeed(done)
                     self.study_progress.ended(done)
+                    self._check_others_may_succeed(done)
                 if self.claimed_by_others and self.clock() >= self.count_at:
                     self._count_finished()
             if self.claimed_by_others and not self.queue and not self._limit_reached():

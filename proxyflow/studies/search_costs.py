@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -35,14 +36,27 @@ def slow_rungs(found: Found) -> list[int]:
         seconds.setdefault(each.trial.rung, []).append(found.bills[run_id].seconds)
         costs.setdefault(each.trial.rung, []).append(work)
     target = len(found.spec.ladder) - 1
-    if target not in seconds:
+    if not fmean(seconds.get(target, [0.0])) > 0:
         return []
-    limit = SLOW * fmean(seconds[target])
+    in_full = fmean(seconds[target])
     return [
         rung
         for rung in sorted(seconds)
-        if rung < target and fmean(seconds[rung]) > limit > 0 and fmean(costs[rung]) < SLOW / 2
+        if rung < target and saves_no_time(fmean(costs[rung]), fmean(seconds[rung]) / in_full)
     ]
+
+
+def saves_no_time(cost: float, time: float) -> bool:
+    """Whether a training that costs little, relative to one in full, takes nearly as long."""
+    return time > SLOW and cost < SLOW / 2
+
+
+def saving_note(names: Sequence[str]) -> str:
+    """What is told of such proxies."""
+    return (
+        f"A training on {', '.join(names)} takes nearly as long as one in full, so it saves little time: what takes "
+        "long is not what the proxy reduces (a program's start, say)"
+    )
 
 
 def bill_of(found: Found) -> SearchBill:

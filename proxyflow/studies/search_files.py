@@ -20,7 +20,7 @@ from proxyflow.searching.knowledge import Knowledge
 from proxyflow.spaces.configuration import Configuration
 from proxyflow.studies.leaderboard import SHOWN
 from proxyflow.studies.search import Found
-from proxyflow.studies.search_costs import bill_of, slow_rungs
+from proxyflow.studies.search_costs import bill_of, saving_note, slow_rungs
 
 BEST, TRIALS, DECISIONS = "best.yaml", "trials.csv", "decisions.jsonl"
 NOTABLE = 0.1  # of a full training: more than that is not just rounding
@@ -130,10 +130,12 @@ def best_lines(found: Found) -> list[str]:
         return [f"  none: all {len(knowledge.observations)} trainings diverged"]
     metric, best = spec.trainer.metric, knowledge.recommended
     value, low, high = knowledge.value_of(best)
-    seeds = len(knowledge.seeds(best, knowledge.plan.ladder.target))
+    ended = [each.trial for each in knowledge.observations if each.trial.rung == knowledge.plan.ladder.target]
+    seeds = sum(knowledge.plan.places[trial.configuration] == best for trial in ended)
     none = "none in full fits the budget" if found.ended else "none in full has ended yet"
     seen = ", ".join(f"{each:.4f}" for each in knowledge.seen_in_full(best))
-    reached = f", which reached {seen}" if seen else ""
+    diverged = seeds - len(knowledge.seen_in_full(best))
+    reached = (f", which reached {seen}" if seen else "") + (f" ({diverged} diverged)" if diverged else "")
     basis = f"{_counted(seeds, 'full training')} of it{reached}" if seeds else f"cheaper trainings alone: {none}"
     expected = f"  {metric.label} {value:.4f} expected over seeds on the full data"
     lines = [f"{expected}, 95 % interval {low:.4f} to {high:.4f}, from {basis}"]
@@ -178,14 +180,11 @@ def _rung_lines(found: Found) -> list[str]:
         if trained:
             told = "" if proxy.is_target else f", {_trust(knowledge, rung)}"
             cost, time = sum(each.cost for each in trained), bill.rungs[rung].time
-            took = f"{cost:.2f} full trainings" + (f" ({time})" if time else "")
+            took = f"{cost:.2f} full trainings" + (f" ({time})" if time and cost > 0 else "")
             lines.append(f"  {proxy.canonical}: {_counted(len(trained), 'training')}, {took}{told}")
     slow = [spec.ladder[rung].canonical for rung in slow_rungs(found)]
     if slow:
-        lines.append(
-            f"  a training on {', '.join(slow)} takes nearly as long as one in full, so it saves little time: what "
-            "takes long is not the examples (a program's start, say)"
-        )
+        lines.append(f"  {saving_note(slow)}")
     lines += [
         f"  memory {name}: believed to explain {weight:.0%} of the values" for name, weight in knowledge.weights.items()
     ]

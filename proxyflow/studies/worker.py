@@ -63,7 +63,8 @@ class Worker:
             raise
         except Exception as error:
             retryable = is_outage(error) or isinstance(error, (OSError, StoreFailed))
-            shared = isinstance(error, NothingReported)
+            # One that reports nothing at all may have been interrupted after its last epoch, and is trained anew.
+            shared = isinstance(error, NothingReported) and error.others
             return TaskResult(task, "failed", error=error_text(error), retryable=retryable, shared=shared)
         note = "diverged" if result.diverged else f"{result.metric.label} {result.objective:.3f}"
         return TaskResult(task, "trained", note, result.objective)

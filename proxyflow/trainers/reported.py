@@ -80,7 +80,18 @@ def numbered(reports: Iterable[Reported], metric: str, epochs: int, logged: bool
 
 
 class NothingReported(TrainingFailed):
-    """A training has ended without a value of its metric."""
+    """A training has ended without a value of its metric.
+
+    Attributes:
+        others: whether it has reported other values.
+    """
+
+    def __init__(self, message: str, others: bool = False) -> None:
+        super().__init__(message)
+        self.others = others
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.others)
 
 
 @dataclass
@@ -224,7 +235,7 @@ def check_found(records: Sequence[EpochRecord], metric: Metric, found: Iterable[
         close += [name for name in names if metric.label == Metric(name).label and name not in close] if names else []
         hint = f"give metric={close[0] if close else 'NAME'}, or " if names else ""
         seen = f"the training reported {', '.join(names[:20])}" if names else "the training reported nothing"
-        raise NothingReported(f"no value of {metric.name} was found, {seen}; {hint}report it by {ways}")
+        raise NothingReported(f"no value of {metric.name} was found, {seen}; {hint}report it by {ways}", bool(names))
     if metric.share:
         for record in records:
             value = record.values[metric.name]

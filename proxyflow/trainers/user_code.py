@@ -26,6 +26,8 @@ MORE_IS_BETTER = {
     "miou", "dice", "score", "ndcg", "mcc", "kappa", "top1", "top5",
 }  # fmt: skip
 TURNED = {"neg", "negative", "minus"}  # neg_log_loss: the direction is the other one, or the word is part of a name
+# Words that are taken for a slip in one of these.
+SHORTEST_SLIP, ALIKE = 3, 0.8
 SHARES = {"accuracy", "acc", "top1", "top5"}
 
 
@@ -108,12 +110,12 @@ class UserCodeSettings:
             if bool(less) == bool(more) or words & TURNED:
                 rule = "the name does not tell which way is better; give goal=maximize or goal=minimize with it"
                 known = LESS_IS_BETTER | MORE_IS_BETTER
-                others = sorted(words - known)
-                close = [
-                    (word, each) for word in others for each in difflib.get_close_matches(word, sorted(known), n=1)
-                ]
+                others = [word for word in sorted(words - known) if len(word) >= SHORTEST_SLIP]
+                close = [(word, each) for word in others for each in difflib.get_close_matches(word, known, 1, ALIKE)]
                 if close and not words & TURNED:
-                    rule += f" (or did you mean {self.metric.lower().replace(*close[0])}?)"
+                    word, meant = close[0]
+                    name = re.sub(rf"(?<![a-z0-9]){word}(?![a-z0-9])", meant, self.metric.lower())
+                    rule += f" (or did you mean {name}?)"
                 raise InvalidValue("metric", self.metric, rule)
             goal = "minimize" if less else "maximize"
         share = bool(words & SHARES) and goal == "maximize" if self.share is None else self.share

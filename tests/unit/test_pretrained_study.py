@@ -23,7 +23,7 @@ def arm(**noise: float) -> Arm:
     table = LookupTable.__new__(LookupTable)  # of which only these are read
     for name, value in {"proxies": (*list(values)[1:], "full"), "runs": runs, "configurations": (None,) * N}.items():
         object.__setattr__(table, name, value)
-    return Arm(table, values, np.stack([TRUTH, TRUTH], axis=1))
+    return Arm(table, tuple(map(str, range(N))), values, np.stack([TRUTH, TRUTH], axis=1))
 
 
 @pytest.fixture(scope="module")

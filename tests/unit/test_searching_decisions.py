@@ -10,7 +10,7 @@ import pytest
 
 from proxyflow.core.errors import InvalidValue
 from proxyflow.proxies import parse_proxies
-from proxyflow.searching.decisions import WAITING, decide
+from proxyflow.searching.decisions import WAITING, Decision, decide
 from proxyflow.searching.knowledge import FIRST, IN_FULL, Knowledge, Observation, SearchPlan, Trial
 from proxyflow.searching.ladder import Ladder, expected_trust
 from proxyflow.searching.memory import Memory
@@ -286,12 +286,38 @@ def test_more_steps_are_trusted_more() -> None:
     assert expected_trust(proxies[0], 0.05) < expected_trust(proxies[1], 0.25) < expected_trust(proxies[2], 1) == 1
 
 
-def test_it_ends_when_what_is_left_pays_for_no_training_in_full() -> None:
-    """Only what was trained in full can be recommended, so a proxy could change nothing any more."""
-    search = plan(budget=2.9)
-    observed = run(search)
+@pytest.mark.parametrize("free", [0, 5])
+@pytest.mark.parametrize("budget", [1.0, 1.5, 2.5, 2.9, 4.0])
+def test_proxies_leave_what_the_next_training_in_full_costs(budget: float, free: int) -> None:
+    """The rest pays for no training in full, and the last one is in full: proxies after it would find nothing."""
+    search = plan(n=20, budget=budget)
+    known = tuple(Observation(Trial(each, 2, 0), accuracy(Trial(each, 2, 0)), 0.0) for each in search.candidates[:free])
+    observed = run(search, known)
     assert observed[-1].trial.rung == LADDER.target
-    assert search.budget - sum(each.cost for each in observed) < 1
+    assert sum(each.trial.rung == LADDER.target for each in observed[free:]) >= int(budget / 2)
+    assert 0 <= search.budget - sum(each.cost for each in observed) < 1
+
+
+def test_it_waits_for_the_only_training_in_full_that_another_process_makes() -> None:
+    search, cost = plan(budget=1.5), np.tile(COSTS, (40, 1))
+    observed = run(search, most=FIRST)
+    knowledge = Knowledge(search, observed, (Trial(search.candidates[0], 2, 0),))
+    assert decide(knowledge, cost, 0.3) == Decision(None, WAITING)
+
+
+def test_what_failed_is_not_said_to_be_too_expensive() -> None:
+    search = plan(n=2, budget=8.0)
+    first = search.candidates[0]
+    observed = tuple(
+        Observation(Trial(first, rung, seed), 0.9, COSTS[rung])
+        for rung, n in ((0, 2), (1, 2), (2, 3))
+        for seed in range(n)
+    )
+    cost = np.tile(COSTS, (2, 1))
+    cost[1] = np.inf
+    ended = decide(Knowledge(search, observed), cost, 4.0)
+    assert ended.trial is None
+    assert "that has not failed" in ended.reason
 
 
 def test_values_of_trainings_that_learned_nothing_do_not_make_it_sure_of_the_others() -> None:

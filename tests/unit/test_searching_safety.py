@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,19 @@ def test_what_was_seen_is_what_the_proxys_first_choice_lost_among_the_trained() 
     assert loss_seen(knowledge, 0) == pytest.approx(100 * (max(values.values()) - values[chosen]))
     assert loss_seen(knowledge, 1) == 0
     assert np.isnan(loss_seen(Knowledge(knowledge.plan, ()), 0))
+
+
+@pytest.mark.parametrize("diverged", [0, 1])
+def test_what_diverged_counts_as_the_worst(diverged: int) -> None:
+    """The best of a rung that diverges on the other one is no longer the best, or is a bad choice."""
+    knowledge = knowledge_of(0.3, metric=Metric("valid_loss", "minimize"))
+    best = max((o for o in knowledge.observations if o.trial.rung == 0), key=lambda o: -o.value).trial.configuration
+    observed = [
+        replace(o, value=np.nan) if (o.trial.configuration, o.trial.rung) == (best, diverged) else o
+        for o in knowledge.observations
+    ]
+    assert loss_seen(knowledge, 0) == 0
+    assert loss_seen(Knowledge(knowledge.plan, tuple(observed)), 0) > 0
 
 
 def test_a_rung_on_which_nothing_learned_chooses_at_random() -> None:

@@ -65,7 +65,16 @@ def test_a_name_that_no_store_takes_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("valid_los", "valid_loss"), ("acuracy", "accuracy"), ("my_number", ""), ("loss_acc", "")]
+    ("name", "meant"),
+    [
+        ("valid_los", "valid_loss"),
+        ("acuracy", "accuracy"),
+        ("my_number", ""),
+        ("loss_acc", ""),
+        ("spearman_r", ""),
+        ("duality_gap", ""),
+        ("pearson_r", ""),
+    ],
 )
 def test_a_name_with_a_slip_suggests_what_was_meant(name: str, meant: str) -> None:
     with pytest.raises(InvalidValue) as caught:

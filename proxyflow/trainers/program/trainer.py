@@ -117,7 +117,8 @@ class ProgramTrainer(Trainer):
         command = self.command
         hyperparameters = list(dict.fromkeys(name for each in configurations for name in each.space.names))
         command.check(hyperparameters)
-        warnings = _other_python(self.find_program(search_path(os.environ)))
+        found = self.find_program(search_path(os.environ))
+        warnings = _other_python(found) if command.words[0] != found else []
         script = script_of(command.words)
         if script is not None and not (self.place / script).is_file():
             raise InvalidValue(NAME, self.program, f"there is no file {script} in {self.place}")
@@ -141,7 +142,7 @@ class ProgramTrainer(Trainer):
         if "epochs" not in command.placeholders and not reads("PROXYFLOW_EPOCHS"):
             warnings.append(
                 "warning: the command does not mention {epochs}; unless the program reads PROXYFLOW_EPOCHS, it trains "
-                "for a number of its own, and no proxy shortens it"
+                "for a number of its own, and proxies such as epochs:1 do not shorten it"
             )
         return warnings
 
