@@ -18,6 +18,7 @@ from proxyflow.searching.knowledge import FIRST, Knowledge, Trial
 from proxyflow.searching.surrogate import Floats, knowledge_gradient
 
 SURE = 0.05
+CONFIRMED = 2  # full trainings of the best configuration, before a search ends because it is sure
 WAITING = "the first trainings have not ended yet"
 SPENT = "the budget is spent"
 
@@ -68,7 +69,12 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
             return Decision(None, WAITING)
         return Decision(None, "the budget does not pay for a training of any candidate")
     if _is_sure(knowledge):
-        return Decision(None, "the best configuration is within the tolerance")
+        place, ended = knowledge.best, len(knowledge.seeds_seen(knowledge.best))
+        if ended >= min(CONFIRMED, plan.confirm):
+            return Decision(None, "the best configuration is within the tolerance")
+        # One training may have been lucky, and then it looks better than it is.
+        if len(knowledge.seeds(place, target)) == ended and cost[place, target] <= left + 1e-9:
+            return Decision(knowledge.next_trial(place, target), "confirms the best configuration with another seed")
     best, chosen = -math.inf, None
     for rung in range(len(plan.ladder)):
         places = _affordable(knowledge, cost[:, rung], rung, left if rung == target else left - kept)
@@ -143,7 +149,7 @@ def _affordable(knowledge: Knowledge, cost: Floats, rung: int, left: float) -> N
 
 
 def _is_sure(knowledge: Knowledge) -> bool:
-    """Whether the best configuration was trained in full and is very likely within the tolerance of the best."""
+    """Whether the best configuration was trained in full, and is very likely within the tolerance of the best."""
     plan, best = knowledge.plan, knowledge.best
     if plan.tolerance is None or best not in knowledge.in_full:
         return False

@@ -279,6 +279,12 @@ class Knowledge:
             sorted({self.plan.places[o.trial.configuration] for o in self.observations if o.trial.rung == target})
         )
 
+    def seeds_seen(self, place: int) -> set[int]:
+        """Of the trainings of a configuration on the target that have ended."""
+        target, candidate = self.plan.ladder.target, self.plan.candidates[place]
+        trials = (each.trial for each in self.observations)
+        return {trial.seed for trial in trials if (trial.configuration, trial.rung) == (candidate, target)}
+
     def seen_in_full(self, place: int) -> tuple[float, ...]:
         """The finite values of a configuration on the target, by seed."""
         target = self.plan.ladder.target

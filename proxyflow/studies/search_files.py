@@ -130,8 +130,7 @@ def best_lines(found: Found) -> list[str]:
         return [f"  none: all {len(knowledge.observations)} trainings diverged"]
     metric, best = spec.trainer.metric, knowledge.recommended
     value, low, high = knowledge.value_of(best)
-    ended = [each.trial for each in knowledge.observations if each.trial.rung == knowledge.plan.ladder.target]
-    seeds = sum(knowledge.plan.places[trial.configuration] == best for trial in ended)
+    seeds = len(knowledge.seeds_seen(best))
     none = "none in full fits the budget" if found.ended else "none in full has ended yet"
     seen = ", ".join(f"{each:.4f}" for each in knowledge.seen_in_full(best))
     diverged = seeds - len(knowledge.seen_in_full(best))

@@ -10,7 +10,7 @@ import pytest
 
 from proxyflow.core.errors import InvalidValue
 from proxyflow.proxies import parse_proxies
-from proxyflow.searching.decisions import WAITING, Decision, decide
+from proxyflow.searching.decisions import CONFIRMED, WAITING, Decision, decide
 from proxyflow.searching.knowledge import FIRST, IN_FULL, Knowledge, Observation, SearchPlan, Trial
 from proxyflow.searching.ladder import Ladder, expected_trust
 from proxyflow.searching.memory import Memory
@@ -104,6 +104,27 @@ def test_it_stops_when_it_is_sure() -> None:
         each.trial.rung == 2 and each.trial.configuration == generous.candidates[knowledge.best] for each in observed
     )
     assert knowledge.chance_of_better(knowledge.best, 20.0) < 0.05
+    assert len(knowledge.seeds_seen(knowledge.best)) == CONFIRMED
+
+
+def test_it_confirms_the_best_with_another_seed_before_it_stops() -> None:
+    search, cost = plan(budget=60.0, tolerance=20.0), np.tile(COSTS, (40, 1))
+    observed = run(search)
+    knowledge = Knowledge(search, observed)
+    seeds = [
+        each
+        for each in observed
+        if each.trial.rung == 2 and each.trial.configuration == search.candidates[knowledge.best]
+    ]
+    before = Knowledge(search, tuple(each for each in observed if each is not seeds[-1]))
+    assert before.best == knowledge.best
+    again = decide(before, cost, 30.0)
+    assert again.trial == seeds[-1].trial
+    # Another process confirms it meanwhile, and this one does something else.
+    elsewhere = decide(Knowledge(search, before.observations, (seeds[-1].trial,)), cost, 30.0)
+    assert elsewhere.trial != seeds[-1].trial
+    once = dataclasses.replace(search, confirm=1)
+    assert decide(Knowledge(once, before.observations), cost, 30.0).trial is None
 
 
 def test_a_configuration_is_trained_in_full_whatever_the_budget() -> None:
