@@ -79,7 +79,7 @@ def test_the_notebook_runs_in_a_kernel_and_shows_what_is_committed(
     assert [results(cell) for cell in cells] == [results(cell) for cell in code_cells(committed())]
     assert (tmp_path / "mlflow.db").is_file()
     [checked] = [text_of(cell) for cell in cells if "pf.check(" in "".join(cell["source"])]
-    assert re.search(r"^random:0\.1 +0\.2\d  (no|yes) +\d", checked, re.MULTILINE)
+    assert re.search(r"^random:0\.1 +0\.2\d +\d\.\d\d  (no|yes) +\d", checked, re.MULTILINE)
     [best] = [text_of(cell) for cell in cells if "pf.search(" in "".join(cell["source"])]
     accuracy = float(re.findall(r"accuracy (\S+) on the full data", best)[0])
     assert accuracy > 0.94
