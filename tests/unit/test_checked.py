@@ -10,7 +10,7 @@ from made_up_search import found_search
 from proxyflow.proxies import TARGET, parse_proxies
 from proxyflow.searching.safety import Loss
 from proxyflow.spaces.metric import Metric
-from proxyflow.studies.check import Checked, CheckedProxy
+from proxyflow.studies.checked import Checked, CheckedProxy
 
 CHEAP, DEAR = parse_proxies("epochs:1 random:0.25")
 
