@@ -134,6 +134,8 @@ def reset_peak_memory(device: torch.device, shape: Hashable) -> None:
     """
     global _last_shape
     if device.type == "cuda":
+        # Before a process's first allocation, torch knows of no device here, and raises an error.
+        torch.cuda.init()  # type: ignore[no-untyped-call]
         torch.cuda.reset_peak_memory_stats(device)
     else:
         libc = _glibc()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from image_training import copied, few_digits, losses, spec_of
 from image_training import train as train_on
+from safetensors.torch import save_file
 
 from proxyflow.core.errors import OutOfMemory
 from proxyflow.trainers import Trained
-from proxyflow.trainers.images import capture
+from proxyflow.trainers.images import capture, models, session
 from proxyflow.trainers.images.capture import graphs_of
 from proxyflow.trainers.images.checkpoints import TrainingCheckpoint
 from proxyflow.trainers.images.optimizers import OPTIMIZERS
@@ -63,6 +65,51 @@ def test_graphs_train_as_eager_steps_do(optimizer: str, precision: str, monkeypa
         assert one.result.params["execution"] == "CUDA graph"
         assert other.result.params["execution"].startswith("eager, because ")
         assert_alike(one, other)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("arch", ["timm/resnet18", "timm/tf_efficientnet_lite0", "torchvision/resnet18"])
+def test_graphs_of_library_networks_train_as_eager_steps_do(
+    arch: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A rate at which the losses of all three fall: differences of rounding grow where they jump about.
+    usual: dict[str, Any] = {"precision": precision, "arch": arch, "learning_rate": 1e-5, "epochs": 2}
+    recorded = [train(seed=seed, **usual) for seed in (0, 1)]
+    assert len(graphs_of(GPU).shapes) == 1
+    capture.reset()
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", refuse)
+    eager = [train(seed=seed, **usual) for seed in (0, 1)]
+    for one, other in zip(recorded, eager, strict=True):
+        assert one.result.params["execution"] == "CUDA graph"
+        assert_alike(one, other)
+
+
+def test_dropout_in_a_graph_is_seeded_and_differs_from_step_to_step() -> None:
+    """In fp32, as rounding must not look like dropout: the same seed repeats, and layers seeded otherwise do not."""
+    usual: dict[str, Any] = {"arch": "torchvision/mobilenet_v3_small", "epochs": 2, "precision": "fp32"}
+    usual |= {"learning_rate": 1e-3}
+    runs = [train(**usual) for _ in range(2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "seed_layers", lambda device, seed, epoch: models.seed_layers(device, seed + 1, epoch))
+        runs.append(train(**usual))
+    assert {run.result.params["execution"] for run in runs} == {"CUDA graph"}
+    first, again, other = (losses(run.result) for run in runs)
+    repeats = max(abs(a - b) for a, b in zip(first, again, strict=True))
+    differs = max(abs(a - b) for a, b in zip(first, other, strict=True))
+    assert differs > 10 * repeats
+    assert differs > 1e-3
+
+
+def test_pretrained_and_frozen_weights_stay_as_they_are_in_a_graph(tmp_path: Path) -> None:
+    donor = train(arch="timm/resnet18", precision="fp32")
+    assert donor.model is not None
+    file = tmp_path / "weights.safetensors"
+    save_file({name: value.cpu().contiguous() for name, value in donor.model.state_dict().items()}, file)
+    tuned = train(arch="timm/resnet18", weights=f"file:{file}", freeze=0.5, epochs=2)
+    assert tuned.result.params["execution"] == "CUDA graph"
+    given, after = donor.model.state_dict(), tuned.model.state_dict()  # type: ignore[union-attr]
+    assert torch.equal(given["conv1.weight"].cpu(), after["conv1.weight"].cpu())
+    assert not torch.equal(given["layer4.1.conv2.weight"].cpu(), after["layer4.1.conv2.weight"].cpu())
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
