@@ -2,7 +2,8 @@
 
 Four ways to take fp16 steps (see `benchmarks/steps.py`) at 128 px with XResNet18 and 50 and at 32 px with XResNet18;
 how long recording a graph takes, and what the next training of its shape pays; waits per step as CUDA reports them;
-whether a graph trains as eager steps do; how much faster it validates; what cudnn's search for algorithms would add.
+whether a graph trains as eager steps do; how much faster it validates; what cudnn's search for algorithms would add;
+how long networks of timm and torchvision take to begin (timm's are of the extra `timm`).
 
 It needs torch and a handful of wheels, no MLflow and no network, and under 8 minutes:
 
@@ -22,6 +23,7 @@ import statistics
 import sys
 import tempfile
 import time
+import unittest.mock
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -36,7 +38,7 @@ from proxyflow.strategies import Full
 from proxyflow.subsets import choose_subset
 from proxyflow.trainers import TrainingResult
 from proxyflow.trainers.devices import configure_threads
-from proxyflow.trainers.images import capture
+from proxyflow.trainers.images import capture, session
 from proxyflow.trainers.images.arithmetic import resolve_precision
 
 RESULTS = Path(__file__).parent / "results"
@@ -194,6 +196,24 @@ def validation(bench: Bench, rounds: int, found: dict[str, dict[str, float]]) ->
     )
 
 
+def library_networks(bench: Bench, figures: dict[str, float]) -> None:
+    """Set-up and steps of networks with depthwise convolutions, channels last, as they are trained, and first."""
+    for arch in ("timm/tf_efficientnet_lite0", "timm/mobilenetv3_small_050", "torchvision/resnet18"):
+        for size in (64, 128):
+            for layout in (torch.channels_last, torch.contiguous_format):
+                with unittest.mock.patch.object(session, "memory_format_for", return_value=layout):
+                    capture.reset()
+                    results = [training(bench, seed, 2, arch, size) for seed in range(3)]
+                setups = [result.setup_seconds for result in results]
+                last = results[-1]
+                step = 1000 * (last.train_seconds - last.valid_seconds) / (last.steps or 1)
+                name = f"{arch.split('/')[1]}_{size}px_{str(layout).split('.')[1]}"
+                figures[f"setup_seconds_{name}"] = setups[0]
+                figures[f"milliseconds_per_step_{name}"] = step
+                told = ", ".join(f"{each:.2f}" for each in setups)
+                print(f"{name}: set-up of three trainings {told} s; {step:.2f} ms per step", flush=True)
+
+
 def search(bench: Bench, figures: dict[str, float]) -> None:
     """What cudnn's search for the fastest algorithms would add; it is off, as it may choose differently each time."""
     case = Case("xresnet50", 128, 64)
@@ -231,7 +251,7 @@ def main() -> int:
         quick = options.quick or not on_gpu
         found = measure(bench, cases, 2 if quick else 5, 0.5 if quick else 1.5, 4 if not on_gpu else 150)
         if on_gpu:
-            for question in (waits, recording, graph_against_eager, search):
+            for question in (waits, recording, graph_against_eager, search, library_networks):
                 question(bench, found["figures"])
             validation(bench, 1 if quick else 3, found)
             for name, goal in GOALS.items():

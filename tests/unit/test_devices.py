@@ -73,6 +73,15 @@ def test_a_gpu_is_named_with_its_number(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.skipif(
     not (precision.cpu_has_bf16() and platform.machine() == "x86_64"), reason="no x86 processor with bf16"
 )
+def test_cuda_is_initialized_before_its_statistics_are_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first training of a process asks before anything is on the device, which torch answers with an error."""
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "init", lambda: calls.append("init"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: calls.append("reset"))
+    devices.reset_peak_memory(torch.device("cuda", 0), ())
+    assert calls == ["init", "reset"]
+
+
 def test_the_reason_for_refusing_bf16_on_tiny_images_still_holds() -> None:
     """Where this fails, torch has mended it: raise the lowest version in pyproject.toml and drop the rule."""
     worst = 0.0
