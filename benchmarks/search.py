@@ -6,6 +6,10 @@ Every replicate of a search sees a random part of a table's configurations, with
 target's seeds; another seed judges it. Costs are in full trainings, by `--unit`. Searches that plan for their budget
 (`screen`, `halving`) are replayed for each budget; the others once, and asked at each.
 
+With `--memories` our search is also replayed with the memory of earlier studies on other tables: those of the same
+trainer (related) and the others (unrelated). Each is a random part of its table, without the configurations that the
+replicate may choose from, as an earlier study does not have the very candidates of the next.
+
 It writes `traces.jsonl` (what each replicate recommended at what cost; a second run goes on from there), `regret.csv`
 (regret of each search at each budget, by table and over tables) and `speedup.csv` (what our search pays for each other
 search's regret). Peers run in environments of their own, see benchmarks/peers.
@@ -18,6 +22,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -34,6 +39,7 @@ from proxyflow.proxies import parse_proxy
 from proxyflow.searching.decisions import Decision, decide
 from proxyflow.searching.knowledge import FIRST, Knowledge, Observation, SearchPlan
 from proxyflow.searching.ladder import Ladder, auto_ladder
+from proxyflow.searching.memory import Memory
 from proxyflow.tables import LookupTable, load
 
 Floats = NDArray[np.float64]
@@ -41,6 +47,7 @@ BUDGETS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 18.0)
 PART = 0.7  # of the configurations, that a replicate may choose from
 SAMPLES = 2000
 OURS = "ours"
+RELATED, UNRELATED = f"{OURS}, memory of related tables", f"{OURS}, memory of unrelated tables"
 SMALL_BATCHES, BATCH_SIZE = "random:0.1+batch:16", 64
 Trace = list[tuple[float, int]]
 
@@ -53,11 +60,14 @@ class Case:
         table: the table.
         box: the same for replays, its costs in the chosen unit.
         unranked: by proxy, `(configurations, seeds)`.
+        related, unrelated: earlier studies, of the same trainer and of others.
     """
 
     table: LookupTable
     box: Blackbox
     unranked: Mapping[str, NDArray[np.bool_]]
+    related: tuple[Memory, ...] = ()
+    unrelated: tuple[Memory, ...] = ()
 
     @classmethod
     def of(cls, folder: Path, unit: str) -> Case:
@@ -69,6 +79,32 @@ class Case:
             for proxy, seeds in box.seeds.items()
         }
         return cls(table, box, unranked)
+
+    def remembering(self, others: Iterable[LookupTable]) -> Case:
+        """The case with the memory of other tables."""
+        memories: dict[bool, list[Memory]] = {True: [], False: []}
+        own = set(self.table.runs["trainer"])
+        for other in others:
+            if other.name != self.table.name:
+                memories[set(other.runs["trainer"]) == own].append(memory_of(other))
+        return replace(self, related=tuple(memories[True]), unrelated=tuple(memories[False]))
+
+
+def memory_of(table: LookupTable) -> Memory:
+    """What a study of a whole table found on its target, as means over seeds."""
+    of_target = table.runs[table.runs["strategy"] == TARGET].groupby("configuration")["objective"].mean()
+    return Memory(table.name, table.configurations, tuple(of_target.sort_index().to_list()))
+
+
+def remembered(memory: Memory, case: Case, replicate: int) -> Memory:
+    """A part of a memory, as large as that of a table which a replicate may not choose from, and without the rest."""
+    chosen = [case.table.configurations[c] for c in case.box.part_of(replicate, PART)]
+    others = [place for place, each in enumerate(memory.configurations) if each not in chosen]
+    drawn = generator(replicate, "search benchmark", "memory", memory.name).permutation(others)
+    places = drawn[: len(case.box) - len(chosen)].tolist()
+    found = ((memory.configurations[place], memory.values[place]) for place in places)
+    configurations, values = zip(*found, strict=True)
+    return Memory(memory.name, configurations, values)
 
 
 def ladder_of(case: Case) -> tuple[str, ...]:
@@ -177,8 +213,16 @@ def ours_on_small_batches(case: Case, replicate: int, budget: float) -> Trace:
     return searched(case, replicate, budget, (SMALL_BATCHES, TARGET)).trace
 
 
+def ours_with_memory(name: str, case: Case, replicate: int, budget: float) -> Trace:
+    """Our search with the memory of earlier studies, the `related` or the `unrelated` ones."""
+    memories = tuple(remembered(memory, case, replicate) for memory in getattr(case, name))
+    return searched(case, replicate, budget, memories=memories).trace
+
+
 POLICIES: dict[str, tuple[Run, bool]] = {
     OURS: (ours, True),
+    RELATED: (partial(ours_with_memory, "related"), True),
+    UNRELATED: (partial(ours_with_memory, "unrelated"), True),
     f"{OURS} on {SMALL_BATCHES}": (ours_on_small_batches, True),
     "random search": (_simple(random_search), False),
     "successive halving on curves": (_simple(halving), True),
@@ -187,6 +231,11 @@ POLICIES: dict[str, tuple[Run, bool]] = {
     f"{SMALL_BATCHES} + top-K": (_simple(screen, SMALL_BATCHES), True),
     "default": (default, False),
 }
+
+
+def can_run(name: str, case: Case) -> bool:
+    """Whether there are the memories that a policy needs."""
+    return bool({RELATED: case.related, UNRELATED: case.unrelated}.get(name, True))
 
 
 def traces_of(case: Case, name: str, replicate: int, budgets: Sequence[float]) -> dict[float, Trace]:
@@ -233,6 +282,7 @@ def collect(
         for case in cases
         for name in names
         for replicate in replicates
+        if can_run(name, case)
         if any((name, case.box.table, replicate, budget) not in done for budget in budgets_of(name, budgets))
     ]
     with Pool(jobs) as pool, out.open("a", encoding="utf-8") as file:
@@ -297,11 +347,7 @@ def speedups(found: pd.DataFrame, budgets: Sequence[float], ours_name: str = OUR
     }
     rows = []
     for policy in found["policy"].unique():
-        if (
-            policy == ours_name
-            or (ours_name, tables[0]) not in wide
-            or any((policy, table) not in wide for table in tables)
-        ):
+        if policy == ours_name or any((name, table) not in wide for table in tables for name in (policy, ours_name)):
             continue
         drawn = []
         for sample in range(SAMPLES // 4 + 1):
@@ -338,6 +384,7 @@ def cost_at(budgets: Floats, regret: Floats, wanted: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", type=Path, required=True, help="folders with runs.csv and curves.csv")
+    parser.add_argument("--memories", nargs="*", type=Path, default=[], help="folders of tables for memories")
     parser.add_argument("--policies", nargs="*", default=list(POLICIES), help=f"some of {', '.join(POLICIES)}")
     parser.add_argument("--peers", nargs="*", default=[], help="packages, see benchmarks/peers/launch.py")
     parser.add_argument("--replicates", type=int, default=60)
@@ -347,7 +394,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for traces and tables")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    cases = [Case.of(folder, args.unit) for folder in args.tables]
+    earlier = [load(folder) for folder in args.memories]
+    cases = [Case.of(folder, args.unit).remembering(earlier) for folder in args.tables]
     path = args.out / "traces.jsonl"
     collect(cases, args.policies, range(args.replicates), args.budgets, path, args.jobs)
     traces = read_traces(path)
@@ -359,11 +407,15 @@ def main() -> None:
             launch(peer, box, file, range(args.replicates), max(args.budgets), part=PART)
             traces += [{"policy": peer, "budget": max(args.budgets), **each} for each in read_traces(file)]
     found = regrets({case.box.table: case for case in cases}, traces, args.budgets)
-    for name, table in (("regret", summary(found)), ("speedup", speedups(found, args.budgets))):
+    mine = [name for name in (OURS, RELATED, UNRELATED) if found["policy"].eq(name).any()]
+    faster = pd.concat(
+        [speedups(found, args.budgets, name).assign(of=name) for name in mine] or [pd.DataFrame()], ignore_index=True
+    )
+    for name, table in (("regret", summary(found)), ("speedup", faster)):
         table.to_csv(args.out / f"{name}.csv", index=False, float_format="%.4g")
     over = summary(found).query("table == 'mean of tables'")
     print(over.pivot(index="policy", columns="budget", values="regret").round(2).to_string())
-    print(speedups(found, args.budgets).round(2).to_string(index=False))
+    print(faster.round(2).to_string(index=False))
 
 
 if __name__ == "__main__":
