@@ -12,7 +12,9 @@ replicate may choose from, as an earlier study does not have the very candidates
 
 It writes `traces.jsonl` (what each replicate recommended at what cost; a second run goes on from there), `regret.csv`
 (regret of each search at each budget, by table and over tables) and `speedup.csv` (what our search pays for each other
-search's regret). Peers run in environments of their own, see benchmarks/peers.
+search's regret). `--judge validation` judges by the examples that searches choose by, with a seed that they do not see:
+what a search can find, without the luck that all replicates of a table share by its one test set. Peers run in
+environments of their own, see benchmarks/peers.
 """
 
 from __future__ import annotations
@@ -70,9 +72,11 @@ class Case:
     unrelated: tuple[Memory, ...] = ()
 
     @classmethod
-    def of(cls, folder: Path, unit: str) -> Case:
+    def of(cls, folder: Path, unit: str, judge: str = "test") -> Case:
         table = load(folder)
         box = box_of(table, unit)
+        if judge == "validation":
+            box = replace(box, judge=box.values[TARGET], judged_by=judge)
         runs = table.runs.set_index(["strategy", "configuration", "seed"])["unranked"].fillna(value=False).astype(bool)
         unranked = {
             proxy: np.array([[bool(runs[proxy, c, s]) for s in seeds] for c in range(len(box))])
@@ -387,25 +391,34 @@ def main() -> None:
     parser.add_argument("--memories", nargs="*", type=Path, default=[], help="folders of tables for memories")
     parser.add_argument("--policies", nargs="*", default=list(POLICIES), help=f"some of {', '.join(POLICIES)}")
     parser.add_argument("--peers", nargs="*", default=[], help="packages, see benchmarks/peers/launch.py")
+    parser.add_argument("--peers-on-our-rungs", nargs="*", default=[], help="packages, on the proxies that ours has")
     parser.add_argument("--replicates", type=int, default=60)
     parser.add_argument("--budgets", nargs="+", type=float, default=list(BUDGETS))
+    parser.add_argument(
+        "--judge",
+        default="test",
+        choices=("test", "validation"),
+        help="by which values of a seed that no search sees: on test examples, or on those that searches choose by",
+    )
     parser.add_argument("--unit", default="seconds", help="of costs: seconds, flops, examples or steps")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="folder for traces and tables")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     earlier = [load(folder) for folder in args.memories]
-    cases = [Case.of(folder, args.unit).remembering(earlier) for folder in args.tables]
+    cases = [Case.of(folder, args.unit, args.judge).remembering(earlier) for folder in args.tables]
     path = args.out / "traces.jsonl"
     collect(cases, args.policies, range(args.replicates), args.budgets, path, args.jobs)
     traces = read_traces(path)
     for case in cases:
         box = args.out / f"{case.box.table}.npz"
         case.box.save(box)
-        for peer in args.peers:
-            file = args.out / f"{case.box.table}-{peer}.jsonl"
-            launch(peer, box, file, range(args.replicates), max(args.budgets), part=PART)
-            traces += [{"policy": peer, "budget": max(args.budgets), **each} for each in read_traces(file)]
+        asked: list[tuple[str, str, tuple[str, ...]]] = [(peer, peer, ()) for peer in args.peers]
+        asked += [(peer, f"{peer} on our rungs", ladder_of(case)) for peer in args.peers_on_our_rungs]
+        for peer, name, rungs in asked:
+            file = args.out / f"{case.box.table}-{name.replace(' ', '-')}.jsonl"
+            launch(peer, box, file, range(args.replicates), max(args.budgets), rungs, PART)
+            traces += [{**each, "policy": name, "budget": max(args.budgets)} for each in read_traces(file)]
     found = regrets({case.box.table: case for case in cases}, traces, args.budgets)
     mine = [name for name in (OURS, RELATED, UNRELATED) if found["policy"].eq(name).any()]
     faster = pd.concat(

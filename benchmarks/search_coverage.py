@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing import Pool
@@ -107,11 +108,16 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="+", type=float, default=list(BUDGETS))
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--rows", type=Path, default=Path(os.devnull), help="a file for a line of JSON for each replay")
     args = parser.parse_args()
     cases = [Case.of(folder, "flops") for folder in args.tables]
     asked = [(case, number, budget) for number in range(args.replicates) for case in cases for budget in args.budgets]
-    with Pool(args.jobs) as pool:
-        rows = list(pool.imap_unordered(replay, asked, chunksize=4))
+    rows = []
+    with Pool(args.jobs) as pool, args.rows.open("w", encoding="utf-8") as file:
+        for row in pool.imap(replay, asked, chunksize=4):
+            rows.append(row)
+            file.write(json.dumps(row) + "\n")
+            file.flush()
     found = {"all": summary(rows)}
     for case in cases:
         for budget in args.budgets:
