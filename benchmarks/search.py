@@ -427,6 +427,9 @@ def main() -> None:
     for name, table in (("regret", summary(found)), ("speedup", faster)):
         table.to_csv(args.out / f"{name}.csv", index=False, float_format="%.4g")
     over = summary(found).query("table == 'mean of tables'")
+    n_tables = found.groupby("policy")["table"].nunique()
+    few = {name: f"{name} ({n} of {len(cases)} tables)" for name, n in n_tables.items() if n < len(cases)}
+    over = over.assign(policy=over["policy"].replace(few))
     print(over.pivot(index="policy", columns="budget", values="regret").round(2).to_string())
     print(faster.round(2).to_string(index=False))
 

@@ -1,8 +1,8 @@
 """The README's picture: what a search loses at each cost, beside random search and training everything in full.
 
-    python -m benchmarks.search_picture --tables reports/digits reports/sections reports/fashion-4k
+    python -m benchmarks.search_picture --tables reports/digits reports/sections reports/fashion-4k reports/emoji
 
-It draws `benchmarks/results/search/regret.csv`, which `python -m benchmarks.search` writes, into
+It draws `benchmarks/results/search/all/test-regret.csv`, which `python -m benchmarks.search` writes, into
 docs/images/search.png.
 """
 
@@ -19,7 +19,7 @@ from benchmarks.peers.blackbox import TARGET, Blackbox
 from benchmarks.search import OURS, PART, Case
 
 ROOT = Path(__file__).parents[1]
-REGRET = ROOT / "benchmarks" / "results" / "search" / "regret.csv"
+REGRET = ROOT / "benchmarks" / "results" / "search" / "all" / "test-regret.csv"
 PICTURE = ROOT / "docs" / "images" / "search.png"
 SHOWN = {OURS: ("proxyflow search", "#0b6e4f"), "random search": ("random search in full", "#8a8f98")}
 REPLICATES = 120
