@@ -32,10 +32,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.peers.__main__ import WITHOUT_RUNGS
 from benchmarks.peers.blackbox import TARGET, Blackbox, BudgetSpent
 from benchmarks.peers.export import box_of
-from benchmarks.peers.launch import launch
+from benchmarks.peers.launch import PEERS, CannotLaunch, launch
 from benchmarks.peers.simple import halving, random_search, screen
+from proxyflow.core.errors import UserError
 from proxyflow.core.seeds import generator, stream_seed
 from proxyflow.proxies import parse_proxy
 from proxyflow.searching.decisions import Decision, decide
@@ -389,9 +391,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", type=Path, required=True, help="folders with runs.csv and curves.csv")
     parser.add_argument("--memories", nargs="*", type=Path, default=[], help="folders of tables for memories")
-    parser.add_argument("--policies", nargs="*", default=list(POLICIES), help=f"some of {', '.join(POLICIES)}")
-    parser.add_argument("--peers", nargs="*", default=[], help="packages, see benchmarks/peers/launch.py")
-    parser.add_argument("--peers-on-our-rungs", nargs="*", default=[], help="packages, on the proxies that ours has")
+    parser.add_argument(
+        "--policies",
+        nargs="*",
+        default=list(POLICIES),
+        choices=POLICIES,
+        metavar="POLICY",
+        help=f"some of {', '.join(POLICIES)}",
+    )
+    parser.add_argument(
+        "--peers", nargs="*", default=[], choices=PEERS, metavar="PEER", help=f"some of {', '.join(PEERS)}"
+    )
+    parser.add_argument(
+        "--peers-on-our-rungs",
+        nargs="*",
+        default=[],
+        choices=sorted({*PEERS} - {*WITHOUT_RUNGS}),
+        metavar="PEER",
+        help="the same, on our rungs",
+    )
     parser.add_argument("--replicates", type=int, default=60)
     parser.add_argument("--budgets", nargs="+", type=float, default=list(BUDGETS))
     parser.add_argument(
@@ -404,6 +422,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="folder for traces and tables")
     args = parser.parse_args()
+    try:
+        replay_all(args)
+    except (UserError, CannotLaunch) as error:
+        parser.error(str(error))
+
+
+def replay_all(args: argparse.Namespace) -> None:
+    """Replays what is asked for, writes the tables and prints them."""
     args.out.mkdir(parents=True, exist_ok=True)
     earlier = [load(folder) for folder in args.memories]
     cases = [Case.of(folder, args.unit, args.judge).remembering(earlier) for folder in args.tables]

@@ -70,9 +70,6 @@ def test_a_gpu_is_named_with_its_number(monkeypatch: pytest.MonkeyPatch) -> None
         assert with_index(device) == torch.device(expected)
 
 
-@pytest.mark.skipif(
-    not (precision.cpu_has_bf16() and platform.machine() == "x86_64"), reason="no x86 processor with bf16"
-)
 def test_cuda_is_initialized_before_its_statistics_are_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first training of a process asks before anything is on the device, which torch answers with an error."""
     calls: list[str] = []
@@ -82,6 +79,9 @@ def test_cuda_is_initialized_before_its_statistics_are_reset(monkeypatch: pytest
     assert calls == ["init", "reset"]
 
 
+@pytest.mark.skipif(
+    not (precision.cpu_has_bf16() and platform.machine() == "x86_64"), reason="no x86 processor with bf16"
+)
 def test_the_reason_for_refusing_bf16_on_tiny_images_still_holds() -> None:
     """Where this fails, torch has mended it: raise the lowest version in pyproject.toml and drop the rule."""
     worst = 0.0

@@ -84,7 +84,7 @@ def test_graphs_of_library_networks_train_as_eager_steps_do(
         assert_alike(one, other)
 
 
-def test_dropout_in_a_graph_is_seeded_and_differs_from_step_to_step() -> None:
+def test_dropout_in_a_graph_follows_the_seed_of_its_layers() -> None:
     """In fp32, as rounding must not look like dropout: the same seed repeats, and layers seeded otherwise do not."""
     usual: dict[str, Any] = {"arch": "torchvision/mobilenet_v3_small", "epochs": 2, "precision": "fp32"}
     usual |= {"learning_rate": 1e-3}
