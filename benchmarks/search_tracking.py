@@ -5,12 +5,12 @@ seconds of each trial, from the beginning of its training to that of the next, a
 1,000th. Heartbeats, which go by time, are not counted. What a trial costs the server does not depend on what is
 chosen, so the model of this search sees its first 20 trainings alone, or most of the time would go into it; what a
 decision by all trainings takes is measured apart. Then the search is interrupted and begun again, which reads all of
-its trainings.
+its trainings. Figures are printed, and written, as soon as they are known; `--trials 300` ends after 300.
 
 Beside it Optuna with MLflow's own storage, in an environment that uv makes: to 100 trials only, as its requests grow
 with the square of the trials. For 300 and 1,000 the same growth is extrapolated, and said to be.
 
-    python -m benchmarks.search_tracking [--quick] [--json PATH] [--peer no]
+    python -m benchmarks.search_tracking [--quick] [--json PATH] [--trials N] [--peer no]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,14 @@ class Watched:
 
     Attributes:
         trials: numbers of trials at which it is looked at; it ends after the last.
+        reached: is told of each of them.
         marks: at the beginning of each training: requests so far, and seconds without those in the model.
         models: time in the model and in decisions.
         asked: what the last decision was made by.
     """
 
     trials: tuple[int, ...]
+    reached: Callable[[int], None]
     marks: list[tuple[int, float]] = field(default_factory=list)
     models: Timer = field(default_factory=Timer)
     asked: tuple[Knowledge, Any, float] | None = None
@@ -106,6 +108,9 @@ class Watched:
 
         def train(job: Any) -> None:
             self.marks.append((len(sent.paths), time.perf_counter() - begun - timer.seconds))
+            if len(self.marks) - 1 in self.trials:
+                with timer.running():
+                    self.reached(len(self.marks) - 1)
             if len(self.marks) > most:
                 raise Enough
             for epoch in range(1, job.epochs + 1):
@@ -140,28 +145,35 @@ def per_trial(marks: list[tuple[int, float]], n: int, around: int) -> tuple[floa
     return float(each[:, 0].mean()), int(each[:, 0].max()), float(each[:, 1].mean())
 
 
-def ours(folder: Path, trials: tuple[int, ...], say: Callable[[str], None]) -> dict[str, float]:
+def ours(
+    folder: Path, trials: tuple[int, ...], say: Callable[[str], None], write: Callable[[dict[str, float]], None]
+) -> dict[str, float]:
     figures: dict[str, float] = {}
     around = min(AROUND, trials[0] // 4)
     with Server(folder) as server:
         os.environ |= {"MLFLOW_TRACKING_URI": server.uri, "PROXYFLOW_STATE_DIR": str(folder / "state")}
         mlflow.set_tracking_uri(server.uri)
-        watched = Watched(trials)
-        watched.run(folder, trials[-1])
-        for n in trials:
+
+        def reached(n: int) -> None:
             mean, most, seconds = per_trial(watched.marks, n, around)
             decision = watched.decision_seconds(n)
             say(
                 f"search, trial {n:>5}: {mean:8.1f} requests, {most:>5} at most, {seconds:8.3f} s; "
                 f"a decision by all trainings {decision:.2f} s"
             )
-            figures |= {
-                f"search_requests_per_trial_{n}": mean,
-                f"search_most_requests_of_a_trial_{n}": most,
-                f"search_seconds_per_trial_{n}": seconds,
-                f"decision_seconds_{n}": decision,
-            }
-        again = Watched(trials)
+            figures.update(
+                {
+                    f"search_requests_per_trial_{n}": mean,
+                    f"search_most_requests_of_a_trial_{n}": most,
+                    f"search_seconds_per_trial_{n}": seconds,
+                    f"decision_seconds_{n}": decision,
+                }
+            )
+            write(figures)
+
+        watched = Watched(trials, reached)
+        watched.run(folder, trials[-1])
+        again = Watched((trials[-1],), lambda n: None)
         again.run(folder, 0)
         requests, seconds = again.marks[0]
         say(f"search, begun again after {trials[-1]}: {requests} requests, {seconds:.1f} s until it trains")
@@ -199,17 +211,22 @@ def peer(folder: Path, trials: tuple[int, ...], most: int, say: Callable[[str], 
 
 
 def main() -> None:
-    options = parse_options(__doc__, peer="no: Optuna is left out")
-    trials = QUICK_TRIALS if options.quick else TRIALS
+    options = parse_options(__doc__, peer="no: Optuna is left out", trials="the last trial of the search; 1000")
+    trials: tuple[int, ...] = QUICK_TRIALS if options.quick else TRIALS
+    if options.trials and not (options.trials.isdecimal() and int(options.trials) >= QUICK_TRIALS[0]):
+        raise SystemExit(f"--trials is {options.trials!r}; it is a number of trials, {QUICK_TRIALS[0]} at least")
+    last = int(options.trials or trials[-1])
+    trials = (*(n for n in trials if n < last), last)
+    say = partial(print, flush=True)
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         folders = [Path(temporary) / name for name in ("ours", "optuna")]
         for folder in folders:
             folder.mkdir()
-        figures = ours(folders[0], trials, print)
+        figures = ours(folders[0], trials, say, lambda known: write_json(options.json, {}, known))
         write_json(options.json, {}, figures)  # the rest takes long, and may not be had
         if options.peer != "no":
-            figures |= peer(folders[1], trials, QUICK_PEER_TRIALS if options.quick else PEER_TRIALS, print)
+            figures |= peer(folders[1], trials, QUICK_PEER_TRIALS if options.quick else PEER_TRIALS, say)
     write_json(options.json, {}, figures | {"seconds": time.perf_counter() - begun})
 
 

@@ -19,6 +19,7 @@ from proxyflow.searching.surrogate import Floats, knowledge_gradient
 
 SURE = 0.05
 CONFIRMED = 2  # full trainings of the best configuration, before a search ends because it is sure
+LOOKS = 4  # trainings in a row after which it has to be sure: it looks after each, and one of many looks may be lucky
 WAITING = "the first trainings have not ended yet"
 SPENT = "the budget is spent"
 
@@ -70,10 +71,11 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
         return Decision(None, "the budget does not pay for a training of any candidate")
     if _is_sure(knowledge):
         place, ended = knowledge.best, len(knowledge.seeds_seen(knowledge.best))
-        if ended >= min(CONFIRMED, plan.confirm):
+        confirmed = ended >= min(CONFIRMED, plan.confirm)
+        if confirmed and all(_is_sure(knowledge.before(ago)) for ago in range(1, LOOKS)):
             return Decision(None, "the best configuration is within the tolerance")
         # One training may have been lucky, and then it looks better than it is.
-        if len(knowledge.seeds(place, target)) == ended and cost[place, target] <= left + 1e-9:
+        if not confirmed and len(knowledge.seeds(place, target)) == ended and cost[place, target] <= left + 1e-9:
             return Decision(knowledge.next_trial(place, target), "confirms the best configuration with another seed")
     best, chosen = -math.inf, None
     for rung in range(len(plan.ladder)):

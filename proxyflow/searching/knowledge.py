@@ -149,6 +149,10 @@ class Knowledge:
     observations: tuple[Observation, ...]
     pending: tuple[Trial, ...] = ()
 
+    def before(self, ago: int) -> Knowledge:
+        """What was known before the last trainings had ended."""
+        return replace(self, observations=self.observations[:-ago], pending=())
+
     @cached_property
     def _arrays(self) -> tuple[Ints, Ints, Floats]:
         trials = [each.trial for each in self.observations]

@@ -54,7 +54,7 @@ class Prior:
     trust: float = 0.8
     trust_of_memory: float = 1.5
     spread: tuple[float, float] = (0.0, 0.4)
-    noise: tuple[float, float] = (np.log(0.25), 0.5)
+    noise: tuple[float, float] = (np.log(0.4), 0.5)
     offset: float = 25.0
     offset_of_rung: float = 400.0
 

@@ -10,7 +10,7 @@ import pytest
 
 from proxyflow.core.errors import InvalidValue
 from proxyflow.proxies import parse_proxies
-from proxyflow.searching.decisions import CONFIRMED, WAITING, Decision, decide
+from proxyflow.searching.decisions import CONFIRMED, LOOKS, SURE, WAITING, Decision, decide
 from proxyflow.searching.knowledge import FIRST, IN_FULL, Knowledge, Observation, SearchPlan, Trial
 from proxyflow.searching.ladder import Ladder, expected_trust
 from proxyflow.searching.memory import Memory
@@ -107,6 +107,18 @@ def test_it_stops_when_it_is_sure() -> None:
     assert len(knowledge.seeds_seen(knowledge.best)) == CONFIRMED
 
 
+def test_one_look_that_is_sure_does_not_stop_it() -> None:
+    generous = plan(budget=60.0, tolerance=20.0)
+    observed, sure = run(generous), []
+    for n in range(1, len(observed) + 1):
+        known = Knowledge(generous, observed[:n])
+        sure.append(known.best in known.in_full and known.chance_of_better(known.best, 20.0) < SURE)
+    assert all(sure[-LOOKS:])
+    assert sure[-LOOKS - 1] is False or len(Knowledge(generous, observed[:-1]).seeds_seen(known.best)) < CONFIRMED
+    cost = np.tile(COSTS, (len(generous.candidates), 1))
+    assert decide(Knowledge(generous, observed[:-1]), cost, 30.0).trial == observed[-1].trial
+
+
 def test_it_confirms_the_best_with_another_seed_before_it_stops() -> None:
     search, cost = plan(budget=60.0, tolerance=20.0), np.tile(COSTS, (40, 1))
     observed = run(search)
@@ -116,7 +128,7 @@ def test_it_confirms_the_best_with_another_seed_before_it_stops() -> None:
         for each in observed
         if each.trial.rung == 2 and each.trial.configuration == search.candidates[knowledge.best]
     ]
-    before = Knowledge(search, tuple(each for each in observed if each is not seeds[-1]))
+    before = Knowledge(search, observed[: observed.index(seeds[-1])])
     assert before.best == knowledge.best
     again = decide(before, cost, 30.0)
     assert again.trial == seeds[-1].trial
@@ -124,7 +136,9 @@ def test_it_confirms_the_best_with_another_seed_before_it_stops() -> None:
     elsewhere = decide(Knowledge(search, before.observations, (seeds[-1].trial,)), cost, 30.0)
     assert elsewhere.trial != seeds[-1].trial
     once = dataclasses.replace(search, confirm=1)
-    assert decide(Knowledge(once, before.observations), cost, 30.0).trial is None
+    stopped = Knowledge(once, run(once))
+    assert len(stopped.seeds_seen(stopped.best)) == 1
+    assert decide(stopped, cost, 30.0).trial is None
 
 
 def test_a_configuration_is_trained_in_full_whatever_the_budget() -> None:
