@@ -24,6 +24,7 @@ Figure = dict[str, Any]
 LINES = 40  # candidates of the parallel coordinates
 BINS = 6  # of a number, for its importance
 LONGEST = 24  # of a name on an axis
+POINTS = 40  # of the best value over cost: each is a model of what was known then, which takes time to fit
 
 
 @dataclass(frozen=True)
@@ -116,15 +117,17 @@ def _agreement(found: Found, agreement: Agreement) -> Figure:
 
 
 def history_of(found: Found) -> pd.DataFrame:
-    """What it would have returned after each training (`spent`, `config`), and its value (`value`, `low`, `high`)."""
+    """What it would have returned after trainings (`spent`, `config`), and its value (`value`, `low`, `high`).
+
+    After each of them, or after `POINTS` of many, evenly spread and with the last one.
+    """
+    plan, observations = found.knowledge.plan, found.knowledge.observations
+    spent = np.cumsum([each.cost for each in observations])
+    after = np.linspace(min(FIRST, len(observations)), len(observations), POINTS).round().astype(int)
     rows = []
-    spent = 0.0
-    for n, observation in enumerate(found.knowledge.observations, start=1):
-        spent += observation.cost
-        if n < FIRST and n < len(found.knowledge.observations):
-            continue
-        known = Knowledge(found.knowledge.plan, found.knowledge.observations[:n])
-        rows.append((spent, *known.value_of(known.recommended), known.plan.candidates[known.recommended].name))
+    for n in np.unique(after).tolist():
+        known = Knowledge(plan, observations[:n])
+        rows.append((spent[n - 1], *known.value_of(known.recommended), plan.candidates[known.recommended].name))
     return pd.DataFrame(rows, columns=["spent", "value", "low", "high", "config"])
 
 

@@ -44,7 +44,8 @@ from proxyflow.tracking.ui.views import save_view, search_view
 # After so many failures in a row further trainings would fail, too.
 FAILURES = 3
 MOST_TAKEN = 100
-PUBLISH_SECONDS = 60.0  # between two versions of the page while a search runs
+PUBLISH_SECONDS = 60.0  # between two versions of the page while a search runs, at least
+PUBLISH_SHARE = 0.1  # of the time, at most: nothing is decided meanwhile
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +179,7 @@ class _Search:
     execution: ExecutionOptions
     write: Callable[[Found, Path], None] | None
     started: float
-    published: float = field(default_factory=time.monotonic)
+    publish_at: float = field(default_factory=lambda: time.monotonic() + PUBLISH_SECONDS)
     pending: dict[str, Trial] = field(default_factory=dict)
     failed: dict[str, tuple[PlannedTraining, str]] = field(default_factory=dict)
     excluded: set[Configuration] = field(default_factory=set)
@@ -253,10 +254,12 @@ class _Search:
         """Logs the files of an outcome, also of one that is not final."""
         if self.write is None or not found.knowledge.observations:
             return
+        begun = time.monotonic()
         with temporary_folder() as folder:
             self.write(found, folder)
             self.run.log_folder(folder, names.SEARCH)
-        self.published = time.monotonic()
+        now = time.monotonic()
+        self.publish_at = now + max(PUBLISH_SECONDS, (now - begun) / PUBLISH_SHARE)
 
     def _tasks(self) -> Iterator[Task]:
         """Decides whenever a worker is free."""
@@ -325,7 +328,7 @@ class _Search:
             self.progress.back(done.task)
             return
         self.progress.ended(done.task, done.note, self.trials.spent)
-        if time.monotonic() - self.published > PUBLISH_SECONDS:
+        if time.monotonic() >= self.publish_at:
             self._publish(self._found())
 
     def _fail(self, done: TaskResult, trial: Trial | None) -> None:

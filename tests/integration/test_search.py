@@ -371,6 +371,7 @@ def test_calls_of_the_server_do_not_grow_with_the_trials(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(search_runs, "PUBLISH_SECONDS", 0.0)  # the page is written after each training
+    monkeypatch.setattr(search_runs, "PUBLISH_SHARE", float("inf"))
     monkeypatch.setattr(search_trials, "OVERLAP", 0)  # or all of these quick trainings would be within it
     for size in ("FIRST_PAGE_SIZE", "PAGE_SIZE"):
         monkeypatch.setattr(pages, size, 2)  # as if there were a hundred times as many

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up_search import found_search
 
-from proxyflow.reporting.search_figures import agreements_of
+from proxyflow.reporting import search_figures
+from proxyflow.reporting.search_figures import agreements_of, history_of
+from proxyflow.searching.knowledge import FIRST
 from proxyflow.studies.leaderboard import SHOWN
 from proxyflow.studies.search_files import random_search, summary_lines
 
@@ -53,3 +56,18 @@ def test_the_summary_tells_what_the_best_configuration_reached_beside_what_is_be
     seen = found.knowledge.seen_in_full(found.knowledge.recommended)
     assert seen
     assert all(f"{value:.4f}" in summary_lines(found)[1] for value in seen)
+
+
+def test_the_history_has_each_training_of_few_and_some_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it takes does not grow with the trainings: each point is a model of its own."""
+    found = found_search((24, 8, 3))
+    every = history_of(found)
+    n = len(found.knowledge.observations)
+    assert len(every) == n - FIRST + 1
+    monkeypatch.setattr(search_figures, "POINTS", 7)
+    some = history_of(found)
+    assert len(some) == 7
+    ends = pd.concat([every.iloc[[0]], every.iloc[[-1]]])
+    pd.testing.assert_frame_equal(some.iloc[[0, -1]].reset_index(drop=True), ends.reset_index(drop=True))
+    assert set(some["spent"]) <= set(every["spent"])
+    assert some["spent"].iloc[-1] == pytest.approx(sum(each.cost for each in found.knowledge.observations))
