@@ -27,6 +27,7 @@ from scipy.stats import binomtest
 
 from benchmarks.peers.blackbox import Floats
 from benchmarks.search import PART, Case, searched
+from proxyflow.core.errors import UserError
 from proxyflow.core.seeds import generator
 from proxyflow.searching.scales import Scale
 
@@ -110,7 +111,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rows", type=Path, default=Path(os.devnull), help="a file for a line of JSON for each replay")
     args = parser.parse_args()
-    cases = [Case.of(folder, "flops") for folder in args.tables]
+    try:
+        cases = [Case.of(folder, "flops") for folder in args.tables]
+    except UserError as error:
+        parser.error(str(error))
     asked = [(case, number, budget) for number in range(args.replicates) for case in cases for budget in args.budgets]
     rows = []
     with Pool(args.jobs) as pool, args.rows.open("w", encoding="utf-8") as file:

@@ -22,6 +22,7 @@ from scipy.special import comb
 from scipy.stats import rankdata
 
 from benchmarks.tables.__main__ import tables_at
+from proxyflow.core.errors import UserError
 from proxyflow.core.seeds import generator
 from proxyflow.proxies import Epochs, parse_proxy
 from proxyflow.quality.runs import TARGET
@@ -363,8 +364,12 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path, help="folders of tables; without any, those below reports/")
     parser.add_argument("--out", type=Path, default=REPORTS / "tables", help="folder to write to")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name, table in findings(args.folders or tables_at(REPORTS)).items():
+    try:
+        found = findings(args.folders or tables_at(REPORTS))
+    except UserError as error:
+        parser.error(str(error))
+    for name, table in found.items():
+        args.out.mkdir(parents=True, exist_ok=True)
         path = args.out / f"{name}.csv"
         table.to_csv(path, index=False, float_format="%.6g")
         print(f"{path}: {len(table)} rows")

@@ -130,7 +130,11 @@ def regrets(found: dict[str, pd.DataFrame]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="with the four tables of findings")
-    found = read(parser.parse_args().folder)
+    folder = parser.parse_args().folder
+    try:
+        found = read(folder)
+    except FileNotFoundError as error:
+        parser.error(f"{folder} has no {Path(error.filename).name}: python -m benchmarks.tables.findings makes it")
     print(*(explained(found), *(band(found, question) for question in BANDS), regrets(found)), sep="\n\n")
 
 

@@ -19,7 +19,8 @@ from proxyflow.searching.surrogate import Floats, knowledge_gradient
 
 SURE = 0.05
 CONFIRMED = 2  # full trainings of the best configuration, before a search ends because it is sure
-LOOKS = 4  # trainings in a row after which it has to be sure: it looks after each, and one of many looks may be lucky
+# Trainings in a row after which it has to be sure: it is asked after each, and may once be lucky.
+CONSECUTIVE = 4
 WAITING = "the first trainings have not ended yet"
 SPENT = "the budget is spent"
 
@@ -72,7 +73,7 @@ def decide(knowledge: Knowledge, cost: Floats, left: float) -> Decision:
     if _is_sure(knowledge):
         place, ended = knowledge.best, len(knowledge.seeds_seen(knowledge.best))
         confirmed = ended >= min(CONFIRMED, plan.confirm)
-        if confirmed and all(_is_sure(knowledge.before(ago)) for ago in range(1, LOOKS)):
+        if confirmed and all(_is_sure(knowledge.before(ago)) for ago in range(1, CONSECUTIVE)):
             return Decision(None, "the best configuration is within the tolerance")
         # One training may have been lucky, and then it looks better than it is.
         if not confirmed and len(knowledge.seeds(place, target)) == ended and cost[place, target] <= left + 1e-9:

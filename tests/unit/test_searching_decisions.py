@@ -10,7 +10,7 @@ import pytest
 
 from proxyflow.core.errors import InvalidValue
 from proxyflow.proxies import parse_proxies
-from proxyflow.searching.decisions import CONFIRMED, LOOKS, SURE, WAITING, Decision, decide
+from proxyflow.searching.decisions import CONFIRMED, CONSECUTIVE, SURE, WAITING, Decision, decide
 from proxyflow.searching.knowledge import FIRST, IN_FULL, Knowledge, Observation, SearchPlan, Trial
 from proxyflow.searching.ladder import Ladder, expected_trust
 from proxyflow.searching.memory import Memory
@@ -107,14 +107,14 @@ def test_it_stops_when_it_is_sure() -> None:
     assert len(knowledge.seeds_seen(knowledge.best)) == CONFIRMED
 
 
-def test_one_look_that_is_sure_does_not_stop_it() -> None:
+def test_being_sure_once_does_not_stop_it() -> None:
     generous = plan(budget=60.0, tolerance=20.0)
     observed, sure = run(generous), []
     for n in range(1, len(observed) + 1):
         known = Knowledge(generous, observed[:n])
         sure.append(known.best in known.in_full and known.chance_of_better(known.best, 20.0) < SURE)
-    assert all(sure[-LOOKS:])
-    assert sure[-LOOKS - 1] is False or len(Knowledge(generous, observed[:-1]).seeds_seen(known.best)) < CONFIRMED
+    assert all(sure[-CONSECUTIVE:])
+    assert sure[-CONSECUTIVE - 1] is False or len(Knowledge(generous, observed[:-1]).seeds_seen(known.best)) < CONFIRMED
     cost = np.tile(COSTS, (len(generous.candidates), 1))
     assert decide(Knowledge(generous, observed[:-1]), cost, 30.0).trial == observed[-1].trial
 
