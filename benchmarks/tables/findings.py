@@ -30,8 +30,11 @@ from proxyflow.tables import REPORTS, LookupTable, load
 
 Floats = NDArray[np.float64]
 SAMPLES = 2000
-# By share of the target's FLOPs, in the mean over tables, see the plan.
-TENTH, QUARTER = (0.05, 0.15), (0.16, 0.35)
+# By share of the target's FLOPs, in the mean over tables, with what the others are compared with; see the plan.
+BANDS = {
+    "tenth": ((0.05, 0.15), ("random:0.1", "epochs, shortest")),
+    "quarter": ((0.16, 0.35), ("random:0.25", "epochs, a quarter")),
+}
 FINALISTS = (1, 3, 5)
 RANDOM = (2, 4, 8, 16, 32)
 MEASURES = ("r2", "spearman")
@@ -190,10 +193,7 @@ def contrasted(tables: Mapping[str, list[Measured]]) -> Iterator[tuple[str, str,
     for each in (each for found in tables.values() for each in found):
         costs.setdefault(each.role, []).append(each.cost)
     roles = {role: float(np.mean(of)) for role, of in costs.items()}
-    for band, (low, high), baselines in (
-        ("tenth", TENTH, ("random:0.1", "epochs, shortest")),
-        ("quarter", QUARTER, ("random:0.25", "epochs, a quarter")),
-    ):
+    for band, ((low, high), baselines) in BANDS.items():
         for role, cost in roles.items():
             for baseline in baselines:
                 if low <= cost <= high and role != baseline:
@@ -368,8 +368,8 @@ def main() -> None:
         found = findings(args.folders or tables_at(REPORTS))
     except UserError as error:
         parser.error(str(error))
+    args.out.mkdir(parents=True, exist_ok=True)
     for name, table in found.items():
-        args.out.mkdir(parents=True, exist_ok=True)
         path = args.out / f"{name}.csv"
         table.to_csv(path, index=False, float_format="%.6g")
         print(f"{path}: {len(table)} rows")

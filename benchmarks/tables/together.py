@@ -13,16 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.tables.findings import MEAN, QUARTER, TENTH
+from benchmarks.tables.findings import BANDS, MEAN
 from proxyflow.reporting.tables import with_interval
 from proxyflow.tables import REPORTS
 
 FOLDER = REPORTS / "tables"
 NAMES = ("quality", "contrasts", "regression", "regret")
-BANDS = {
-    "tenth": (TENTH, ("random:0.1", "epochs, shortest")),
-    "quarter": (QUARTER, ("random:0.25", "epochs, a quarter")),
-}
 FINALISTS = 3
 TITLES = {"r2": "r2", "spearman": "Spearman"}
 

@@ -11,8 +11,8 @@ from entry_points import ROOT
 from pandas.testing import assert_frame_equal
 
 from benchmarks.tables.__main__ import tables_at
-from benchmarks.tables.findings import findings
-from benchmarks.tables.together import BANDS, FOLDER, band, explained, read, regrets
+from benchmarks.tables.findings import BANDS, findings
+from benchmarks.tables.together import FOLDER, band, explained, read, regrets
 from proxyflow.reporting.tables import with_interval
 from proxyflow.tables import REPORTS
 
