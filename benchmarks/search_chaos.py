@@ -4,8 +4,9 @@ A search of 60 cheap trainings (10 configurations, 2 seeds on a quarter of the e
 processes that share it, tracked to a real MLflow server over HTTP. Processes get SIGKILL at random moments, amid their
 start as well as amid their work, and the same command starts them again; the server gets SIGKILL too and comes back
 some seconds later. What two processes decide depends on who is first, so the budget pays for every training that the
-search may ask for: however they share it, the end must be the same. It is compared with a search by one process that
-nobody disturbed, on a fresh server.
+search may ask for: however they share it, every configuration gets its full trainings, and the end must be the same. A
+cheap training that its configuration's full ones have made needless is left out, by one order of decisions more often
+than by another. The search is compared with one by one process that nobody disturbed, on a fresh server.
 
     python -m benchmarks.search_chaos [--quick] [--json PATH]
 """
@@ -64,7 +65,13 @@ class Plan:
 
     @property
     def trainings(self) -> int:
-        return self.configurations * (CHEAP_SEEDS + self.confirm)
+        """All that the search may ask for."""
+        return self.full_trainings + self.configurations * CHEAP_SEEDS
+
+    @property
+    def full_trainings(self) -> int:
+        """What every search finishes, in whatever order it decides."""
+        return self.configurations * self.confirm
 
 
 QUICK = Plan(configurations=4, confirm=2, kills=3, server_kills=1)
@@ -76,6 +83,7 @@ class Found:
 
     Attributes:
         values: run key to the value of a finished training.
+        full: run keys of the finished trainings on the full data.
         doubled: trainings that are finished more than once.
         running: runs of any kind that are not ended.
         unfinished: runs of trainings that ended without a result.
@@ -84,6 +92,7 @@ class Found:
     """
 
     values: dict[str, float]
+    full: frozenset[str]
     doubled: int
     running: int
     unfinished: int
@@ -93,7 +102,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The disturbed search beside the calm one, by the names that the JSON has."""
+    """The disturbed search beside the calm one, by the names that the JSON has.
+
+    Attributes:
+        planned: trainings on the full data.
+        finished: those that the disturbed search finished.
+        lost: those that the calm search has and the disturbed one lacks.
+        different_values: trainings that both finished, at any cost, with another value.
+        not_listed: finished trainings that the last process's table lacks.
+    """
 
     planned: int
     finished: int
@@ -158,6 +175,9 @@ class Search(Commands):
         best = [line for line in (outcome / "best.yaml").read_text().splitlines() if not line.startswith("#")]
         return Found(
             values={run.data.tags["proxyflow.run_key"]: run.data.metrics["objective"] for run in finished},
+            full=frozenset(
+                run.data.tags["proxyflow.run_key"] for run in finished if run.data.tags["proxyflow.strategy"] == "full"
+            ),
             doubled=sum(n - 1 for n in count.values()),
             running=running,
             unfinished=len(trained) - len(finished),
@@ -176,7 +196,7 @@ def disturb(search: Search, plan: Plan, rng: random.Random, say: bool) -> int:
         amid_start = rng.random() < 0.25
         if not amid_start:
             _wait_until_all_train(search, children)
-        search.allow((n + 1) * plan.trainings // (plan.kills + 1))
+        search.allow((n + 1) * plan.full_trainings // (plan.kills + 1))
         if n in with_server:
             time.sleep(rng.uniform(0, 2))
             search.server.kill()
@@ -217,16 +237,17 @@ def _restart_refused(search: Search, children: list[subprocess.Popen[str]]) -> N
 
 
 def compare(plan: Plan, chaos: Found, calm: Found) -> Verdict:
-    if len(calm.values) != plan.trainings:
-        raise SystemExit(f"the calm search is not complete: {len(calm.values)} of {plan.trainings} trainings")
+    if len(calm.full) != plan.full_trainings:
+        raise SystemExit(f"the calm search is not complete: {len(calm.full)} of {plan.full_trainings} full trainings")
+    common = calm.values.keys() & chaos.values.keys()
     return Verdict(
-        planned=plan.trainings,
-        finished=len(chaos.values),
-        lost=len(calm.values.keys() - chaos.values.keys()),
+        planned=plan.full_trainings,
+        finished=len(chaos.full),
+        lost=len(calm.full - chaos.full),
         doubled=chaos.doubled,
         left_running=chaos.running,
-        different_values=sum(chaos.values.get(key) != value for key, value in calm.values.items()),
-        not_listed=plan.trainings - chaos.listed,
+        different_values=sum(chaos.values[key] != calm.values[key] for key in common),
+        not_listed=len(chaos.values) - chaos.listed,
         different_best=int(chaos.best != calm.best),
     )
 

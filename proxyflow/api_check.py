@@ -75,7 +75,8 @@ def check(
         labels: `(n,)` the class of each example; with `ids`, `groups`, `split` and `columns`.
         dataset: The name of a data set instead of labels, as on the command line.
         strategies: The proxies to check.
-        alternatives: Whether to try other proxies as well, the rungs of a search.
+        alternatives: Whether to try other proxies as well, the rungs of a search; those that cost more than all of
+            `strategies` only if nothing cheaper is safe.
         configurations: How many to train; more make the intervals narrower.
         tolerance: A proxy is safe if the whole interval of its expected loss is at most this: points, or per cent of
             the spread of values for metrics that are no shares. Losses count from the best configuration, or from what

@@ -47,7 +47,12 @@ if TYPE_CHECKING:
     common=True,
 )
 @ruled_option(
-    "alternatives", "true", TrueFalse(), "try other proxies as well: those of the ladder of search", Topic.PROXIES
+    "alternatives",
+    "true",
+    TrueFalse(),
+    "try other proxies as well: those of the ladder of search; what costs more than all that is checked is tried only "
+    "if nothing cheaper is safe",
+    Topic.PROXIES,
 )
 @space_option("What tuning would choose from")
 @ruled_option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,6 +15,7 @@ from proxyflow.proxies import TARGET, Proxy
 from proxyflow.searching.knowledge import Knowledge
 from proxyflow.searching.memory import Memory
 from proxyflow.searching.safety import expected_loss, loss_seen
+from proxyflow.searching.surrogate import Floats
 from proxyflow.spaces.grids import Grid
 from proxyflow.spaces.space import Space
 from proxyflow.studies.checked import Checked, CheckedProxy
@@ -87,6 +89,8 @@ def run_check(
 ) -> Checked:
     """Trains a few configurations on each proxy and on everything, and says what tuning on each would lose.
 
+    Alternatives that cost more than every proxy that was asked about are trained only if nothing cheaper is safe.
+
     Args:
         spec: the ladder has the proxies, asked about or not; the candidates are what tuning would choose from.
         asked: the proxies that the user asks about.
@@ -96,6 +100,30 @@ def run_check(
         TrainingFailed: a training failed.
         Unsupported: the data set does not support a proxy.
     """
+    for ladder in _stages(spec.ladder, asked, Prices(context, spec).table(spec.candidates).mean(axis=0)):
+        checked = _checked(context, dataclasses.replace(spec, ladder=ladder), asked, n, execution, memories)
+        if checked.cheapest_safe is not None:
+            break
+    _log(context, checked)
+    return checked
+
+
+def _stages(ladder: tuple[Proxy, ...], asked: tuple[Proxy, ...], costs: Floats) -> Iterable[tuple[Proxy, ...]]:
+    """What is asked about with what costs no more, then everything."""
+    most = max(cost for proxy, cost in zip(ladder, costs, strict=True) if proxy in asked)
+    first = tuple(p for p, cost in zip(ladder, costs, strict=True) if cost <= most or p in asked or p.is_target)
+    return dict.fromkeys([first, ladder])
+
+
+def _checked(
+    context: StudyContext,
+    spec: SearchSpec,
+    asked: tuple[Proxy, ...],
+    n: int,
+    execution: ExecutionOptions,
+    memories: tuple[Memory, ...],
+) -> Checked:
+    """Trains what of the ladder is not trained yet, and estimates what each proxy of it loses."""
     study = study_of(spec, memories, n)
     outcome = run_study(context, study, execution)
     if outcome.stopped:
@@ -123,9 +151,7 @@ def run_check(
     ordered = sorted(found[:-1], key=lambda each: each.cost)
     assert spec.tolerance is not None
     tolerance = knowledge.tolerated(spec.tolerance)
-    checked = Checked(spec, asked, len(study.grid), (*ordered, found[-1]), tolerance)
-    _log(context, checked)
-    return checked
+    return Checked(spec, asked, len(study.grid), (*ordered, found[-1]), tolerance)
 
 
 def _seconds_of(trials: SearchTrials) -> list[float]:

@@ -29,8 +29,8 @@ def test_a_search_of_two_processes_that_were_killed_ends_as_a_calm_one(tmp_path:
     plan = search_chaos.QUICK
     verdict, _, interrupted = search_chaos.measure(plan, tmp_path)
     assert verdict == search_chaos.Verdict(
-        planned=16,
-        finished=16,
+        planned=8,
+        finished=8,
         lost=0,
         doubled=0,
         left_running=0,

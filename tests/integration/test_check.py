@@ -148,6 +148,31 @@ def test_a_check_in_python(store: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert len(trained) == 50
 
 
+@pytest.mark.parametrize(("tolerance", "tried"), [(100, False), (0, True)])
+def test_what_costs_more_than_what_is_asked_about_is_tried_only_if_nothing_cheaper_is_safe(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tolerance: float, tried: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained: list[tuple[int, int]] = []
+
+    def train(job: Any) -> None:
+        trained.append((job.epochs, len(job.train)))
+        job.report(epoch=1, valid_accuracy=0.9 - 0.5 * (job.config["width"] - 0.4) ** 2)
+
+    checked = pf.check(
+        train,
+        space={"width": {"low": 0.05, "high": 0.95}},
+        labels=["cat", "dog"] * 300,
+        epochs=4,
+        tolerance=tolerance,
+        name=tmp_path.name,
+    )
+    costs = checked.table.set_index("proxy")["cost"]
+    assert ("epochs:1" in costs) is tried
+    assert costs["random:0.4+epochs:1"] < 0.15, "what costs as much is tried at once"
+    assert len(trained) == len(set(trained)) * 10 == 10 * len(costs), "and nothing is trained twice"
+
+
 def test_a_check_whose_trainings_fail_says_so(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
