@@ -17,6 +17,8 @@ single runs and over means over the seeds:
 that are tried (one data set alone, a narrower kernel), and is reported by those that are judged. Coverage is the share
 of studies and strategies whose interval holds the truth; `lowest` is that of the strategy with the lowest.
 
+What a search says of its own certainty is compared with the truth by `benchmarks.search_coverage`.
+
     python -m benchmarks.coverage [--study RUNS.csv] [--quick] [--json PATH]
 """
 

@@ -25,6 +25,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from heapq import heappop, heappush
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -143,7 +144,9 @@ class Searched:
     ended: Decision
 
 
-def searched(case: Case, replicate: int, budget: float, rungs: Sequence[str] = (), **changes: object) -> Searched:
+def searched(
+    case: Case, replicate: int, budget: float, rungs: Sequence[str] = (), workers: int = 1, **changes: object
+) -> Searched:
     """Our search: the candidates are tried in random order while nothing is known, the default first.
 
     Args:
@@ -151,6 +154,7 @@ def searched(case: Case, replicate: int, budget: float, rungs: Sequence[str] = (
         replicate: its number.
         budget: in full trainings.
         rungs: of the ladder, instead of those that search has.
+        workers: trainings at a time, each of which takes as long as it costs; a free worker waits for none.
         changes: of the `SearchPlan`.
     """
     box, table = case.box, case.table
@@ -176,22 +180,30 @@ def searched(case: Case, replicate: int, budget: float, rungs: Sequence[str] = (
         cost = np.tile(cost.mean(axis=0), (len(order), 1))
     replay, sign = box.replay(replicate, budget), table.metric.sign
     observed: list[Observation] = []
+    running: list[tuple[float, int, Observation]] = []  # when each ends, and its number
+    now, started = 0.0, 0
     while True:
-        knowledge = Knowledge(plan, tuple(observed))
+        knowledge = Knowledge(plan, tuple(observed), tuple(each.trial for *_, each in running))
         if len(observed) >= FIRST:
             replay.recommend(order[knowledge.recommended])
         decision = decide(knowledge, cost, budget - replay.cost)
-        if decision.trial is None:
+        trial, before = decision.trial, replay.cost
+        if trial is not None:
+            number, name = order[plan.places[trial.configuration]], names[trial.rung]
+            try:
+                value = sign * replay.train(number, name, trial.seed)
+            except BudgetSpent:
+                trial = None
+            else:
+                took = replay.cost - before
+                unranked = bool(case.unranked[name][number, replay.column(name, trial.seed)])
+                heappush(running, (now + took, started, Observation(trial, value, took, unranked)))
+                started += 1
+        if not running:
             break
-        trial = decision.trial
-        number, name = order[plan.places[trial.configuration]], names[trial.rung]
-        before = replay.cost
-        try:
-            value = replay.train(number, name, trial.seed)
-        except BudgetSpent:
-            break
-        unranked = bool(case.unranked[name][number, replay.column(name, trial.seed)])
-        observed.append(Observation(trial, sign * value, replay.cost - before, unranked))
+        if trial is None or len(running) == workers:
+            now, _, ended = heappop(running)
+            observed.append(ended)
     return Searched(replay.trace, knowledge, tuple(order), decision)
 
 

@@ -46,6 +46,9 @@ def simulated(case: Case, replicate: int) -> tuple[Case, Floats]:
         scale = Scale.of(case.table.metric, sign * known.ravel())
         found = scale.forward(sign * known)
         mean, k = found.mean(axis=1), known.shape[1]
+        if k == 1:  # nothing says how its seeds differ
+            values[proxy] = known
+            continue
         off = (found - mean[:, None]) * np.sqrt(k / (k - 1))
         place = np.argsort(np.argsort(mean, kind="stable"), kind="stable")
         ordered = off[np.argsort(mean, kind="stable")]
@@ -57,11 +60,11 @@ def simulated(case: Case, replicate: int) -> tuple[Case, Floats]:
     return replace(case, box=replace(box, values=values, judge=np.tile(truth[:, None], (1, 3)))), truth
 
 
-def replay(asked: tuple[Case, int, float]) -> dict[str, Any]:
+def replay(asked: tuple[Case, int, float, int]) -> dict[str, Any]:
     """One search, and whether what it said is true."""
-    case, replicate, budget = asked
+    case, replicate, budget, workers = asked
     world, truth = simulated(case, replicate)
-    done = searched(world, replicate, budget, tolerance=TOLERANCE)
+    done = searched(world, replicate, budget, workers=workers, tolerance=TOLERANCE)
     chosen = done.order[done.knowledge.recommended]
     sign = case.table.metric.sign
     _, low, high = done.knowledge.value_of(done.knowledge.recommended)
@@ -107,7 +110,8 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", type=Path, required=True, help="folders with runs.csv and curves.csv")
     parser.add_argument("--replicates", type=int, default=850, help="of each table and budget")
     parser.add_argument("--budgets", nargs="+", type=float, default=list(BUDGETS))
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="trainings at a time of each search")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that replay")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rows", type=Path, default=Path(os.devnull), help="a file for a line of JSON for each replay")
     args = parser.parse_args()
@@ -115,7 +119,12 @@ def main() -> None:
         cases = [Case.of(folder, "flops") for folder in args.tables]
     except UserError as error:
         parser.error(str(error))
-    asked = [(case, number, budget) for number in range(args.replicates) for case in cases for budget in args.budgets]
+    asked = [
+        (case, number, budget, args.workers)
+        for number in range(args.replicates)
+        for case in cases
+        for budget in args.budgets
+    ]
     rows = []
     with Pool(args.jobs) as pool, args.rows.open("w", encoding="utf-8") as file:
         for row in pool.imap(replay, asked, chunksize=4):
