@@ -66,9 +66,11 @@ class Check:
 
 
 def planned(folder: Path) -> Iterator[tuple[str, int]]:
-    """The proxies and seeds that the study files ask for."""
-    for name in PLANS:
-        plan = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
+    """The proxies and seeds that the study files ask for, also those beside `PLANS`."""
+    for path in sorted(folder.glob("*.yaml")):
+        plan = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(plan, dict) or "strategies" not in plan:
+            continue  # a grid or a space
         for proxy in plan["strategies"]:
             for seed in plan["seeds"]:
                 yield parse_proxy(proxy).canonical, seed

@@ -32,7 +32,7 @@ HEADS = (
 
 
 def proxy_table(folder: Path) -> str:
-    """A row for each proxy, the cheapest first."""
+    """A row for each proxy, the cheapest first; blank where there is none, as of means of a proxy with one seed."""
     tables = read_tables(folder)
     strategies = tables["strategies"].set_index("strategy").drop(index=TARGET)
     measures = tables["measures"].set_index(["strategy", "measure"])
@@ -40,9 +40,13 @@ def proxy_table(folder: Path) -> str:
     policies = tables["policies"][tables["policies"]["policy"] == PROXY].set_index(["strategy", "k"])
 
     def measured(name: str, measure: str) -> str:
+        if (name, measure) not in measures.index:
+            return ""
         return with_interval(*map(float, measures.loc[(name, measure), ["value", "low", "high"]]))
 
     def lost(name: str, k: int) -> str:
+        if (name, k) not in policies.index:
+            return ""
         return with_interval(*map(float, policies.loc[(name, k), ["regret", "regret_low", "regret_high"]]))
 
     rows = [

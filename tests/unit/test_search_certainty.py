@@ -41,3 +41,13 @@ def test_intervals_hold_the_truth_as_often_as_they_say_and_few_stops_are_wrong()
 def test_each_table_was_replayed_as_often(table: str) -> None:
     parts = [found["n"] for name, found in MEASURED.items() if name.startswith(f"{table}, ")]
     assert sum(parts) == MEASURED["all"]["n"] / 4
+
+
+def test_the_findings_have_what_was_measured_on_a_table_that_had_no_part() -> None:
+    held_out = json.loads((ROOT / "benchmarks" / "results" / "search" / "held-out" / "coverage.json").read_text())
+    page = (ROOT / "docs" / "explanation" / "findings.md").read_text()
+    for name, told in (("all", "of {n} replays"), ("fashion-20k, budget 18", "with 18 full trainings")):
+        middle, low, high = (f"{100 * each:.1f}" for each in held_out[name]["interval_covers"])
+        assert f"{middle} % [{low}, {high}] {told.format(**held_out[name])}" in page
+    wrong = held_out["all"]["stops"] * held_out["all"]["stops_that_are_wrong"][0]
+    assert f"{'none' if not wrong else round(wrong)} of {held_out['all']['stops']} stops is wrong" in page
