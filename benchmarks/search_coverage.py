@@ -115,6 +115,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rows", type=Path, default=Path(os.devnull), help="a file for a line of JSON for each replay")
     args = parser.parse_args()
+    for name in ("replicates", "workers", "jobs"):
+        if getattr(args, name) < 1:
+            parser.error(f"{name}={getattr(args, name)}: give a whole number of at least 1")
     try:
         cases = [Case.of(folder, "flops") for folder in args.tables]
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The memories with which searches are replayed: other configurations than those that a replicate chooses from."""
+"""Replays of searches: their memories have other configurations than a replicate chooses from, and workers share them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.search import PART, RELATED, UNRELATED, Case, can_run, memory_of, remembered
+from benchmarks.search import PART, RELATED, UNRELATED, Case, can_run, memory_of, remembered, searched
 from proxyflow.tables import REPORTS, load
 
 
@@ -40,3 +40,13 @@ def test_a_memory_is_the_mean_of_the_target_over_its_seeds() -> None:
     seeds = table.runs.query("strategy == 'full'")["seed"].unique()
     expected = sum(table.value(7, "full", seed=seed) for seed in seeds) / len(seeds)
     assert memory.values[7] == pytest.approx(expected)
+
+
+def test_replays_with_several_workers_train_nothing_twice_and_keep_the_budget(case: Case) -> None:
+    one, four = (searched(case, 0, 2.0, workers=workers) for workers in (1, 4))
+    assert one.trace != four.trace, "who decides with four has not seen what the others train"
+    for done in (one, four):
+        trials = [each.trial for each in done.knowledge.observations]
+        assert len(set(trials)) == len(trials) > 5
+        assert not done.knowledge.pending, "what was begun has ended"
+        assert 1 < sum(each.cost for each in done.knowledge.observations) <= 2.0 + 1e-9
