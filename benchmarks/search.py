@@ -399,6 +399,13 @@ def cost_at(budgets: Floats, regret: Floats, wanted: float) -> float:
     return float(budgets[at - 1] + share * (budgets[at] - budgets[at - 1]))
 
 
+def check_least(parser: argparse.ArgumentParser, **options: tuple[float, float]) -> None:
+    """Ends with status 2 if the value of an option is below its least one; `name=(value, least)`."""
+    for name, (value, least) in options.items():
+        if value < least:
+            parser.error(f"{name}={value:g}: give at least {least:g}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", type=Path, required=True, help="folders with runs.csv and curves.csv")
@@ -434,6 +441,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="folder for traces and tables")
     args = parser.parse_args()
+    check_least(parser, replicates=(args.replicates, 1), jobs=(args.jobs, 1), budgets=(min(args.budgets), 0.1))
     try:
         replay_all(args)
     except (UserError, CannotLaunch) as error:

@@ -26,7 +26,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from benchmarks.peers.blackbox import Floats
-from benchmarks.search import PART, Case, searched
+from benchmarks.search import PART, Case, check_least, searched
 from proxyflow.core.errors import UserError
 from proxyflow.core.seeds import generator
 from proxyflow.searching.scales import Scale
@@ -115,9 +115,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rows", type=Path, default=Path(os.devnull), help="a file for a line of JSON for each replay")
     args = parser.parse_args()
-    for name in ("replicates", "workers", "jobs"):
-        if getattr(args, name) < 1:
-            parser.error(f"{name}={getattr(args, name)}: give a whole number of at least 1")
+    numbers = {name: (getattr(args, name), 1) for name in ("replicates", "workers", "jobs")}
+    check_least(parser, **numbers, budgets=(min(args.budgets), 0.1))
     try:
         cases = [Case.of(folder, "flops") for folder in args.tables]
     except UserError as error:

@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -214,7 +215,8 @@ def main() -> None:
     options = parse_options(__doc__, peer="no: Optuna is left out", trials="the last trial of the search; 1000")
     trials: tuple[int, ...] = QUICK_TRIALS if options.quick else TRIALS
     if options.trials and not (options.trials.isdecimal() and int(options.trials) >= QUICK_TRIALS[0]):
-        raise SystemExit(f"--trials is {options.trials!r}; it is a number of trials, {QUICK_TRIALS[0]} at least")
+        print(f"--trials is {options.trials!r}: give a number of trials, {QUICK_TRIALS[0]} at least", file=sys.stderr)
+        raise SystemExit(2)
     last = int(options.trials or trials[-1])
     trials = (*(n for n in trials if n < last), last)
     say = partial(print, flush=True)

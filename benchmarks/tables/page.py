@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from proxyflow.core.errors import UserError
 from proxyflow.quality.policies import PROXY
 from proxyflow.quality.runs import TARGET
 from proxyflow.reporting.tables import read_tables, with_interval
@@ -78,9 +79,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a table's folder, with the tables of its report")
     folder = parser.parse_args().folder
-    print(proxy_table(folder))
-    print()
-    print(whole(read_tables(folder)))
+    try:
+        print(proxy_table(folder), whole(read_tables(folder)), sep="\n\n")
+    except UserError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
